@@ -1,0 +1,64 @@
+"""`g3d decode`: latents to scenes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g3d_cli.execute import execute
+from g3d_cli.options import (
+    CamerasOption,
+    Depth,
+    Device,
+    DryRun,
+    Fps,
+    Json,
+    Masks,
+    MaybeOut,
+    Overwrite,
+    RenderInto,
+    RenderSet,
+    Seed,
+    Set,
+    Sheet,
+    Size,
+    Video,
+    drawing,
+)  # fmt: skip
+
+EXAMPLE = "g3d decode demo/model demo/model --items 0-3 --out demo/decoded"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=f"Example: {EXAMPLE}")
+def decode(
+    model: Annotated[Path, typer.Argument(help="A model, or the run that has it.")],
+    latents: Annotated[Path, typer.Argument(help="Latents, or a run that has some.")],
+    out: MaybeOut = None,
+    items: Annotated[str | None, typer.Option("--items", help="Which latents, e.g. 0-9,12; default all.")] = None,
+    settings: Set = None,
+    render_into: RenderInto = None,
+    cameras: CamerasOption = "default",
+    size: Size = None,
+    render_set: RenderSet = None,
+    masks: Masks = False,
+    depth: Depth = False,
+    video: Video = None,
+    sheet: Sheet = None,
+    fps: Fps = 24.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Turn latents into scenes, or with --render at once into the pictures that `render` would draw."""
+    how = drawing(
+        cameras=cameras, size=size, settings=render_set, masks=masks, depth=depth, video=video, sheet=sheet, fps=fps,
+        seed=seed, into=render_into,
+    )  # fmt: skip
+    options = {
+        "model": model, "latents": latents, "out": out, "items": items, "settings": settings or (), "images": render_into,
+        "device": device, "overwrite": overwrite,
+    }  # fmt: skip
+    execute("decode", options, as_json=as_json, dry_run=dry_run, drawing=how)

@@ -1,0 +1,35 @@
+"""`g3d edit`: change latents."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g3d_cli.execute import execute
+from g3d_cli.options import DryRun, Json, Out, Overwrite
+
+EXAMPLE = "g3d edit interpolate demo/model --items 0,1 --steps 5 --out demo/path.safetensors"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=f"Example: {EXAMPLE}")
+def edit(
+    operation: Annotated[str, typer.Argument(help="What to do: interpolate.")],
+    latents: Annotated[Path, typer.Argument(help="Latents, or a run that has some.")],
+    out: Out,
+    items: Annotated[str, typer.Option("--items", help="Items to pass through, numbers or names: 0,5,2.")] = "0,1",
+    steps: Annotated[int, typer.Option("--steps", help="Latents from one item to the next, both included.")] = 8,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Make latents from latents: a straight path through several items."""
+    options = {
+        "operation": operation,
+        "latents": latents,
+        "out": out,
+        "items": items,
+        "steps": steps,
+        "overwrite": overwrite,
+    }
+    execute("edit", options, as_json=as_json, dry_run=dry_run)

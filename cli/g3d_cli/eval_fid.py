@@ -1,0 +1,46 @@
+"""`g3d eval-fid`: compare two sets of images by the Fréchet distance of their features."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g3d_cli.execute import execute
+from g3d_cli.options import Device, DryRun, Json, Overwrite, Seed
+
+EXAMPLE = "g3d eval-fid demo/data demo/images --extractor random"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=f"Example: {EXAMPLE}")
+def eval_fid(
+    real: Annotated[Path, typer.Argument(help="The true images: a dataset, a folder or a zip.")],
+    fake: Annotated[Path, typer.Argument(help="The images to judge: a dataset, a folder or a zip.")],
+    extractor: Annotated[
+        str,
+        typer.Option(help="inception (the FID of papers) or random (needs no weights; comparable only with itself)."),
+    ] = "inception",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Inception TorchScript file; default: the cache ($G3D_CACHE or ~/.cache/g3d), or a download."
+        ),
+    ] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Run a weights file whose hash is not the known one.")] = False,
+    resize: Annotated[str | None, typer.Option(help="Of inception: clean (default) or legacy_pytorch.")] = None,
+    split: Annotated[str | None, typer.Option(help="Of datasets: train, test or all (default).")] = None,
+    num: Annotated[int | None, typer.Option(help="At most so many images of each, drawn by --seed.")] = None,
+    batch: Annotated[int, typer.Option(help="Images at a time; changes memory and speed only.")] = 64,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Annotated[Path | None, typer.Option("--out", help="JSON file to write; default: print the figures.")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Compare two sets of images by the Fréchet distance of their features (FID)."""
+    options = {
+        "real": real, "fake": fake, "extractor": extractor, "weights": weights, "trust": trust, "resize": resize,
+        "split": split, "num": num, "batch": batch, "seed": seed, "device": device, "out": out, "overwrite": overwrite,
+    }  # fmt: skip
+    execute("eval_fid", options, as_json=as_json, dry_run=dry_run)

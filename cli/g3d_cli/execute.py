@@ -1,0 +1,73 @@
+"""Calls a step and turns its result or its error into what a terminal sees. Only this file prints and exits.
+
+stdout: the paths that were written, or the figures where nothing is written, or one JSON object with `--json`.
+stderr: progress, notes, and one sentence for an error. Exit codes: see `g3d.errors`.
+"""
+
+import importlib
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import typer
+from g3d.errors import Failure, G3dError, from_os_error
+
+
+def execute(
+    step: str,
+    options: Mapping[str, Any],
+    *,
+    as_json: bool = False,
+    dry_run: bool = False,
+    drawing: Mapping[str, Any] | None = None,
+) -> None:
+    """Run `g3d.steps.<step>` with `Options(**options)`; `dry_run` prints the resolved settings instead.
+
+    `drawing` are the options of its pictures, for the steps that draw."""
+    try:
+        module = importlib.import_module(f"g3d.steps.{step}")
+        how = {"drawing": module.Drawing(**drawing)} if drawing is not None else {}
+        resolved = module.Options(**options, **how)
+        if dry_run:
+            print(json.dumps(module.resolve(resolved), indent=1, sort_keys=True, default=str))
+            return
+        from g3d_cli.progress import terminal_progress
+
+        with terminal_progress() as progress:
+            result = module.run(resolved, progress)
+    except G3dError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was written under the output's name", 130)
+    except OSError as error:
+        _fail(str(from_os_error(error, f"g3d {step.replace('_', '-')} ({error.filename or 'input or output'})")), 1)
+    except MemoryError as error:
+        _fail(f"out of memory: {error or 'the machine refused an allocation'}; use smaller settings", Failure.exit_code)
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower() and "can't allocate" not in str(error).lower():
+            raise
+        _fail(f"out of memory ({str(error).splitlines()[0]}); use smaller settings or --device cpu", Failure.exit_code)
+    _show(result, as_json)
+
+
+def _show(result: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result, sort_keys=True, default=str))
+        return
+    for path in result.get("written", []):
+        print(path)
+    if "written" not in result:
+        for name, value in result.items():
+            print(f"{name:<24} {_text(value)}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return json.dumps(value, sort_keys=True, default=str) if isinstance(value, dict | list) else str(value)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    print(f"g3d: {sentence}", file=sys.stderr)
+    raise typer.Exit(code)

@@ -1,0 +1,33 @@
+"""`g3d fit-prior`: fit a prior to latents."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g3d_cli.execute import execute
+from g3d_cli.options import Device, DryRun, Json, Out, Overwrite, Resume, Seed, Set
+
+EXAMPLE = "g3d fit-prior demo/model --kind gaussian --out demo/prior"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=f"Example: {EXAMPLE}")
+def fit_prior(
+    latents: Annotated[Path, typer.Argument(help="Latents, or a run that has some.")],
+    out: Out,
+    kind: Annotated[str, typer.Option("--kind", help="gaussian or diffusion.")] = "diffusion",
+    settings: Set = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Fit a prior to latents, from which `sample` then draws."""
+    options = {
+        "latents": latents, "out": out, "kind": kind, "settings": settings or (), "seed": seed, "device": device,
+        "resume": resume, "overwrite": overwrite,
+    }  # fmt: skip
+    execute("fit_prior", options, as_json=as_json, dry_run=dry_run)

@@ -1,0 +1,34 @@
+"""`g3d fit-stage1`: fit the first stage of a method."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g3d_cli.execute import execute
+from g3d_cli.options import Device, DryRun, Json, Out, Overwrite, Preset, Resume, Seed, Set
+
+EXAMPLE = "g3d fit-stage1 mnif --data demo/data --preset smoke --out demo/model"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=f"Example: {EXAMPLE}")
+def fit_stage1(
+    method: Annotated[str, typer.Argument(help="The method, e.g. mnif.")],
+    data: Annotated[Path, typer.Option("--data", help="A dataset made by prepare-data.", show_default=False)],
+    out: Out,
+    preset: Preset = None,
+    settings: Set = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Fit the first stage of a method to a dataset. Start it with torchrun to use several processes."""
+    options = {
+        "method": method, "data": data, "out": out, "preset": preset, "settings": settings or (), "seed": seed,
+        "device": device, "resume": resume, "overwrite": overwrite,
+    }  # fmt: skip
+    execute("fit_stage1", options, as_json=as_json, dry_run=dry_run)

@@ -1,0 +1,21 @@
+"""`g3d info`: what a file or folder is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g3d_cli.execute import execute
+from g3d_cli.options import Json
+
+EXAMPLE = "g3d info demo/model/model.safetensors"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=f"Example: {EXAMPLE}")
+def info(
+    path: Annotated[Path, typer.Argument(help="A g3d file, a dataset, a run, or a folder of scenes or images.")],
+    as_json: Json = False,
+) -> None:
+    """Say what a file or folder is: format, shapes, settings, parents. Reads headers only."""
+    execute("info", {"path": path}, as_json=as_json)

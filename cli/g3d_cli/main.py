@@ -1,0 +1,92 @@
+"""`g3d`: the table of commands. A command's file is imported only when the command is asked for."""
+
+import importlib
+import os
+import re
+import sys
+from typing import Any
+
+import typer
+from g3d import __version__
+from g3d.errors import G3dError, did_you_mean
+from typer.core import TyperGroup
+
+COMMANDS = {
+    "prepare-data": "Make a dataset from a source: procedural shapes or mesh files.",
+    "fit-stage1": "Fit the first stage of a method to a dataset.",
+    "fit-prior": "Fit a prior to latents.",
+    "sample": "Draw scenes from a model and its prior.",
+    "decode": "Turn latents into scenes.",
+    "edit": "Change latents: interpolate between items.",
+    "render": "Draw scenes as images, depth and video.",
+    "export-ply": "Write scenes as PLY meshes or points.",
+    "eval-fid": "Compare two sets of images by the Fréchet distance of their features.",
+    "profile": "Count parameters and multiply-adds, time a view, measure memory.",
+    "info": "Say what a file or folder is.",
+}
+
+
+class _LazyGroup(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"g3d_cli.{cmd_name.replace('-', '_')}")
+        app: typer.Typer = module.app
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Small commands for generative models of 3D. Files on disk are all that passes between them.",
+    epilog="Example: g3d info demo/model/model.safetensors",
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"g3d {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the `g3d` program: one sentence and the exit code for whatever is wrong with the words typed."""
+    try:
+        code = app(standalone_mode=False)
+    except G3dError as error:
+        print(f"g3d: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # `g3d … | head` closed our stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # the parser's own errors, which know how to say what is wrong
+        if not hasattr(error, "format_message"):
+            raise
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "g3d"
+        print(f"g3d: {_sentence(error)}; see {command} --help", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _sentence(error: Any) -> str:
+    text = " ".join(str(error.format_message()).split()).rstrip(".")
+    words = re.match(r"No such command '(.*)'", text)
+    return text[:1].lower() + text[1:] + (did_you_mean(words[1], COMMANDS) if words else "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Options that several commands share: the same word means the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from g3d.errors import G3dError
+
+Out = Annotated[Path, typer.Option("--out", help="What to write.", show_default=False)]
+MaybeOut = Annotated[Path | None, typer.Option("--out", help="Folder of scenes to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run that is in --out.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random; the same seed gives the same bytes.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
+Preset = Annotated[str | None, typer.Option("--preset", help="Start from a preset of the method.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting, key=value; may be repeated.")]
+
+RenderInto = Annotated[
+    Path | None, typer.Option("--render", help="Folder of pictures to draw, without keeping scenes.")
+]
+RenderSet = Annotated[list[str] | None, typer.Option("--render-set", help="As --set of render, for --render.")]
+CamerasOption = Annotated[
+    str,
+    typer.Option(
+        "--cameras", help="default, orbit[:N], spiral[:N], grid[:RxC], prior, dataset:DIR[:SPLIT], file:JSON."
+    ),
+]
+Size = Annotated[
+    int | None, typer.Option("--size", help="Width in pixels; default: the camera's own.", min=1, max=8192)
+]
+Masks = Annotated[bool, typer.Option("--alpha", help="Write coverage as masks/*.png, too.")]
+Depth = Annotated[bool, typer.Option("--depth", help="Write depth as 16-bit depth/*.png, too.")]
+Video = Annotated[Path | None, typer.Option("--video", help="Write the views as a video (.mp4), too.")]
+Sheet = Annotated[Path | None, typer.Option("--sheet", help="Write a contact sheet (.png), too.")]
+Fps = Annotated[float, typer.Option("--fps", help="Frames a second of --video.", min=0.1, max=240)]
+
+_DEFAULTS: dict[str, Any] = {
+    "cameras": "default", "size": None, "settings": (), "masks": False, "depth": False, "video": None, "sheet": None,
+    "fps": 24.0,
+}  # fmt: skip
+_WORDS = {"settings": "--render-set", "masks": "--alpha"}
+
+
+def drawing(*, into: Path | bool | None = True, **values: Any) -> dict[str, Any]:
+    """The options of a drawing. Where nothing is drawn (`into` is None), one that was given is refused, not ignored."""
+    values["settings"] = tuple(values["settings"] or ())
+    if into is None:
+        given = [_WORDS.get(name, f"--{name}") for name, default in _DEFAULTS.items() if values[name] != default]
+        if given:
+            raise G3dError(f"{given[0]} says how pictures are drawn, but none are; add --render FOLDER")
+    return values

@@ -1,0 +1,62 @@
+"""`g3d render`: scenes as images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g3d_cli.execute import execute
+from g3d_cli.options import (
+    CamerasOption,
+    Depth,
+    Device,
+    DryRun,
+    Fps,
+    Json,
+    Masks,
+    Out,
+    Overwrite,
+    Seed,
+    Set,
+    Sheet,
+    Size,
+    Video,
+    drawing,
+)  # fmt: skip
+
+EXAMPLE = "g3d render demo/scenes --cameras orbit:12 --size 64 --out demo/views --sheet demo/views.png"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=f"Example: {EXAMPLE}")
+def render(
+    scenes: Annotated[Path, typer.Argument(help="A scene, or a folder of scenes.")],
+    out: Out,
+    cameras: CamerasOption = "default",
+    size: Size = None,
+    settings: Set = None,
+    masks: Masks = False,
+    depth: Depth = False,
+    video: Video = None,
+    sheet: Sheet = None,
+    fps: Fps = 24.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Draw scenes: PNG with cameras in transforms.json; masks, depth, a video, a contact sheet."""
+    how = drawing(
+        cameras=cameras,
+        size=size,
+        settings=settings,
+        masks=masks,
+        depth=depth,
+        video=video,
+        sheet=sheet,
+        fps=fps,
+        seed=seed,
+    )
+    options = {"scenes": scenes, "out": out, "device": device, "overwrite": overwrite}
+    execute("render", options, as_json=as_json, dry_run=dry_run, drawing=how)

@@ -1,0 +1,65 @@
+"""`g3d sample`: new scenes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g3d_cli.execute import execute
+from g3d_cli.options import (
+    CamerasOption,
+    Depth,
+    Device,
+    DryRun,
+    Fps,
+    Json,
+    Masks,
+    MaybeOut,
+    Overwrite,
+    RenderInto,
+    RenderSet,
+    Seed,
+    Set,
+    Sheet,
+    Size,
+    Video,
+    drawing,
+)  # fmt: skip
+
+EXAMPLE = "g3d sample demo/model --prior demo/prior --num 4 --out demo/scenes"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=f"Example: {EXAMPLE}")
+def sample(
+    model: Annotated[Path, typer.Argument(help="A model, or the run that has it.")],
+    prior: Annotated[Path | None, typer.Option("--prior", help="A prior, or the run that has it.")] = None,
+    num: Annotated[int | None, typer.Option("--num", help="How many; the same as --seeds 0-(N-1).")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="Which samples of --seed, e.g. 0-9,12.")] = None,
+    out: MaybeOut = None,
+    settings: Set = None,
+    render_into: RenderInto = None,
+    cameras: CamerasOption = "default",
+    size: Size = None,
+    render_set: RenderSet = None,
+    masks: Masks = False,
+    depth: Depth = False,
+    video: Video = None,
+    sheet: Sheet = None,
+    fps: Fps = 24.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Draw scenes from a model and its prior, or with --render at once the pictures that `render` would draw."""
+    how = drawing(
+        cameras=cameras, size=size, settings=render_set, masks=masks, depth=depth, video=video, sheet=sheet, fps=fps,
+        seed=seed, into=render_into,
+    )  # fmt: skip
+    options = {
+        "model": model, "prior": prior, "num": num, "seeds": seeds, "out": out, "settings": settings or (),
+        "images": render_into, "seed": seed, "device": device, "overwrite": overwrite,
+    }  # fmt: skip
+    execute("sample", options, as_json=as_json, dry_run=dry_run, drawing=how)

@@ -1,0 +1,437 @@
+"""THE table of file formats: which tensors, shapes, dtypes and metadata each artifact has; check, read, write.
+
+Every tensor file is safetensors with one metadata key `g3d`: sorted JSON with `format` (`g3d/<artifact>@<version>`),
+`config` (what the artifact is: method, settings, scene kind, ...), `seed`, `version`, `parents` (digests of the inputs)
+and `digest`. No time stamp: the same inputs and seed give the same bytes. Files are written as a temporary file, synced
+and renamed, so a reader never sees half of one.
+
+Conventions that every artifact follows (images and cameras: `cameras.py`):
+* Gaussians: means, **log** scales, quaternions **wxyz** (not necessarily unit), **logit** opacities, spherical harmonics
+  `[N, K, 3]` with K = 1, 4, 9 or 16.
+* Fields: density after its activation and >= 0; colour in [0, 1], the clamp named; axis-aligned bounds in world units.
+* Images: 8-bit PNG, sRGB, [0, 1] as float.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from g3d import __version__
+from g3d.errors import Failure, G3dError, existing, from_os_error
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FLOATS = ("F32", "F16", "BF16", "F64")
+INTS = ("I64", "I32", "U8", "I16", "U16")
+
+
+@dataclass(frozen=True)
+class TensorRule:
+    """Shape as letters and numbers: a letter binds across the file, `*` is any size, `...` any further axes."""
+
+    shape: str
+    dtypes: tuple[str, ...] = FLOATS
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class ArtifactRule:
+    """One artifact: its version, its tensors by name (`*` matches any text) and the keys its `config` must hold."""
+
+    version: int
+    tensors: Mapping[str, TensorRule]
+    config: tuple[str, ...] = ()
+    what: str = ""
+
+
+T = TensorRule
+_WORLD = ("scene", "world")
+ARTIFACTS: dict[str, ArtifactRule] = {
+    "cameras": ArtifactRule(
+        1,
+        {
+            "c2w": T("V 4 4"),
+            "intrinsics": T("V 4"),
+            "object": T("V", INTS, optional=True),  # which object of the dataset a view shows
+            "split": T("V", INTS, optional=True),  # index into config.splits
+        },
+        ("width", "height"),
+        "cameras of a folder of images",
+    ),
+    "shapes": ArtifactRule(
+        1,
+        {
+            "occupancy": T("N G G G", ("U8",), optional=True),  # 1 inside; axes x, y, z
+            "points": T("N P 3", optional=True),
+            "labels": T("N P", ("U8",), optional=True),
+        },
+        ("bounds",),
+        "occupancy of the objects of a dataset",
+    ),
+    "latents": ArtifactRule(
+        1,
+        {
+            "codes": T("N ...", optional=True),
+            "tokens": T("N S", INTS, optional=True),
+            "fields.*": T("N ...", optional=True),  # named codes, e.g. fields.shape
+            "class": T("N", INTS, optional=True),
+            "split": T("N", INTS, optional=True),
+        },
+        ("space", "names"),
+        "latent codes of items",
+    ),
+    "model": ArtifactRule(
+        1, {"*": T("...", FLOATS + INTS)}, ("method", "settings", "latent_space"), "a fitted first stage"
+    ),
+    "state": ArtifactRule(1, {"*": T("...", FLOATS + INTS)}, ("step", "settings"), "the state that --resume needs"),
+    "prior": ArtifactRule(1, {"*": T("...", FLOATS + INTS)}, ("kind", "settings", "latent_space"), "a fitted prior"),
+    "scene/gaussians": ArtifactRule(
+        1,
+        {
+            "means": T("N 3"),
+            "log_scales": T("N 3"),
+            "quats": T("N 4"),
+            "opacity_logits": T("N"),
+            "sh": T("N K 3"),
+            "level": T("N", ("U8",), optional=True),
+            "background": T("N", ("U8",), optional=True),
+        },
+        _WORLD,
+        "a scene of 3D Gaussians",
+    ),
+    "scene/mlp_field": ArtifactRule(
+        1,
+        {"layer.*.weight": T("* *"), "layer.*.bias": T("*")},
+        (*_WORLD, "signal", "network"),
+        "a scene that is an MLP",
+    ),
+    "scene/triplane": ArtifactRule(
+        1,
+        {
+            "planes": T("3 C H W"),
+            "nerf.*.weight": T("* *"),
+            "nerf.*.bias": T("*"),
+            "proposal.*.weight": T("* *", optional=True),
+            "proposal.*.bias": T("*", optional=True),
+        },
+        (*_WORLD, "contraction"),
+        "a scene of three feature planes and a small MLP",
+    ),
+    "features": ArtifactRule(1, {"features": T("N D")}, ("extractor",), "image features of an evaluation"),
+}
+"""Every artifact by name; the version is raised whenever a reader of the old one would misread the new one."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of a file say, without its tensors."""
+
+    path: Path
+    kind: str
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]]  # name -> dtype, shape
+    config: Mapping[str, Any]
+    seed: int | None
+    version: str
+    parents: Mapping[str, str]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Artifact(Header):
+    """A file with its tensors."""
+
+    values: "Mapping[str, Tensor]" = field(default_factory=dict)
+
+
+def header(path: Path) -> Header:
+    """Read the header of a g3d file; a foreign, truncated or damaged one is refused in one sentence."""
+    tensors, metadata = _safetensors_header(existing(path, "the file"))
+    try:
+        meta = json.loads(metadata["g3d"])
+        name, _, version = meta["format"].removeprefix("g3d/").partition("@")
+        found = int(version)
+        config, parents = dict(meta["config"]), dict(meta["parents"])
+        seed = None if meta["seed"] is None else int(meta["seed"])
+        written_by, digest = str(meta["version"]), str(meta["digest"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise G3dError(
+            f"'{path}' is a safetensors file that g3d did not write: its metadata has no valid key 'g3d'; "
+            "official checkpoints and PLY files are converted by their import commands"
+        ) from error
+    kind = f"scene/{config.get('scene')}" if name == "scene" else name
+    rule = ARTIFACTS.get(kind)
+    if rule is None:
+        raise G3dError(f"'{path}' holds '{kind}', which this version of g3d ({__version__}) does not know; update g3d")
+    if found != rule.version:
+        raise G3dError(
+            f"'{path}' has format {name}@{found}; this version of g3d ({__version__}) reads {name}@{rule.version}: "
+            + ("update g3d" if found > rule.version else f"write it again, or read it with g3d {written_by}")
+        )
+    result = Header(path, kind, tensors, config, seed, written_by, parents, digest)
+    _check_rule(result, rule)
+    return result
+
+
+def check(path: Path, *kinds: str, role: str = "the file") -> Header:
+    """The header of `path` if it is one of `kinds` (`scene` stands for every kind of scene), else a sentence."""
+    existing(path, role)
+    if path.is_dir():
+        raise G3dError(f"{role} '{path}' is a folder; give a file that holds {_article(kinds)}")
+    result = header(path)
+    if not any(result.kind == kind or result.kind.startswith(kind + "/") for kind in kinds):
+        raise G3dError(
+            f"{role} '{path}' holds {result.kind} ({ARTIFACTS[result.kind].what}); wanted is {_article(kinds)}"
+        )
+    return result
+
+
+def read(path: Path, *kinds: str, role: str = "the file", device: str = "cpu") -> Artifact:
+    """Read a file of one of `kinds` with its tensors on `device`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    head = check(path, *kinds, role=role)
+    try:
+        values = load_file(path, device=device)
+    except (SafetensorError, ValueError) as error:
+        raise G3dError(f"{role} '{path}' is damaged ({error}); write it again") from error
+    except OSError as error:
+        raise from_os_error(error, f"reading {path}") from error
+    return Artifact(**vars(head), values=values)
+
+
+def write(
+    path: Path,
+    kind: str,
+    tensors: "Mapping[str, Tensor]",
+    config: Mapping[str, Any],
+    *,
+    seed: int | None = None,
+    parents: Mapping[str, str] | None = None,
+) -> str:
+    """Write an artifact and return its digest. The same arguments give the same bytes.
+
+    Raises `G3dError` (our own bug) when the tensors do not fit the table, `Failure` when the disk refuses.
+    """
+    from safetensors.torch import save_file
+
+    rule = ARTIFACTS[kind]
+    plain = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
+    found = {name: (_DTYPES[str(value.dtype)], tuple(value.shape)) for name, value in plain.items()}
+    meta = {
+        "format": f"g3d/{kind.split('/')[0]}@{rule.version}",
+        "config": dict(config),
+        "seed": seed,
+        "version": __version__,
+        "parents": dict(parents or {}),
+        "digest": _digest(plain),
+    }
+    text = json.dumps(meta, sort_keys=True, allow_nan=False)
+    _check_rule(Header(path, kind, found, json.loads(text)["config"], seed, __version__, {}, ""), rule)
+    with atomic(path) as temporary:
+        save_file(plain, temporary, {"g3d": text})
+    return str(meta["digest"])
+
+
+_DTYPES = {
+    "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "torch.float64": "F64",
+    "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.uint16": "U16", "torch.uint8": "U8",
+}  # fmt: skip
+
+
+def inside(path: Path, name: str) -> Path:
+    """A run folder stands for its file `name`; a file stands for itself."""
+    if path.is_dir():
+        if not (path / name).is_file():
+            raise G3dError(f"the folder '{path}' holds no {name}; give a run that has one, or the file itself")
+        return path / name
+    return path
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        os.close(handle)
+    except OSError as error:
+        raise from_os_error(error, f"writing {path}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101  (mkstemp gives 0600)
+        temporary.replace(path)
+    except OSError as error:
+        raise from_os_error(error, f"writing {path}") from error
+    except Exception as error:
+        if "No space left" in str(error):  # safetensors wraps the system's error in its own
+            raise Failure(
+                f"writing {path} failed: no space left; free some space and run the same command again"
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """A new folder that appears under the name `out` only when the block ends well; what was there stays until then."""
+    refuse_existing(out, overwrite, inputs)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".partial"))
+        temporary.chmod(0o777 & ~_umask())
+    except OSError as error:
+        raise from_os_error(error, f"writing {out}") from error
+    try:
+        yield temporary
+        if out.is_dir() and not out.is_symlink():
+            shutil.rmtree(out)
+        elif out.exists():
+            out.unlink()
+        temporary.rename(out)
+    except OSError as error:
+        raise from_os_error(error, f"writing {out}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Refuse an output that exists (without --overwrite), that is an input, or that lies inside or around one."""
+    for source in inputs:
+        here, there = out.resolve(), source.resolve()
+        if here == there or there in here.parents or here in there.parents:
+            raise G3dError(f"the output '{out}' is, contains or lies inside the input '{source}'; choose another --out")
+    if out.exists() and not overwrite:
+        raise G3dError(f"the output '{out}' exists; give another --out, or --overwrite to replace it")
+    for parent in out.parents:
+        if parent.exists() and not parent.is_dir():
+            raise G3dError(f"the output '{out}' cannot be written: '{parent}' is a file; choose another --out")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted, indented JSON, written whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """A JSON object from a file, or a sentence that names the file and the place of the mistake."""
+    existing(path, what)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, IsADirectoryError) as error:
+        raise G3dError(f"{what} '{path}' is not valid JSON ({error}); write it again") from error
+    if not isinstance(value, dict):
+        raise G3dError(f"{what} '{path}' holds a JSON {type(value).__name__}; wanted is an object {{…}}")
+    return value
+
+
+def _safetensors_header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], dict[str, str]]:
+    """Names, dtypes, shapes and metadata from the first bytes of a safetensors file, checked against its length."""
+    foreign = f"'{path}' is not a safetensors file"
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            first = stream.read(8)
+            length = struct.unpack("<Q", first)[0] if len(first) == 8 else -1
+            if size == 0:
+                raise G3dError(f"'{path}' is empty; write it again")
+            if not 2 <= length <= min(size, 100_000_000):
+                raise G3dError(f"{foreign} (its header length is out of range); give a file that g3d wrote")
+            text = stream.read(length)
+    except OSError as error:
+        raise from_os_error(error, f"reading {path}") from error
+    try:
+        table = json.loads(text)
+        metadata = table.pop("__metadata__", {})
+        tensors = {str(n): (str(t["dtype"]), tuple(int(s) for s in t["shape"])) for n, t in table.items()}
+        end = max((int(t["data_offsets"][1]) for t in table.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise G3dError(f"{foreign} (its header is not a table of tensors); give a file that g3d wrote") from error
+    if size != 8 + length + end:
+        raise G3dError(
+            f"'{path}' is truncated: its header speaks of {8 + length + end} bytes, the file has {size}; write it again"
+        )
+    return tensors, metadata
+
+
+def _check_rule(head: Header, rule: ArtifactRule) -> None:
+    for key in rule.config:
+        if key not in head.config:
+            raise G3dError(
+                f"'{head.path}' ({head.kind}) lacks the metadata '{key}'; write it again with this version of g3d"
+            )
+    bound: dict[str, int] = {}
+    for pattern, want in rule.tensors.items():
+        matches = [name for name in head.tensors if fnmatchcase(name, pattern)]
+        if not matches and not want.optional and pattern != "*":
+            raise G3dError(f"'{head.path}' ({head.kind}) lacks the tensor '{pattern}' [{want.shape}]; write it again")
+        for name in matches:
+            _check_tensor(head, name, want, bound)
+    for name in head.tensors:
+        if not any(fnmatchcase(name, pattern) for pattern in rule.tensors):
+            raise G3dError(
+                f"'{head.path}' ({head.kind}) has a tensor '{name}' that its format does not know; it is another format"
+            )
+
+
+def _check_tensor(head: Header, name: str, want: TensorRule, bound: dict[str, int]) -> None:
+    dtype, shape = head.tensors[name]
+    where = f"'{head.path}' ({head.kind}): tensor '{name}'"
+    if dtype not in want.dtypes:
+        raise G3dError(f"{where} has dtype {dtype}; wanted is {' or '.join(want.dtypes)}")
+    letters = want.shape.split()
+    open_end = bool(letters) and letters[-1] == "..."
+    letters = letters[:-1] if open_end else letters
+    fits = len(shape) >= len(letters) if open_end else len(shape) == len(letters)
+    if fits:
+        for size, letter in zip(shape, letters, strict=False):
+            expected = int(letter) if letter.isdigit() else bound.setdefault(letter, size) if letter != "*" else size
+            fits = fits and size == expected
+    if not fits:
+        known = ", ".join(f"{k} = {v}" for k, v in bound.items())
+        raise G3dError(f"{where} has shape {list(shape)}; wanted is [{want.shape}]{f' with {known}' if known else ''}")
+
+
+def _digest(tensors: "Mapping[str, Tensor]") -> str:
+    """sha256 over names, dtypes, shapes and bytes."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in tensors.items():
+        digest.update(f"{name}|{value.dtype}|{list(value.shape)}|".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data if value.numel() else b"")
+    return f"sha256:{digest.hexdigest()}"
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _article(kinds: tuple[str, ...]) -> str:
+    return " or ".join(f"a {kind} file" for kind in kinds)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,220 @@
+"""Cameras, in the one convention of this project, and where they stand: orbits, spirals, grids, priors.
+
+OpenCV axes (x right, y down, z forward), `c2w` 4x4 row-major camera-to-world, world y-up, intrinsics `fx fy cx cy` in
+**pixels** with pixel centres at +0.5. Other conventions are converted at the border: OpenGL `transforms.json` here, since
+both reading and writing need it; the rest in their source.
+
+Letters: V views.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from g3d import artifacts
+from g3d.errors import G3dError
+from g3d.seeds import generator
+
+OPENGL_FLIP = torch.tensor([1.0, -1.0, -1.0, 1.0])  # OpenCV axes <=> OpenGL axes: y and z change sign
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """V pinhole cameras of one image size."""
+
+    c2w: Tensor  # [V, 4, 4] camera => world
+    intrinsics: Tensor  # [V, 4] fx fy cx cy, pixels
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return int(self.c2w.shape[0])
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> "Cameras":
+        """A selection of the views; an int gives one view, still with its leading axis."""
+        picked: Any = [index] if isinstance(index, int) else index
+        return replace(self, c2w=self.c2w[picked], intrinsics=self.intrinsics[picked])
+
+    def to(self, device: str | torch.device) -> "Cameras":
+        """The same cameras on `device`."""
+        return replace(self, c2w=self.c2w.to(device), intrinsics=self.intrinsics.to(device))
+
+    def resized(self, width: int, height: int) -> "Cameras":
+        """The same views as images of another size."""
+        sx, sy = width / self.width, height / self.height
+        scale = torch.tensor([sx, sy, sx, sy], dtype=self.intrinsics.dtype, device=self.intrinsics.device)
+        return replace(self, intrinsics=self.intrinsics * scale, width=width, height=height)
+
+
+@dataclass(frozen=True)
+class CameraPrior:
+    """Where a model's training cameras stood, and the default camera: on a sphere, aimed at `target`.
+
+    Recorded by the model, copied into every scene that it makes. `azimuth_deg` turns around +y, 0 looks from +z;
+    `elevation_deg` is above the horizon. `area` draws uniformly on the sphere's surface, `uniform` in both angles,
+    `normal` takes the ranges as mean +- one standard deviation.
+    """
+
+    radius_world: float
+    fov_deg: float
+    width: int
+    height: int
+    azimuth_deg: tuple[float, float] = (0.0, 360.0)
+    elevation_deg: tuple[float, float] = (0.0, 90.0)
+    distribution: Literal["area", "uniform", "normal"] = "area"
+    target: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    default_azimuth_deg: float = 35.0
+    default_elevation_deg: float = 20.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any], where: str) -> "CameraPrior":
+        """From JSON values; `where` names the file in messages."""
+        try:
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+            return CameraPrior(**values)
+        except TypeError as error:
+            raise G3dError(f"the camera prior of {where} cannot be read ({error}); write it again") from error
+
+    def default(self) -> Cameras:
+        """The default camera, one view."""
+        return self._at(torch.tensor([self.default_azimuth_deg]), torch.tensor([self.default_elevation_deg]))
+
+    def sample(self, seed: int, indices: Sequence[int]) -> Cameras:
+        """One camera for each index; camera i depends on (seed, i) alone."""
+        u = torch.stack([torch.rand(2, generator=generator(seed, i, "camera"), dtype=torch.float64) for i in indices])
+        (a0, a1), (e0, e1) = self.azimuth_deg, self.elevation_deg
+        if self.distribution == "normal":
+            z = torch.erfinv((2 * u - 1).clamp(-0.999999, 0.999999)) * math.sqrt(2)
+            azimuth = (a0 + a1) / 2 + (a1 - a0) / 2 * z[:, 0]
+            elevation = (e0 + e1) / 2 + (e1 - e0) / 2 * z[:, 1]
+        else:
+            azimuth = a0 + (a1 - a0) * u[:, 0]
+            elevation = e0 + (e1 - e0) * u[:, 1]
+            if self.distribution == "area":  # equal areas between equal heights (Archimedes)
+                low, high = math.sin(math.radians(e0)), math.sin(math.radians(e1))
+                elevation = torch.rad2deg(torch.asin(low + (high - low) * u[:, 1]))
+        return self._at(azimuth, elevation)
+
+    def orbit(self, count: int, elevation_deg: float | None = None) -> Cameras:
+        """`count` views once around at one elevation, starting at the default azimuth."""
+        azimuth = self.default_azimuth_deg + torch.arange(count, dtype=torch.float64) * 360.0 / count
+        elevation = self.default_elevation_deg if elevation_deg is None else elevation_deg
+        return self._at(azimuth, torch.full_like(azimuth, elevation))
+
+    def spiral(self, count: int) -> Cameras:
+        """`count` fixed views that wind from the lowest elevation of the prior to 5 degrees under its highest.
+
+        Equal steps in height, so the views cover the band evenly (the test views of SRN cars do the same)."""
+        t = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        low, high = self.elevation_deg[0], max(self.elevation_deg[0], self.elevation_deg[1] - 5.0)
+        heights = math.sin(math.radians(low)) + t * (math.sin(math.radians(high)) - math.sin(math.radians(low)))
+        golden_deg = 360.0 * (3 - math.sqrt(5)) / 2
+        return self._at(
+            torch.arange(count, dtype=torch.float64) * golden_deg % 360.0, torch.rad2deg(torch.asin(heights))
+        )
+
+    def grid(self, rows: int, columns: int) -> Cameras:
+        """Row by row: elevations from high to low, azimuths around the default one."""
+        low, high = self.elevation_deg
+        elevation = torch.linspace(high - 5 if high > 80 else high, low, rows, dtype=torch.float64)
+        full = self.azimuth_deg[1] - self.azimuth_deg[0] >= 359
+        if full:
+            azimuth = self.default_azimuth_deg + torch.arange(columns, dtype=torch.float64) * 360.0 / columns
+        else:
+            azimuth = torch.linspace(*self.azimuth_deg, columns, dtype=torch.float64)
+        return self._at(azimuth.repeat(rows), elevation.repeat_interleave(columns))
+
+    def _at(self, azimuth_deg: Tensor, elevation_deg: Tensor) -> Cameras:
+        a, e = torch.deg2rad(azimuth_deg.double()), torch.deg2rad(elevation_deg.double())
+        target = torch.tensor(self.target, dtype=torch.float64)
+        eye = target + self.radius_world * torch.stack([a.sin() * e.cos(), e.sin(), a.cos() * e.cos()], dim=-1)
+        focal_px = focal_from_fov(self.fov_deg, self.width)
+        k = torch.tensor([focal_px, focal_px, self.width / 2, self.height / 2])
+        return Cameras(look_at(eye, target).float(), k.repeat(len(eye), 1), self.width, self.height)
+
+
+def focal_from_fov(fov_deg: float, width: int) -> float:
+    """Focal length in pixels of a horizontal field of view."""
+    return 0.5 * width / math.tan(math.radians(fov_deg) / 2)
+
+
+def look_at(eye: Tensor, target: Tensor, up: tuple[float, float, float] = (0.0, 1.0, 0.0)) -> Tensor:
+    """c2w [V, 4, 4] of cameras at `eye` [V, 3] that look at `target` [3], with `up` upward in the picture."""
+    forward = torch.nn.functional.normalize(target - eye, dim=-1)
+    upward = torch.tensor(up, dtype=eye.dtype).expand_as(forward)
+    right = torch.linalg.cross(forward, upward)
+    degenerate = right.norm(dim=-1, keepdim=True) < 1e-6  # straight up or down: any right will do, the same each time
+    right = torch.where(degenerate, torch.tensor([1.0, 0.0, 0.0], dtype=eye.dtype).expand_as(right), right)
+    right = torch.nn.functional.normalize(right, dim=-1)
+    down = torch.linalg.cross(forward, right)
+    c2w = torch.eye(4, dtype=eye.dtype).repeat(len(eye), 1, 1)
+    c2w[:, :3, :3] = torch.stack([right, down, forward], dim=-1)
+    c2w[:, :3, 3] = eye
+    return c2w
+
+
+def to_transforms(cameras: Cameras, file_names: Sequence[str]) -> dict[str, Any]:
+    """Our cameras => the `transforms.json` of the field (OpenGL axes: y up, z backward), intrinsics per frame."""
+    frames: list[dict[str, Any]] = []
+    for name, c2w, k in zip(file_names, cameras.c2w.double(), cameras.intrinsics.double(), strict=True):
+        fx, fy, cx, cy = (float(v) for v in k)
+        matrix = (c2w * OPENGL_FLIP.double()).tolist()
+        frames.append({"file_path": name, "transform_matrix": matrix, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy})
+    angle = 2 * math.atan(0.5 * cameras.width / frames[0]["fl_x"]) if frames else 0.0
+    return {"camera_angle_x": angle, "w": cameras.width, "h": cameras.height, "frames": frames}
+
+
+def from_transforms(data: Mapping[str, Any], where: str) -> Cameras:
+    """`transforms.json` => our cameras. Intrinsics per frame or shared, or from `camera_angle_x` with `w` and `h`."""
+    try:
+        frames = data["frames"]
+        width, height = int(data.get("w", frames[0].get("w", 0))), int(data.get("h", frames[0].get("h", 0)))
+        if not frames or width < 1 or height < 1:
+            raise G3dError(f"'{where}' lacks frames, or the image size 'w' and 'h'; add them")
+        matrices, intrinsics = [], []
+        for i, frame in enumerate(frames):
+            matrices.append(_checked_pose(torch.tensor(frame["transform_matrix"], dtype=torch.float64), where, i))
+            both = {**data, **frame}
+            focal = both.get("fl_x") or focal_from_fov(math.degrees(both["camera_angle_x"]), width)
+            intrinsics.append([focal, both.get("fl_y", focal), both.get("cx", width / 2), both.get("cy", height / 2)])
+        c2w = torch.stack(matrices) * OPENGL_FLIP.double()  # OpenGL => OpenCV
+        k = torch.tensor(intrinsics, dtype=torch.float64)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise G3dError(f"'{where}' is not a transforms.json that can be read ({type(error).__name__}: {error}); "
+                       "it needs 'frames' with 'transform_matrix', and fl_x or camera_angle_x") from error  # fmt: skip
+    return Cameras(c2w.float(), k.float(), width, height)
+
+
+def _checked_pose(matrix: Tensor, where: str, frame: int) -> Tensor:
+    if matrix.shape != (4, 4):
+        raise G3dError(f"frame {frame} of '{where}' has a pose of shape {list(matrix.shape)}; wanted is [4, 4]")
+    if not torch.isfinite(matrix).all() or abs(float(torch.linalg.det(matrix[:3, :3])) - 1) > 1e-2:
+        raise G3dError(f"frame {frame} of '{where}' has a pose that is not a rotation and a translation; correct it")
+    return matrix
+
+
+def write_cameras(path: Path, cameras: Cameras, extra: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
+    """Write a `cameras` artifact; `extra` holds `object` and `split`. Returns its digest."""
+    tensors = {"c2w": cameras.c2w, "intrinsics": cameras.intrinsics, **extra}
+    return artifacts.write(path, "cameras", tensors, {"width": cameras.width, "height": cameras.height, **config})
+
+
+def read_transforms(path: Path) -> Cameras:
+    """Cameras from a `transforms.json`."""
+    return from_transforms(artifacts.read_json(path, "the cameras"), str(path))
+
+
+def write_transforms(path: Path, cameras: Cameras, file_names: Sequence[str]) -> None:
+    """Write a `transforms.json` beside pictures, so that other tools open the folder."""
+    with artifacts.atomic(path) as temporary:
+        temporary.write_text(json.dumps(to_transforms(cameras, file_names), indent=1) + "\n", encoding="utf-8")

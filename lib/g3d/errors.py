@@ -1,0 +1,86 @@
+"""Errors that a user can act on: one sentence each, with the exit code that the command line gives them.
+
+A sentence says what is wrong, where, what is allowed and what to do next. Anything that is not a `G3dError` is our own
+bug and ends as a traceback.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class G3dError(Exception):
+    """The user's input is wrong: a value, a file, a combination. Nothing was changed."""
+
+    exit_code = 2
+
+
+class Failure(G3dError):
+    """The machine failed: disk full, folder not writable, memory exhausted. What was saved before stays whole."""
+
+    exit_code = 1
+
+
+class Diverged(G3dError):
+    """Training left the finite numbers; the last good state is on disk."""
+
+    exit_code = 3
+
+
+class Missing(G3dError):
+    """Something that must be downloaded or installed is not here; the sentence says how to supply it."""
+
+    exit_code = 4
+
+
+class Interrupted(G3dError):
+    """A signal ended the run after its state was saved (SIGINT 130, SIGTERM 143)."""
+
+    def __init__(self, sentence: str, signal_number: int):
+        super().__init__(sentence)
+        self.exit_code = 128 + signal_number
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean x?)`, or the allowed words where none is close."""
+    known = sorted(known)
+    close = (
+        difflib.get_close_matches(word, known, n=1, cutoff=0.5) or [k for k in known if word.split(".")[-1] in k][:1]
+    )
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (allowed: {', '.join(known)})" if known else ""
+
+
+def require_module(name: str, why: str, install: str) -> None:
+    """Raise `Missing` when module `name` cannot be imported; `why` says what needs it."""
+    import importlib
+
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        detail = "" if isinstance(error, ModuleNotFoundError) and error.name == name.split(".")[0] else f" ({error})"
+        raise Missing(f"{why} needs the package '{name}', which cannot be imported{detail}; {install}") from error
+
+
+def from_os_error(error: OSError, doing: str) -> Failure:
+    """An operating-system error as one sentence: `doing` is e.g. 'writing runs/a/model.safetensors'."""
+    reason = error.strerror or str(error)
+    free = ""
+    if error.errno == 28:  # ENOSPC
+        free = "; free some space and run the same command again"
+    elif error.errno in (13, 30):  # EACCES, EROFS
+        free = "; choose a folder that you may write to"
+    return Failure(f"{doing} failed: {reason}{free}; what was saved before is untouched")
+
+
+def existing(path: Path, what: str) -> Path:
+    """`path` if it exists, else the sentence that `what` (e.g. 'the dataset') is not there."""
+    if not path.exists():
+        near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+        near = near if "did you mean" in near else ""
+        raise G3dError(f"{what} '{path}' does not exist{near}; give the path of an existing one")
+    if not os.access(path, os.R_OK):
+        raise G3dError(f"{what} '{path}' cannot be read; check its permissions")
+    return path

@@ -1,0 +1,29 @@
+"""The methods by name. A method is a module with the contract below; nothing else in the project knows their names.
+
+PAPER                    one line: title, authors, year
+Config, PRESETS          a frozen dataclass of settings (`config.setting`), and instances of it by name
+build(config)            the network, unfitted
+fit(config, dataset, run)            writes model.safetensors (and latents.safetensors) into the run
+load(file, device)       a model file => what encode and decode take; its `network` holds the parameters
+unfitted(network, config)            the same without a file, to be measured
+latent_space(config)     {"space": name, "shape": [..]}, what latents and priors of the model must match
+decode(model, codes)     latents [B, ...] => a batch of scenes
+encode(model, dataset, items, ...)   data => latents   (where the method has it)
+DecodeSettings           what --set may change for sample and decode
+"""
+
+import importlib
+from types import ModuleType
+
+from g3d.errors import G3dError, did_you_mean
+
+METHODS = {
+    "mnif": "g3d.methods.mnif",
+}
+
+
+def method(name: str) -> ModuleType:
+    """The module of a method, or a sentence with the names that there are."""
+    if name not in METHODS:
+        raise G3dError(f"there is no method '{name}'{did_you_mean(name, METHODS)}; methods: {', '.join(METHODS)}")
+    return importlib.import_module(METHODS[name])

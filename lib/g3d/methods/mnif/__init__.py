@@ -1,0 +1,21 @@
+"""mNIF: Generative Neural Fields by Mixtures of Neural Implicit Functions (You, Kim, Kim, Han; NeurIPS 2023).
+
+A scene is one small SIREN whose weights are a linear combination of M basis networks; the coefficients come from a latent
+code, so a scene costs what one small network costs. Stage 1 fits bases and codes together; stage 2 is a prior on codes.
+
+Built here: radiance fields by auto-decoding (algorithm 2). The shapes of image and voxel models can be built and counted.
+What differs from the paper is written where it happens: the density's activation (functa's, shifted so that it is never
+negative), Adam on all codes at once, rays that miss the data's bounding box are not drawn (they carry no gradient).
+"""
+
+from g3d.methods.mnif.codec import DecodeSettings, Model, decode, latent_space, load, unfitted
+from g3d.methods.mnif.config import PRESETS, Config
+from g3d.methods.mnif.networks import MixtureOfSirens
+from g3d.methods.mnif.training import fit
+
+PAPER = "Generative Neural Fields by Mixtures of Neural Implicit Functions (You et al., NeurIPS 2023)"
+build = MixtureOfSirens
+
+__all__ = [
+    "PAPER", "PRESETS", "Config", "DecodeSettings", "Model", "build", "decode", "fit", "latent_space", "load", "unfitted",
+]  # fmt: skip

@@ -1,0 +1,152 @@
+"""Stage 1 of mNIF: bases and codes fitted together by auto-decoding (algorithm 2).
+
+The loss (eq. 4) is the **mean** over rays and channels of the squared difference, of the rays that meet the box.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from g3d.config import as_json
+from g3d.dataset import Dataset, step_items
+from g3d.errors import G3dError
+from g3d.methods.mnif.batches import RayBatch, RaySource
+from g3d.methods.mnif.codec import field, latent_space
+from g3d.methods.mnif.config import Config
+from g3d.methods.mnif.networks import MixtureOfSirens, code_size, weights_of
+from g3d.render import volume
+from g3d.scene import World, query
+from g3d.seeds import generator
+from g3d.training import checkpoint, distributed, schedules
+from g3d.training.run import Run
+
+
+def fit(config: Config, dataset: Dataset, run: Run) -> None:
+    """Fit bases, projection and one code per training item; writes the model and the latents into the run."""
+    items, world = check(config, dataset)
+    mixture = MixtureOfSirens(config, generator(run.seed, 0, "weights")).to(run.device)
+    start = torch.randn(len(items), code_size(config), generator=generator(run.seed, 0, "codes")) * config.latent_std
+    codes = nn.Parameter(start.to(run.device))
+    groups = [
+        {"params": list(mixture.parameters()), "lr": config.lr, "base_lr": config.lr},
+        {"params": [codes], "lr": config.inner_lr, "base_lr": config.inner_lr},
+    ]
+    optimiser = torch.optim.Adam(groups, fused=True)
+    if run.resumed:
+        checkpoint.load_module(mixture, checkpoint.unpack("model", run.resumed.values), str(run.resumed.path))
+        codes.data.copy_(run.resumed.values["codes"])
+        checkpoint.unpack_optimiser("optimiser", optimiser, run.resumed.values)
+    else:
+        log_spread(mixture, codes, world, run)
+    source = RaySource(dataset, items, world, run.seed, run.device)
+    total = math.ceil(config.epochs * len(items) / config.batch)
+    learnt = [*mixture.parameters(), codes]
+
+    def save() -> Mapping[str, Tensor]:
+        write(config, dataset, items, world, mixture, codes, run)
+        state = checkpoint.pack("model", mixture.state_dict()) | checkpoint.pack_optimiser("optimiser", optimiser)
+        return {"codes": codes, **state}
+
+    for step in run.steps(total, "fit-stage1 mnif", save):
+        schedules.set_lr(optimiser, schedules.cosine(step, total))
+        picked = step_items(len(items), config.batch, run.seed, step)
+        mine = distributed.share(picked)
+        rays = source.draw(picked, step, config.views_per_item, config.pixels_per_view, config.points_per_ray, mine)
+        optimiser.zero_grad(set_to_none=True)
+        loss = backward(mixture, codes[picked[mine].to(run.device)], rays, config, world, len(picked))
+        distributed.sum_gradients(learnt)
+        optimiser.step()
+        run.log(step, total, distributed.sum_value(loss), config.batch, lr=optimiser.param_groups[0]["lr"])
+
+
+def backward(
+    mixture: MixtureOfSirens, codes: Tensor, rays: RayBatch, config: Config, world: World, batch: int
+) -> Tensor:
+    """Gradients of the loss of a step, with few rays in memory at a time; returns the loss (our share of it).
+
+    The weights are mixed once; each chunk's gradient stops at the mixed weights, and their sum goes back through the mix
+    once. Each scene counts 1 / `batch`, also when the other processes hold the rest of the batch."""
+    if not len(codes):
+        return torch.zeros((), device=codes.device)
+    mixed = mixture.mix(codes)
+    leaves = [w.detach().requires_grad_() for w in mixed]
+    scenes = field(config, weights_of(leaves), world, drawn=False)
+    sampling = volume.Sampling(config.points_per_ray)
+    background = torch.tensor(world.background, device=codes.device)
+    share = rays.weight / (rays.weight.sum(dim=1, keepdim=True).clamp(min=1) * 3 * batch)  # [S, R]
+    total = torch.zeros((), device=codes.device)
+    for part in range(0, rays.near.shape[1], config.rays_per_chunk):
+        c = slice(part, part + config.rays_per_chunk)
+        found = volume.render_rays(
+            lambda points, _: query(scenes, points), rays.origins[:, c], rays.directions[:, c], rays.near[:, c],
+            rays.far[:, c], sampling, background, jitter=rays.jitter[:, c],
+        )  # fmt: skip
+        loss = ((found.rgb - rays.rgb[:, c]).square().sum(dim=-1) * share[:, c]).sum()
+        loss.backward()
+        total += loss.detach()
+    decay = config.latent_decay * codes.square().mean(dim=1).sum() / batch
+    torch.autograd.backward([*mixed, decay], [*(leaf.grad for leaf in leaves), torch.ones_like(decay)])
+    return total
+
+
+def check(config: Config, dataset: Dataset) -> tuple[list[int], World]:
+    """The items to fit and the world they live in; refuses data that this method cannot use."""
+    if config.signal != "radiance":
+        raise G3dError(f"mnif fits signal=radiance in this version, not {config.signal}; set signal=radiance")
+    if dataset.cameras is None:
+        raise G3dError(f"'{dataset.path}' has no cameras; mnif with signal=radiance needs posed views")
+    items = dataset.objects("train")
+    if not items:
+        raise G3dError(f"'{dataset.path}' has no training objects; prepare it with a smaller --holdout")
+    empty = [dataset.object_names[i] for i in items if not len(dataset.views(i, "train"))]
+    if empty:
+        raise G3dError(
+            f"'{dataset.path}': the object '{empty[0]}' has no training views; prepare it with --views 1 or more"
+        )
+    prior = dataset.camera_prior
+    reach = max(
+        sum(c * c for c in corner) ** 0.5 for corner in dataset.bounds
+    )  # from the origin to the farthest corner
+    low, high = dataset.bounds
+    world = World(
+        bounds=((low[0], low[1], low[2]), (high[0], high[1], high[2])),
+        near_world=max(0.05, prior.radius_world - reach),
+        far_world=prior.radius_world + reach,
+        background=tuple(dataset.info["background"]),
+        samples=config.points_per_ray,
+        camera_prior=prior,
+    )
+    return items, world
+
+
+def write(
+    config: Config, dataset: Dataset, items: list[int], world: World, mixture: MixtureOfSirens, codes: Tensor, run: Run
+) -> None:
+    """Publish the model and its codes."""
+    space = latent_space(config)
+    about: dict[str, Any] = {
+        "method": "mnif",
+        "settings": as_json(config),
+        "latent_space": space,
+        "world": world.as_json(),
+    }
+    run.write("model.safetensors", "model", mixture.state_dict(), about)
+    names = [dataset.object_names[i] for i in items]
+    run.write("latents.safetensors", "latents", {"codes": codes}, {**space, "names": names, "method": "mnif"})
+
+
+@torch.no_grad()
+def log_spread(mixture: MixtureOfSirens, codes: Tensor, world: World, run: Run) -> None:
+    """Say how far the activations of each layer spread at step 0: a mean of many bases has little left (A.2.4)."""
+    low, high = (torch.tensor(c, device=codes.device) for c in world.bounds)
+    u = torch.rand(1024, 3, generator=generator(run.seed, 0, "spread")).to(codes.device)
+    h = (low + (high - low) * u).unsqueeze(0)
+    mixed = mixture.mix(codes[:1])
+    spreads = []
+    for weight, bias in list(zip(mixed[::2], mixed[1::2], strict=True))[:-1]:
+        h = torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2)).sin()
+        spreads.append(float(h.std()))
+    run.progress.log("spread of activations by layer at step 0: " + ", ".join(f"{s:.3f}" for s in spreads))

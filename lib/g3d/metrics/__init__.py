@@ -1,0 +1,1 @@
+"""What is measured on images and shapes: functions of arrays, without a model, a method or a command."""

@@ -1,0 +1,140 @@
+"""The Inception network of FID: where its weights come from, what is loaded, and what is refused.
+
+The network is the TorchScript file of StyleGAN2-ADA that clean-fid uses (Parmar et al. 2022), the resizer is
+clean-fid's own, and the pixels enter `layers` as clean-fid's `InceptionV3W` sends them. That class accepts only a
+folder that holds a file of one fixed name, hence the loading here. A TorchScript file is code: it runs only if its hash
+is the known one, or if the user trusts it.
+
+`legacy_pytorch` is the bilinear resize of pytorch-fid with this same network; pytorch-fid itself holds another port of
+the weights, so figures of papers that used it are near and not equal.
+
+Letters: B images of a batch.
+"""
+
+import os
+import urllib.request
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from g3d import artifacts
+from g3d.errors import G3dError, Missing, existing, require_module
+from g3d.images import U8
+from g3d.metrics.features import Extractor
+from g3d.progress import SILENT, Progress
+
+FILE = "inception-2015-12-05.pt"
+SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
+METRICS = {"clean": "fid", "legacy_pytorch": "fid_legacy_pytorch"}  # resize mode => name of the figure
+DIMENSIONS = 2048
+SIZE_PX = 299
+_TIMEOUT_S = 30.0
+
+
+def inception_extractor(
+    weights: Path | None, resize: str, trust: bool, device: str | torch.device = "cpu", progress: Progress = SILENT
+) -> Extractor:
+    """Inception with weights from `weights`, else from the cache, else downloaded into the cache."""
+    require_module("cleanfid", "the extractor 'inception'", "pip install clean-fid, or use --extractor random")
+    resizer = _resizer(resize)
+    path = existing(weights, "the weights") if weights is not None else _cached(progress)
+    digest = artifacts.file_digest(path).removeprefix("sha256:") if path.is_file() else "none, it is a folder"
+    if digest != SHA256 and not (trust and path.is_file()):
+        raise G3dError(
+            f"the weights '{path}' are not the known {FILE} (sha256 {digest}, known is {SHA256}), "
+            "and a TorchScript file is code that would run; give the known file, or --trust if you know its origin"
+        )
+    layers = _load(path, device)
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+
+    def embed(pictures: Sequence[U8]) -> Tensor:
+        resized = np.stack(list(pool.map(resizer, pictures)))  # [B, 299, 299, 3] float32, 0..255
+        x = (torch.from_numpy(resized).to(device).permute(0, 3, 1, 2) - 128) / 128
+        return layers(x).reshape(len(pictures), DIMENSIONS).float()
+
+    return Extractor("inception", METRICS[resize], digest, resize, DIMENSIONS, embed)
+
+
+def cached_path() -> Path:
+    """Where the weights lie once they are there: `$G3D_CACHE`, else `~/.cache/g3d`."""
+    folder = os.environ.get("G3D_CACHE")
+    return (Path(folder) if folder else Path.home() / ".cache" / "g3d") / FILE
+
+
+def _resizer(mode: str) -> Callable[[U8], NDArray[np.float32]]:
+    """clean-fid's resizer: a picture [H, W, 3] of any size => [299, 299, 3] float32 in 0..255."""
+    from cleanfid.resize import build_resizer
+
+    with warnings.catch_warnings():  # one of its modes would silence all warnings of the process
+        resizer: Callable[[U8], NDArray[np.float32]] = build_resizer(mode)
+    return resizer
+
+
+def _load(path: Path, device: str | torch.device) -> Callable[[Tensor], Tensor]:
+    """The `layers` of a TorchScript file, tried on one grey picture so that a wrong file is refused at once."""
+    wanted = f"is not an Inception TorchScript file with 'layers' that gives {DIMENSIONS} features"
+    try:
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch deprecates TorchScript; the file is one
+            base: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+            layers: Callable[[Tensor], Tensor] = base.eval().layers
+            shape = list(layers(torch.zeros(1, 3, SIZE_PX, SIZE_PX, device=device)).shape)
+    except (RuntimeError, AttributeError, ValueError, TypeError) as error:
+        if "out of memory" in str(error).lower():
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise G3dError(f"the weights '{path}' {wanted} ({reason}); give {FILE}, or leave --weights out") from error
+    if shape[0] != 1 or np.prod(shape) != DIMENSIONS:
+        raise G3dError(f"the weights '{path}' {wanted} (found shape {shape}); give {FILE}, or leave --weights out")
+    return layers
+
+
+def _cached(progress: Progress) -> Path:
+    """The file in the cache, downloaded there if it is not: whole and of the known hash, or not at all."""
+    path = cached_path()
+    if path.is_file():
+        return path
+    from cleanfid.downloads_helper import inception_url
+
+    with artifacts.atomic(path) as temporary:
+        _download(str(inception_url), temporary, progress)
+        digest = artifacts.file_digest(temporary).removeprefix("sha256:")
+        if digest != SHA256:
+            raise _missing(str(inception_url), path, f"what came has sha256 {digest}, known is {SHA256}")
+    return path
+
+
+def _download(url: str, target: Path, progress: Progress) -> None:
+    try:
+        response: IO[bytes] = urllib.request.urlopen(url, timeout=_TIMEOUT_S)
+    except OSError as error:  # includes URLError and time-outs
+        raise _missing(url, cached_path(), str(getattr(error, "reason", error))) from error
+    with response, target.open("wb") as stream:
+        total = int(getattr(response, "headers", {}).get("Content-Length") or 0)
+        progress.start(f"downloading {FILE}", total)
+        while block := _block(response, url):
+            stream.write(block)
+            progress.update(stream.tell(), max(total, stream.tell()))
+
+
+def _block(response: IO[bytes], url: str) -> bytes:
+    from http.client import HTTPException
+
+    try:
+        return response.read(1 << 20)
+    except (OSError, HTTPException) as error:
+        raise _missing(url, cached_path(), f"the download broke off: {error}") from error
+
+
+def _missing(url: str, path: Path, reason: str) -> Missing:
+    return Missing(
+        f"the Inception weights are not here and cannot be downloaded ({reason}); fetch {url} and put it at '{path}', "
+        "or name it with --weights, or use --extractor random"
+    )

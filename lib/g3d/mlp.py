@@ -1,0 +1,185 @@
+"""An MLP written as data: layers that name their inputs, encodings, activations; evaluated for many scenes at once.
+
+One description holds SIRENs, ReLU networks with skips and two-branch fields, so that a scene can be rendered without the
+method that made it.
+
+Letters: B scenes, P points of each, I and O features into and out of a layer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from g3d.errors import G3dError
+
+Weights = Mapping[str, tuple[Tensor, Tensor]]  # layer name -> weight [B, O, I], bias [B, O]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """`kind` with its parameters: y = min(shift + gain * f(x), maximum).
+
+    linear, sin, sigmoid, softplus; relu; leaky_relu (slope); elu (alpha); clamp (to [0, 1])."""
+
+    kind: str
+    gain: float = 1.0
+    shift: float = 0.0
+    slope: float = 0.2
+    alpha: float = 1.0
+    offset: float = 0.0  # added to x before f
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Positional encoding of an input: [x] (if `include_input`), then sin and cos of scale * 2^k x for k below `count`."""
+
+    count: int = 0
+    include_input: bool = True
+    scale: float = 1.0  # 1 or pi, as the method has it
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One linear layer. `inputs` are names of encoded inputs (`x`, `direction`) or of earlier layers, concatenated."""
+
+    name: str
+    inputs: tuple[str, ...]
+    activation: Activation
+
+
+@dataclass(frozen=True)
+class Output:
+    """Channels [first, last) of a layer, activated: `rgb`, `density` or `occupancy`."""
+
+    layer: str
+    first: int
+    last: int
+    activation: Activation
+
+
+@dataclass(frozen=True)
+class Network:
+    """The whole description; what scene files hold as `network`."""
+
+    layers: tuple[Layer, ...]
+    outputs: Mapping[str, Output]
+    encodings: Mapping[str, Encoding]
+
+
+KINDS = ("linear", "sin", "sigmoid", "softplus", "relu", "leaky_relu", "elu", "clamp")
+
+
+def evaluate(network: Network, weights: Weights, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Outputs by name, [B, P, C], of a batch of MLPs at `inputs` (name -> [B, P, 3] or [B, P, 2])."""
+    known = {name: encode(inputs[name], encoding) for name, encoding in network.encodings.items() if name in inputs}
+    for layer in network.layers:
+        features = [known[name] for name in layer.inputs]
+        weight, bias = weights[layer.name]
+        h = features[0] if len(features) == 1 else torch.cat(features, dim=-1)  # [B, P, I]
+        known[layer.name] = activate(layer.activation, torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2)))
+    return {
+        name: activate(out.activation, known[out.layer][..., out.first : out.last].clone())
+        if not torch.is_grad_enabled()
+        else activate(out.activation, known[out.layer][..., out.first : out.last])
+        for name, out in network.outputs.items()
+    }
+
+
+def encode(x: Tensor, encoding: Encoding) -> Tensor:
+    """[B, P, d] => [B, P, d (+ 2 d count)], in the order x, sin(2^0 x), cos(2^0 x), sin(2^1 x), ..."""
+    if encoding.count == 0:
+        return x
+    angles = [x * (encoding.scale * 2.0**k) for k in range(encoding.count)]
+    waves = [f for angle in angles for f in (angle.sin(), angle.cos())]
+    return torch.cat([x, *waves] if encoding.include_input else waves, dim=-1)
+
+
+def activate(spec: Activation, x: Tensor) -> Tensor:
+    """Apply an activation; in place where no gradient is wanted (fresh large tensors cost page faults)."""
+    inplace = not torch.is_grad_enabled()
+    if spec.offset:
+        x = x.add_(spec.offset) if inplace else x + spec.offset
+    match spec.kind:
+        case "linear":
+            y = x
+        case "sin":
+            y = x.sin_() if inplace else x.sin()
+        case "sigmoid":
+            y = x.sigmoid_() if inplace else x.sigmoid()
+        case "softplus":
+            y = F.softplus(x)
+        case "relu":
+            y = F.relu(x, inplace=inplace)
+        case "leaky_relu":
+            y = F.leaky_relu(x, spec.slope, inplace=inplace)
+        case "elu":
+            y = F.elu(x, spec.alpha, inplace=inplace)
+        case "clamp":
+            y = x.clamp_(0, 1) if inplace else x.clamp(0, 1)
+        case _:
+            raise G3dError(f"the activation '{spec.kind}' is not known; allowed: {', '.join(KINDS)}")
+    if spec.gain != 1.0:
+        y = y * spec.gain
+    if spec.shift:
+        y = y + spec.shift
+    return y if spec.maximum is None else y.clamp(max=spec.maximum)
+
+
+def to_json(network: Network) -> dict[str, Any]:
+    """Plain JSON values, leaving out parameters at their defaults."""
+    return {
+        "layers": [
+            {"name": la.name, "inputs": list(la.inputs), "activation": _lean(la.activation)} for la in network.layers
+        ],
+        "outputs": {
+            n: {"layer": o.layer, "channels": [o.first, o.last], "activation": _lean(o.activation)}
+            for n, o in network.outputs.items()
+        },
+        "encodings": {n: _lean(e) for n, e in network.encodings.items()},
+    }
+
+
+def from_json(data: Mapping[str, Any], where: str) -> Network:
+    """From a scene file's metadata; `where` names the file in messages."""
+    try:
+        layers = tuple(Layer(la["name"], tuple(la["inputs"]), Activation(**la["activation"])) for la in data["layers"])
+        outputs = {
+            n: Output(o["layer"], int(o["channels"][0]), int(o["channels"][1]), Activation(**o["activation"]))
+            for n, o in data["outputs"].items()
+        }
+        encodings = {n: Encoding(**e) for n, e in data["encodings"].items()}
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+        raise G3dError(
+            f"the network of '{where}' cannot be read ({type(error).__name__}: {error}); write it again"
+        ) from error
+    network = Network(layers, outputs, encodings)
+    _check(network, where)
+    return network
+
+
+def _check(network: Network, where: str) -> None:
+    known = set(network.encodings)
+    for layer in network.layers:
+        for name in layer.inputs:
+            if name not in known:
+                raise G3dError(
+                    f"layer '{layer.name}' of '{where}' reads '{name}', which comes neither before it nor from an input"
+                )
+        known.add(layer.name)
+    for spec in [*(la.activation for la in network.layers), *(o.activation for o in network.outputs.values())]:
+        if spec.kind not in KINDS:
+            raise G3dError(f"'{where}' has the activation '{spec.kind}'; allowed: {', '.join(KINDS)}")
+    for name, out in network.outputs.items():
+        if out.layer not in known:
+            raise G3dError(f"the output '{name}' of '{where}' reads the layer '{out.layer}', which does not exist")
+
+
+def _lean(spec: Activation | Encoding) -> dict[str, Any]:
+    default = Activation("linear") if isinstance(spec, Activation) else Encoding()
+    found = {k: v for k, v in vars(spec).items() if v != getattr(default, k)}
+    return {"kind": spec.kind, **found} if isinstance(spec, Activation) else found

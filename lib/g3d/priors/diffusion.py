@@ -1,0 +1,151 @@
+"""Denoising diffusion on latents by a residual MLP (mNIF appendix A.3; the network of functa, Dupont et al. 2022).
+
+Letters: N codes, D numbers of a code, W width.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from g3d import artifacts, config
+from g3d.config import as_json, setting
+from g3d.errors import G3dError
+from g3d.seeds import Noise, generator
+from g3d.training import checkpoint, diffusion, distributed, schedules
+from g3d.training.run import Run
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults: the paper's (A.3), the same for every signal."""
+
+    width: int = setting(4096, "W, width of the residual MLP", low=1)
+    blocks: int = setting(4, "residual blocks", low=1)
+    time_steps: int = setting(1000, "T, steps of the noising", low=2)
+    batch: int = setting(32, "codes a step", low=1)
+    epochs: float = setting(1000.0, "passes over the codes", low=0)
+    lr: float = setting(1e-4, "Adam; cosine to 0, no warm-up", low=0)
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """Settings of sampling."""
+
+    sampler: Literal["ddpm", "ddim"] = setting("ddpm", "ancestral over all T steps, or deterministic over a few")
+    ddim_steps: int = setting(100, "steps of the ddim sampler", low=1)
+
+
+class ResidualMlp(nn.Module):
+    """x_t [N, D], t [N] => predicted noise [N, D]: blocks of norm, SiLU, linear, with the time added in the middle."""
+
+    def __init__(self, size: int, settings: Config):
+        super().__init__()
+        width = settings.width
+        self.width = width
+        self.enter = nn.Linear(size, width)
+        self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.first = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, width)) for _ in range(settings.blocks)
+        )
+        self.second = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, width)) for _ in range(settings.blocks)
+        )
+        self.leave = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, size))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """The noise that is in x."""
+        h, when = self.enter(x), self.time(time_embedding(t, self.width))
+        for first, second in zip(self.first, self.second, strict=True):
+            h = h + second(first(h) + when)
+        noise: Tensor = self.leave(h)
+        return noise
+
+
+def time_embedding(t: Tensor, width: int) -> Tensor:
+    """[N] => [N, width], sines and cosines of frequencies 1 to 1e-4 (Vaswani et al. 2017)."""
+    half = (width + 1) // 2
+    frequency = torch.exp(-math.log(1e4) * torch.arange(half, device=t.device) / max(half, 1))
+    angle = t.float().unsqueeze(1) * frequency
+    return torch.cat([angle.cos(), angle.sin()], dim=1)[:, :width]
+
+
+def fit(settings: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> None:
+    """Fit the noise predictor to `codes` [N, D], normalised by number; the normalisation goes with the prior."""
+    if len(codes) < 2:
+        raise G3dError(f"a diffusion prior needs at least 2 latents, found {len(codes)}; fit the model to more items")
+    mean, std = codes.mean(dim=0), codes.std(dim=0).clamp(min=1e-6)
+    data = ((codes - mean) / std).to(run.device)
+    network = _build(codes.shape[1], settings, run.seed).to(run.device)
+    schedule = diffusion.linear_schedule(settings.time_steps).to(run.device)
+    groups = [{"params": list(network.parameters()), "lr": settings.lr, "base_lr": settings.lr}]
+    optimiser = torch.optim.Adam(groups, fused=True)
+    if run.resumed:
+        checkpoint.load_module(network, checkpoint.unpack("network", run.resumed.values), str(run.resumed.path))
+        checkpoint.unpack_optimiser("optimiser", optimiser, run.resumed.values)
+    total = max(1, math.ceil(settings.epochs * len(codes) / settings.batch))
+
+    def save() -> Mapping[str, Tensor]:
+        weights = checkpoint.pack("network", network.state_dict())
+        described = {**about, "kind": "diffusion", "settings": as_json(settings)}
+        run.write("prior.safetensors", "prior", {**weights, "mean": mean, "std": std}, described)
+        return weights | checkpoint.pack_optimiser("optimiser", optimiser)
+
+    for step in run.steps(total, "fit-prior diffusion", save):
+        schedules.set_lr(optimiser, schedules.cosine(step, total))
+        x0, noise, t = (part.to(run.device) for part in _batch(data, settings, run.seed, step))
+        optimiser.zero_grad(set_to_none=True)
+        predicted = network(diffusion.add_noise(schedule, x0, noise, t), t)
+        loss = F.mse_loss(predicted, noise, reduction="sum") / (settings.batch * codes.shape[1])
+        loss.backward()
+        distributed.sum_gradients(network.parameters())
+        optimiser.step()
+        run.log(step, total, distributed.sum_value(loss.detach()), settings.batch, lr=optimiser.param_groups[0]["lr"])
+
+
+def _batch(data: Tensor, settings: Config, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes, noise and times of a step, the share of this process; drawn with replacement, so any N fits any batch."""
+    g = generator(seed, step, "diffusion")
+    rows = torch.randint(len(data), (settings.batch,), generator=g)
+    noise = torch.randn(settings.batch, data.shape[1], generator=g)
+    t = torch.randint(settings.time_steps, (settings.batch,), generator=g)
+    mine = distributed.share(rows)
+    return data[rows[mine].to(data.device)], noise[mine], t[mine]
+
+
+def _build(size: int, settings: Config, seed: int) -> ResidualMlp:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ResidualMlp(size, settings)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A fitted prior, ready to sample."""
+
+    network: ResidualMlp
+    schedule: diffusion.Schedule
+    mean: Tensor  # [D]
+    std: Tensor  # [D]
+
+
+def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
+    """Read a prior from its file."""
+    fitted = config.from_json(Config, file.config["settings"], f"the prior '{file.path}'")
+    mean, std = file.values["mean"].to(device), file.values["std"].to(device)
+    network = _build(len(mean), fitted, 0)
+    checkpoint.load_module(network, checkpoint.unpack("network", file.values), str(file.path))
+    return Loaded(network.to(device).eval(), diffusion.linear_schedule(fitted.time_steps).to(device), mean, std)
+
+
+def sample(loaded: Loaded, indices: Sequence[int], seed: int, settings: SampleSettings) -> Tensor:
+    """Codes [len(indices), D]."""
+    noise = Noise(seed, indices, "prior", loaded.mean.shape)
+    if settings.sampler == "ddim":
+        steps = min(settings.ddim_steps, len(loaded.schedule.alpha_bar))
+        return loaded.mean + loaded.std * diffusion.sample_ddim(loaded.network, loaded.schedule, noise, steps)
+    return loaded.mean + loaded.std * diffusion.sample_ddpm(loaded.network, loaded.schedule, noise)

@@ -1,0 +1,126 @@
+"""Rendering: a scene and cameras => colour, alpha, depth. Knows scenes, never methods.
+
+`render_scene` matches on the closed set of scene kinds; `RenderSettings` is what `--set` may change.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from g3d.cameras import Cameras
+from g3d.config import setting
+from g3d.errors import G3dError
+from g3d.render import occupancy, rays, volume
+from g3d.render.splat import reference
+from g3d.scene import Field, Gaussians, MlpField, Scene, Triplane, query, query_output, query_proposal
+
+POINTS_PER_CHUNK = 8192  # 4k-16k points a chunk stay in cache (measured); a GPU takes more
+POINTS_PER_CHUNK_GPU = 1 << 20
+
+
+class Rendering(NamedTuple):
+    """V views: `rgb` [V, H, W, 3] over the background, `alpha` [V, H, W], `depth` [V, H, W] expected camera z (0: nothing)."""
+
+    rgb: Tensor
+    alpha: Tensor
+    depth: Tensor
+
+
+@dataclass(frozen=True)
+class FieldSettings:
+    """What may be changed when a field is rendered; the defaults come from the scene."""
+
+    samples: int = setting(64, "samples a ray", low=1, high=4096)
+    proposal_samples: int = setting(0, "samples a ray of the proposal round (0: none)", low=0, high=4096)
+    opaque_end: bool = setting(False, "the last interval is infinitely long")
+    background: tuple[float, ...] = setting((1.0, 1.0, 1.0), "colour behind, [0, 1]", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class GaussianSettings:
+    """What may be changed when Gaussians are rendered."""
+
+    scale_modifier: float = setting(1.0, "factor on every Gaussian's scale", low=0)
+    background: tuple[float, ...] = setting((1.0, 1.0, 1.0), "colour behind, [0, 1]", low=0, high=1)
+
+
+RenderSettings = FieldSettings | GaussianSettings
+
+
+def default_settings(scene: Scene) -> RenderSettings:
+    """The settings with which the scene was meant to be drawn."""
+    world = scene.world
+    if isinstance(scene, Gaussians):
+        return GaussianSettings(background=world.background)
+    return FieldSettings(world.samples, world.proposal_samples, world.opaque_end, world.background)
+
+
+@torch.no_grad()
+def render_scene(scene: Scene, cameras: Cameras, settings: RenderSettings | None = None) -> Rendering:
+    """Draw one scene (a batch of one) from each camera. Raises `G3dError` for a scene that takes no cameras."""
+    assert len(scene) == 1, "render_scene draws one scene"
+    settings = default_settings(scene) if settings is None else settings
+    if len(settings.background) != 3:
+        raise G3dError(
+            f"the background has {len(settings.background)} numbers; wanted are 3, e.g. --set background=1,1,1"
+        )
+    match scene:
+        case Gaussians():
+            assert isinstance(settings, GaussianSettings)
+            return Rendering(*reference.rasterize(scene, cameras, settings.scale_modifier, settings.background))
+        case MlpField(signal="image"):
+            raise G3dError("an image field takes no cameras; draw it without --cameras")
+        case MlpField(signal="occupancy"):
+            return Rendering(*occupancy.first_hit(scene, cameras, settings.background))
+        case MlpField() | Triplane():
+            assert isinstance(settings, FieldSettings)
+            views = [_render_field(scene, cameras[v], settings) for v in range(len(cameras))]
+            return Rendering(*(torch.stack(parts) for parts in zip(*views, strict=True)))
+
+
+@torch.no_grad()
+def render_image_field(scene: MlpField, width: int, height: int) -> Tensor:
+    """An image field at any resolution, [H, W, 3]; coordinates are pixel centres in [-1, 1], x right, y down."""
+    device = next(iter(scene.weights.values()))[0].device
+    x = (torch.arange(width, device=device) + 0.5) / width * 2 - 1
+    y = (torch.arange(height, device=device) + 0.5) / height * 2 - 1
+    points = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(1, -1, 2)
+    chunks = [query_output(scene, part, "rgb")[0] for part in points.split(_chunk(device), dim=1)]
+    return torch.cat(chunks).reshape(height, width, 3)
+
+
+def _render_field(scene: Field, camera: Cameras, settings: FieldSettings) -> tuple[Tensor, Tensor, Tensor]:
+    """One view: rays that miss the bounds cost nothing, the rest go in chunks of points."""
+    world, shape = scene.world, (camera.height, camera.width)
+    origin, directions = rays.camera_rays(camera)  # [3], [HW, 3]
+    low, high = (torch.tensor(c, device=origin.device) for c in world.bounds)
+    unbounded = isinstance(scene, Triplane) and scene.contraction == "sphere"
+    near, far = rays.clip_to_box(origin, directions, low, high, world.near_world, world.far_world, unbounded)
+    background = torch.tensor(settings.background, device=origin.device)
+    hit = (far > near).nonzero().squeeze(1)
+    rgb = background.repeat(shape[0] * shape[1], 1)
+    alpha, depth = torch.zeros_like(near), torch.zeros_like(near)
+    uses_direction = isinstance(scene, MlpField) and "direction" in scene.network.encodings
+
+    def ask(points: Tensor, seen_along: Tensor) -> tuple[Tensor, Tensor]:
+        return query(scene, points, seen_along if uses_direction else None)
+
+    def propose(points: Tensor) -> Tensor:
+        assert isinstance(scene, Triplane)
+        return query_proposal(scene, points)
+
+    proposal = propose if isinstance(scene, Triplane) and scene.proposal and settings.proposal_samples else None
+    for part in hit.split(max(1, _chunk(origin.device) // settings.samples)):
+        found = volume.render_rays(
+            ask, origin.expand(1, len(part), 3), directions[part][None], near[part][None], far[part][None],
+            volume.Sampling(settings.samples, settings.proposal_samples, world.spacing, settings.opaque_end),
+            background, proposal=proposal,
+        )  # fmt: skip
+        rgb[part], alpha[part], depth[part] = found.rgb[0], found.alpha[0], found.depth[0]
+    return rgb.reshape(*shape, 3), alpha.reshape(shape), depth.reshape(shape)
+
+
+def _chunk(device: torch.device) -> int:
+    return POINTS_PER_CHUNK if device.type == "cpu" else POINTS_PER_CHUNK_GPU

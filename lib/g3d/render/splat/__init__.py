@@ -1,0 +1,1 @@
+"""Rasterisation of 3D Gaussians."""

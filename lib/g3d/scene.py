@@ -1,0 +1,303 @@
+"""Scenes: Gaussians | MlpField | Triplane, each a frozen dataclass with a leading batch axis, and their files.
+
+A scene is all that a renderer needs: its tensors and its `World`. The set of kinds is closed.
+
+Letters: B scenes, N Gaussians, K spherical-harmonic coefficients, P points, C channels of a plane.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from g3d import artifacts, mlp
+from g3d.cameras import CameraPrior
+from g3d.errors import G3dError
+
+Corner = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class World:
+    """What a renderer must know besides the tensors. Lengths in world units, near and far along the camera's z."""
+
+    bounds: tuple[Corner, Corner] = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+    near_world: float = 0.1
+    far_world: float = 10.0
+    background: Corner = (1.0, 1.0, 1.0)  # colour behind everything, [0, 1]
+    samples: int = 64  # a ray, of a field
+    proposal_samples: int = 0  # a ray, before them; only where the scene has a proposal network
+    spacing: Literal["world", "disparity"] = "world"  # samples even in distance, or in 1 / distance
+    opaque_end: bool = False  # the last interval is infinitely long, so that weights sum to one
+    camera_prior: CameraPrior | None = None  # where the training cameras stood; also holds the default camera
+    condition_camera: tuple[float, ...] | None = None  # the 25 numbers at which view-conditioned colours were baked
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        plain = {k: v for k, v in asdict(self).items() if v is not None}
+        return {**plain, **({"camera_prior": self.camera_prior.as_json()} if self.camera_prior else {})}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any], where: str) -> "World":
+        """From a file's metadata; `where` names it in messages."""
+        known = {f.name for f in fields(World)}
+        try:
+            values = {k: _tuples(v) for k, v in data.items() if k != "camera_prior" and k in known}
+            prior = data.get("camera_prior")
+            world = World(**values, camera_prior=CameraPrior.from_json(prior, where) if prior else None)
+            sane = world.samples >= 1 and 0 <= world.near_world < world.far_world
+            sane = (
+                sane and all(low < high for low, high in zip(*world.bounds, strict=True)) and len(world.bounds[0]) == 3
+            )
+        except (TypeError, ValueError, AttributeError) as error:
+            raise G3dError(f"the world of '{where}' cannot be read ({error}); write it again") from error
+        if not sane:
+            raise G3dError(f"the world of '{where}' is not sane (bounds, near < far, samples >= 1); write it again")
+        return world
+
+
+class Sample(NamedTuple):
+    """What a field says at points: `rgb` [B, P, 3] in [0, 1] and `density` [B, P] >= 0, per world unit."""
+
+    rgb: Tensor
+    density: Tensor
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """B scenes of N Gaussians each; conventions in `artifacts.py`."""
+
+    means: Tensor  # [B, N, 3]
+    log_scales: Tensor  # [B, N, 3]
+    quats: Tensor  # [B, N, 4] wxyz, not necessarily unit
+    opacity_logits: Tensor  # [B, N]
+    sh: Tensor  # [B, N, K, 3]
+    world: World
+    level: Tensor | None = None  # [B, N]
+    background: Tensor | None = None  # [B, N] 1 where the Gaussian belongs to the background
+
+    def __len__(self) -> int:
+        return int(self.means.shape[0])
+
+
+@dataclass(frozen=True)
+class MlpField:
+    """B scenes that are MLPs of one architecture."""
+
+    weights: mlp.Weights  # name -> weight [B, O, I], bias [B, O]
+    network: mlp.Network
+    world: World
+    signal: Literal["radiance", "occupancy", "image"] = "radiance"
+
+    def __len__(self) -> int:
+        return int(next(iter(self.weights.values()))[0].shape[0])
+
+
+@dataclass(frozen=True)
+class Triplane:
+    """B scenes of three feature planes (XY, XZ, YZ), a small MLP that reads them and, optionally, a proposal MLP.
+
+    Hidden layers are softplus; the last layer of `nerf` gives rgb and density, of `proposal` density."""
+
+    planes: Tensor  # [B, 3, C, H, W]
+    nerf: tuple[tuple[Tensor, Tensor], ...]  # weight [B, O, I], bias [B, O]
+    world: World
+    proposal: tuple[tuple[Tensor, Tensor], ...] = ()
+    contraction: Literal["none", "sphere"] = "none"  # sphere: mip-NeRF 360, unbounded space into a ball of radius 2
+
+    def __len__(self) -> int:
+        return int(self.planes.shape[0])
+
+
+Scene = Gaussians | MlpField | Triplane
+Field = MlpField | Triplane
+
+
+def query(scene: Field, points: Tensor, directions: Tensor | None = None) -> Sample:
+    """Colour and density at world `points` [B, P, 3], seen along unit `directions` [B, P, 3] where the field uses them."""
+    match scene:
+        case MlpField():
+            inputs = {"x": points} if directions is None else {"x": points, "direction": directions}
+            out = mlp.evaluate(scene.network, scene.weights, inputs)
+            return Sample(out["rgb"], out["density"].squeeze(-1))
+        case Triplane():
+            raw = _plane_mlp(scene.nerf, plane_features(scene, points))
+            rgb = raw[..., :3].sigmoid() * 1.002 - 0.001  # a little wider than [0, 1], so that both ends can be reached
+            return Sample(rgb.clamp(0, 1), F.softplus(raw[..., 3] - 1))
+
+
+def query_output(scene: MlpField, points: Tensor, name: str) -> Tensor:
+    """A named output [B, P, C] of a field that is no radiance: `occupancy` at [B, P, 3], `rgb` at [B, P, 2]."""
+    return mlp.evaluate(scene.network, scene.weights, {"x": points})[name]
+
+
+def query_proposal(scene: Triplane, points: Tensor) -> Tensor:
+    """Density [B, P] by the proposal network, only to place samples."""
+    return F.softplus(_plane_mlp(scene.proposal, plane_features(scene, points))[..., 0] - 1)
+
+
+def plane_features(scene: Triplane, points: Tensor) -> Tensor:
+    """Mean over the planes of their bilinear features [B, P, C] at world `points`."""
+    if scene.contraction == "sphere":  # mip-NeRF 360, eq. 10; into [-1, 1]
+        norm = points.norm(dim=-1, keepdim=True).clamp(min=1e-9)
+        x = torch.where(norm <= 1, points, (2 - 1 / norm) * points / norm) / 2
+    else:
+        low, high = (torch.tensor(c, dtype=points.dtype, device=points.device) for c in scene.world.bounds)
+        x = (points - low) / (high - low) * 2 - 1
+    pairs = torch.stack([x[..., [0, 1]], x[..., [0, 2]], x[..., [1, 2]]], dim=1)  # [B, 3, P, 2]
+    planes = scene.planes.flatten(0, 1)  # [3B, C, H, W]; plane axis u runs along W, v along H
+    found = F.grid_sample(planes, pairs.flatten(0, 1).unsqueeze(1), align_corners=False, padding_mode="border")
+    features: Tensor = found.squeeze(2).unflatten(0, (-1, 3)).mean(dim=1)  # [B, C, P]
+    return features.transpose(1, 2)
+
+
+def _plane_mlp(layers: Sequence[tuple[Tensor, Tensor]], h: Tensor) -> Tensor:
+    for i, (weight, bias) in enumerate(layers):
+        h = torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2))
+        h = F.softplus(h) if i + 1 < len(layers) else h
+    return h
+
+
+def pick(scene: Scene, index: int) -> Scene:
+    """Scene `index` of a batch, as a batch of one."""
+    return with_tensors(scene, {k: v[index : index + 1] for k, v in tensors_of(scene).items()})
+
+
+def to(scene: Scene, device: str | torch.device) -> Scene:
+    """The scene on another device."""
+    return with_tensors(scene, {k: v.to(device) for k, v in tensors_of(scene).items()})
+
+
+def tensors_of(scene: Scene) -> dict[str, Tensor]:
+    """The tensors under their names in a file, still with the batch axis."""
+    match scene:
+        case Gaussians():
+            named = {
+                n: getattr(scene, n)
+                for n in ("means", "log_scales", "quats", "opacity_logits", "sh", "level", "background")
+            }
+            return {n: v for n, v in named.items() if v is not None}
+        case MlpField():
+            pairs = [(f"layer.{n}", wb) for n, wb in scene.weights.items()]
+        case Triplane():
+            pairs = [(f"nerf.{i}", wb) for i, wb in enumerate(scene.nerf)]
+            pairs += [(f"proposal.{i}", wb) for i, wb in enumerate(scene.proposal)]
+    named = {f"{n}.{part}": tensor for n, wb in pairs for part, tensor in zip(("weight", "bias"), wb, strict=True)}
+    return {"planes": scene.planes, **named} if isinstance(scene, Triplane) else named
+
+
+def with_tensors(scene: Scene, tensors: Mapping[str, Tensor]) -> Scene:
+    """The same scene with other tensors under the same names."""
+    match scene:
+        case Gaussians():
+            changes: dict[str, Any] = dict(tensors)
+            return replace(scene, **changes)
+        case MlpField():
+            return replace(
+                scene, weights={n: (tensors[f"layer.{n}.weight"], tensors[f"layer.{n}.bias"]) for n in scene.weights}
+            )
+        case Triplane():
+            return replace(
+                scene,
+                planes=tensors["planes"],
+                nerf=_mlp_pairs(tensors, "nerf"),
+                proposal=_mlp_pairs(tensors, "proposal"),
+            )
+
+
+def _mlp_pairs(tensors: Mapping[str, Tensor], name: str) -> tuple[tuple[Tensor, Tensor], ...]:
+    count = sum(key.startswith(f"{name}.") and key.endswith(".weight") for key in tensors)
+    return tuple((tensors[f"{name}.{i}.weight"], tensors[f"{name}.{i}.bias"]) for i in range(count))
+
+
+def save_scene(
+    path: Path,
+    scene: Scene,
+    *,
+    item: str | None = None,
+    seed: int | None = None,
+    parents: Mapping[str, str] | None = None,
+) -> str:
+    """Write one scene (a batch of one) as a file that renders with nothing else; return its digest.
+
+    `item` is the name of what the scene shows, where it has one."""
+    assert len(scene) == 1, "a scene file holds one scene"
+    config: dict[str, Any] = {"world": scene.world.as_json(), **({"item": item} if item else {})}
+    match scene:
+        case Gaussians():
+            kind = "gaussians"
+        case MlpField():
+            kind = "mlp_field"
+            config |= {"signal": scene.signal, "network": mlp.to_json(scene.network)}
+        case Triplane():
+            kind = "triplane"
+            config |= {"contraction": scene.contraction}
+    tensors = {name: value[0] for name, value in tensors_of(scene).items()}
+    return artifacts.write(path, f"scene/{kind}", tensors, {"scene": kind, **config}, seed=seed, parents=parents)
+
+
+def load_scene(path: Path, device: str | torch.device = "cpu") -> Scene:
+    """Read a scene file as a batch of one."""
+    file = artifacts.read(path, "scene", role="the scene", device=str(device))
+    world = World.from_json(file.config["world"], str(path))
+    tensors = {name: value.unsqueeze(0) for name, value in file.values.items()}
+    for name, value in tensors.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise G3dError(f"'{path}': the tensor '{name}' holds NaN or infinity; make the scene again")
+    match file.kind:
+        case "scene/gaussians":
+            if tensors["sh"].shape[2] not in (1, 4, 9, 16):
+                raise G3dError(
+                    f"'{path}': the tensor 'sh' has {tensors['sh'].shape[2]} coefficients; allowed: 1, 4, 9, 16"
+                )
+            return Gaussians(**tensors, world=world)
+        case "scene/mlp_field":
+            return _load_mlp_field(file, tensors, world)
+        case _:
+            contraction = file.config["contraction"]
+            if contraction not in ("none", "sphere"):
+                raise G3dError(f"'{path}' has the contraction '{contraction}'; allowed: none, sphere")
+            nerf, proposal = _mlp_pairs(tensors, "nerf"), _mlp_pairs(tensors, "proposal")
+            return Triplane(tensors["planes"], nerf, world, proposal, contraction)
+
+
+def _load_mlp_field(file: artifacts.Artifact, tensors: Mapping[str, Tensor], world: World) -> MlpField:
+    network = mlp.from_json(file.config["network"], str(file.path))
+    signal = file.config["signal"]
+    wanted = {"radiance": {"rgb", "density"}, "occupancy": {"occupancy"}, "image": {"rgb"}}.get(signal)
+    if wanted is None or not wanted <= set(network.outputs):
+        raise G3dError(
+            f"'{file.path}' has the signal '{signal}' with outputs {sorted(network.outputs)}; they do not fit"
+        )
+    weights = {}
+    for layer in network.layers:
+        name = f"layer.{layer.name}"
+        if f"{name}.weight" not in tensors or f"{name}.bias" not in tensors:
+            raise G3dError(
+                f"'{file.path}' lacks the tensors of layer '{layer.name}' that its network lists; write it again"
+            )
+        weights[layer.name] = (tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+    return MlpField(weights, network, world, signal)
+
+
+def scene_files(path: Path) -> list[Path]:
+    """The scene files that `path` stands for: itself, or those of a folder in order. Each is checked by its header."""
+    if path.is_dir():
+        found = sorted(path.glob("*.safetensors"))
+        if not found:
+            raise G3dError(
+                f"the folder '{path}' holds no scenes (*.safetensors); make some with g3d sample or g3d decode"
+            )
+    else:
+        found = [path]
+    for file in found:
+        artifacts.check(file, "scene", role="the scene")
+    return found
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,169 @@
+"""`decode`: latents => scenes, or at once their pictures."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from g3d import artifacts, config, device
+from g3d.errors import G3dError
+from g3d.methods import method
+from g3d.progress import SILENT, Progress
+from g3d.scene import Scene, pick, save_scene
+from g3d.seeds import parse_seeds
+from g3d.steps.render import Drawing, Painter, maybe_painter
+
+BATCH = 16  # scenes decoded at once
+
+
+@dataclass(frozen=True)
+class Options:
+    """A model, latents, which of them, and what to write: scenes, pictures or both."""
+
+    model: Path
+    latents: Path
+    out: Path | None = None
+    items: str | None = None
+    settings: Sequence[str] = ()
+    images: Path | None = None
+    drawing: Drawing = field(default_factory=Drawing)
+    device: str = "auto"
+    overwrite: bool = False
+
+
+def resolve(options: Options) -> dict[str, Any]:
+    """The settings as they will be used."""
+    head = artifacts.check(artifacts.inside(options.model, "model.safetensors"), "model", role="the model")
+    source = artifacts.check(artifacts.inside(options.latents, "latents.safetensors"), "latents", role="the latents")
+    module = method(str(head.config["method"]))
+    same_space(head, source, "the latents")
+    settings = config.override(module.DecodeSettings(), options.settings, str(head.config["method"]))
+    return {
+        "method": head.config["method"], "model": str(head.path), "latents": str(source.path),
+        "settings": config.as_json(settings), "out": str(options.out), "render": str(options.images),
+    }  # fmt: skip
+
+
+def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
+    """Decode; the scenes are numbered as the latents are."""
+    file = artifacts.read(artifacts.inside(options.model, "model.safetensors"), "model", role="the model")
+    source = artifacts.inside(options.latents, "latents.safetensors")
+    latents = artifacts.read(source, "latents", role="the latents")
+    same_space(file, latents, "the latents")
+    if "codes" not in latents.values:
+        raise G3dError(f"'{latents.path}' holds no codes that the method {file.config['method']} can decode")
+    codes, names = latents.values["codes"].float(), [str(n) for n in latents.config["names"]]
+    chosen = _chosen(options.items, len(codes), latents.path)
+    batches = ((part, codes[part], [names[i] for i in part]) for part in batched(chosen))
+    target = Target(options.out, options.images, options.drawing, options.overwrite, (options.model, source))
+    return write_scenes(
+        file, batches, len(chosen), options.settings, target, options.device, {"latents": latents.digest}, progress
+    )
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where scenes go: a folder of files, a folder of pictures, or both."""
+
+    scenes: Path | None
+    images: Path | None
+    drawing: Drawing
+    overwrite: bool
+    inputs: tuple[Path, ...]
+
+
+def write_scenes(
+    file: artifacts.Artifact,
+    batches: Iterable[tuple[Sequence[int], Tensor, Sequence[str | None]]],
+    count: int,
+    settings: Sequence[str],
+    target: Target,
+    device_text: str,
+    parents: Mapping[str, str],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Decode batches of (numbers, codes, item names) and write each scene; nothing but a batch is ever in memory."""
+    if target.scenes is None and target.images is None:
+        raise G3dError("there is nothing to write; give --out SCENES, --render IMAGES, or both")
+    name = str(file.config["method"])
+    module = method(name)
+    decode_settings = config.override(module.DecodeSettings(), settings, name)
+    where = device.pick(device_text)
+    model = module.load(file, where)
+    whose = {"model": file.digest, **parents}
+    done = 0
+    with (
+        _maybe_folder(target) as folder,
+        maybe_painter(target.images, target.drawing, count, target.overwrite, target.inputs) as paint,
+    ):
+        progress.start("scenes", count)
+        for numbers, codes, items in batches:
+            scenes = module.decode(model, codes.to(where), decode_settings)
+            for place, (number, item) in enumerate(zip(numbers, items, strict=True)):
+                _emit(f"{number:06d}", pick(scenes, place), item, folder, paint, whose, target.drawing.seed)
+            done += len(numbers)
+            progress.update(done, count)
+    written = ([str(target.scenes)] if target.scenes else []) + (paint.written if paint else [])
+    return {"written": written, "scenes": count, **({"views": paint.views_drawn} if paint else {})}
+
+
+def _emit(
+    name: str,
+    scene: Scene,
+    item: str | None,
+    folder: Path | None,
+    paint: Painter | None,
+    parents: Mapping[str, str],
+    seed: int,
+) -> None:
+    if folder is not None:
+        save_scene(folder / f"{name}.safetensors", scene, item=item, seed=seed, parents=parents)
+    if paint is not None:
+        paint.add(name, scene, item)
+
+
+@contextmanager
+def _maybe_folder(target: Target) -> Iterator[Path | None]:
+    if target.scenes is None:
+        yield None
+        return
+    with artifacts.output_folder(target.scenes, target.overwrite, target.inputs) as folder:
+        yield folder
+
+
+def batched(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Consecutive parts of `BATCH`."""
+    for i in range(0, len(numbers), BATCH):
+        yield numbers[i : i + BATCH]
+
+
+def same_space(model: artifacts.Header, other: artifacts.Header, what: str) -> None:
+    """Refuse latents or priors that belong to another space than the model's."""
+    want = model.config["latent_space"]
+    if other.kind == "latents":
+        found = {
+            "space": other.config["space"],
+            "shape": list(other.tensors["codes"][1][1:]) if "codes" in other.tensors else None,
+        }
+    else:
+        found = other.config["latent_space"]
+    if found != want:
+        raise G3dError(
+            f"{what} '{other.path}' live in {found['space']} {found['shape']}, the model '{model.path}' in "
+            f"{want['space']} {want['shape']}; use {what} of this model"
+        )
+
+
+def _chosen(items: str | None, count: int, path: Path) -> list[int]:
+    if items is None:
+        return list(range(count))
+    try:
+        chosen = parse_seeds(items)
+    except ValueError as error:
+        raise G3dError(str(error).replace("seeds", "items")) from error
+    if max(chosen) >= count:
+        raise G3dError(f"item {max(chosen)} is not in '{path}', which holds {count}; choose from 0-{count - 1}")
+    return chosen

@@ -1,0 +1,142 @@
+"""`export-ply`: scenes => PLY files, meshes or points, with colours, in world units."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from g3d import artifacts, device
+from g3d.errors import G3dError, did_you_mean
+from g3d.export.mesh import Mesh, evaluate, field_mesh
+from g3d.export.ply import write_mesh, write_points
+from g3d.export.points import surface_points
+from g3d.images import to_u8
+from g3d.progress import SILENT, Progress
+from g3d.render.splat.reference import sh_colour
+from g3d.scene import Field, Gaussians, MlpField, load_scene, query, query_output, scene_files, to
+
+FORMS = ("mesh", "points")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Scenes (a file or a folder), the form, and how fine it is."""
+
+    scenes: Path
+    out: Path
+    form: str = "mesh"
+    resolution: int = 128
+    level: float | None = None
+    num: int = 20000
+    seed: int = 0
+    device: str = "auto"
+    overwrite: bool = False
+
+
+def resolve(options: Options) -> dict[str, Any]:
+    """The settings as they will be used."""
+    _check(options)
+    files = scene_files(options.scenes)
+    return {
+        "scenes": len(files), "as": options.form, "resolution": options.resolution, "level": options.level,
+        "points": options.num, "out": str(options.out), "device": str(device.pick(options.device)),
+    }  # fmt: skip
+
+
+def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
+    """Write one PLY a scene, under the scene's name; one scene goes to `out` itself where it ends in .ply."""
+    _check(options)
+    files = scene_files(options.scenes)
+    where = device.pick(options.device)
+    figures: dict[str, Any] = {}
+    if options.out.suffix.lower() == ".ply":
+        if len(files) != 1:
+            raise G3dError(
+                f"'{options.out}' is one file, but '{options.scenes}' holds {len(files)} scenes; give a folder"
+            )
+        artifacts.refuse_existing(options.out, options.overwrite, (options.scenes,))
+        figures = _export(files[0], options.out, options, where, progress)
+    else:
+        with artifacts.output_folder(options.out, options.overwrite, (options.scenes,)) as folder:
+            for file in files:
+                figures = _export(file, folder / f"{file.stem}.ply", options, where, progress)
+    return {"written": [str(options.out)], "scenes": len(files), "last": figures}
+
+
+def _export(file: Path, out: Path, options: Options, where: torch.device, progress: Progress) -> dict[str, Any]:
+    scene = to(load_scene(file), where)
+    try:
+        if isinstance(scene, Gaussians):
+            return _gaussians(scene, out, options.form)
+        mesh = _mesh(scene, options, where, progress)
+    except G3dError as error:
+        raise G3dError(f"'{file}': {error}") from error
+    if options.form == "points":
+        points, normals = surface_points(mesh.vertices, mesh.faces, options.num, options.seed)
+        write_points(out, points, to_u8(evaluate(colour_of(scene), points, where)), normals)
+        return {"points": len(points)}
+    write_mesh(out, mesh.vertices, mesh.faces, mesh.colours)
+    return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
+
+
+def _mesh(scene: Field, options: Options, where: torch.device, progress: Progress) -> Mesh:
+    level = default_level(scene) if options.level is None else options.level
+    return field_mesh(
+        density_of(scene),
+        colour_of(scene),
+        scene.world.bounds,
+        options.resolution,
+        level,
+        device=where,
+        progress=progress,
+    )
+
+
+def default_level(scene: Field) -> float:
+    """Occupancy 1/2; density at which a tenth of the bounds' diagonal is half opaque."""
+    if isinstance(scene, MlpField) and scene.signal == "occupancy":
+        return 0.5
+    diagonal = math.dist(*scene.world.bounds)
+    return math.log(2) / (0.1 * diagonal)
+
+
+def density_of(scene: Field) -> Any:
+    """The field as a callable, points [P, 3] => [P]."""
+    if isinstance(scene, MlpField) and scene.signal == "image":
+        raise G3dError("an image field has no surface to export; use g3d render")
+    if isinstance(scene, MlpField) and scene.signal == "occupancy":
+        return lambda points: query_output(scene, points[None], "occupancy")[0, :, 0]
+    return lambda points: query(scene, points[None], _from_above(points))[1][0]
+
+
+def colour_of(scene: Field) -> Any:
+    """Its colour, points [P, 3] => [P, 3]; grey where the field has none."""
+    if isinstance(scene, MlpField) and scene.signal == "occupancy":
+        return lambda points: torch.full_like(points, 0.65)
+    return lambda points: query(scene, points[None], _from_above(points))[0][0]
+
+
+def _from_above(points: Tensor) -> Tensor:
+    """A colour that depends on the direction is taken as seen from straight above."""
+    return torch.tensor([0.0, -1.0, 0.0], device=points.device).expand(1, *points.shape)
+
+
+def _gaussians(scene: Gaussians, out: Path, form: str) -> dict[str, Any]:
+    if form == "mesh":
+        raise G3dError("3D Gaussians have no surface to mesh; use --as points")
+    down = torch.tensor([0.0, -1.0, 0.0], device=scene.means.device).expand_as(scene.means[0])
+    colours = to_u8((sh_colour(scene.sh[0], down) + 0.5).clamp(0, 1).cpu().numpy())
+    write_points(out, scene.means[0].cpu().numpy(), colours)
+    return {"points": len(colours)}
+
+
+def _check(options: Options) -> None:
+    if options.form not in FORMS:
+        raise G3dError(f"--as {options.form} is unknown{did_you_mean(options.form, FORMS)}")
+    if not 2 <= options.resolution <= 1024:
+        raise G3dError(f"--resolution is {options.resolution}; it must lie between 2 and 1024")
+    if options.num < 1:
+        raise G3dError(f"--num is {options.num}; it must be at least 1")

@@ -1,0 +1,311 @@
+"""`render`: scenes and cameras => images, masks, depth, a video, a contact sheet.
+
+One scene goes into the folder itself, several with several views into a folder each, each with its `transforms.json`;
+several scenes of one view each lie side by side under the scene's name, with one `transforms.json` for all.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from g3d import artifacts, config, device, images
+from g3d.cameras import CameraPrior, Cameras, read_transforms, write_transforms
+from g3d.dataset import SPLITS, Dataset, open_dataset
+from g3d.errors import G3dError, did_you_mean
+from g3d.export.video import write_video
+from g3d.progress import SILENT, Progress, track
+from g3d.render import Rendering, default_settings, render_image_field, render_scene
+from g3d.scene import MlpField, Scene, load_scene, scene_files, tensors_of, to
+from g3d.seeds import generator
+
+SHEET_SCENES, SHEET_VIEWS = 25, 12  # a contact sheet shows so many at most
+CAMERA_KINDS = ("orbit", "spiral", "grid", "prior", "default", "dataset", "file")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How scenes are drawn; also what `sample --render` and `decode --render` take."""
+
+    cameras: str = "default"
+    size: int | None = None
+    settings: Sequence[str] = ()
+    masks: bool = False
+    depth: bool = False
+    video: Path | None = None
+    sheet: Path | None = None
+    fps: float = 24.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Options:
+    """Scenes (a file or a folder) and how to draw them."""
+
+    scenes: Path
+    out: Path
+    drawing: Drawing = field(default_factory=Drawing)
+    device: str = "auto"
+    overwrite: bool = False
+
+
+def resolve(options: Options) -> dict[str, Any]:
+    """The settings as they will be used."""
+    files = scene_files(options.scenes)
+    plan = CameraPlan(options.drawing)
+    scene = load_scene(files[0])
+    settings = config.override(default_settings(scene), options.drawing.settings, f"a scene of {type(scene).__name__}")
+    return {
+        "scenes": len(files), "cameras": plan.spec, "views": plan.views, "settings": config.as_json(settings),
+        "out": str(options.out), "device": str(device.pick(options.device)),
+    }  # fmt: skip
+
+
+def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
+    """Draw every scene; returns what was written and views per second."""
+    files = scene_files(options.scenes)
+    where = device.pick(options.device)
+    heads = [artifacts.header(file) for file in files]
+    with painter(options.out, options.drawing, len(files), options.overwrite, (options.scenes,)) as paint:
+        for file, head in track(list(zip(files, heads, strict=True)), len(files), "render", progress):
+            paint.add(file.stem, to(load_scene(file), where), head.config.get("item"))
+    return {"written": paint.written, "scenes": len(files), "views": paint.views_drawn}
+
+
+class CameraPlan:
+    """The words of `--cameras`, and the cameras that they mean for each scene."""
+
+    def __init__(self, drawing: Drawing):
+        self.spec, self.seed, self.size = drawing.cameras, drawing.seed, drawing.size
+        self.kind, _, self.argument = self.spec.partition(":")
+        if self.kind not in CAMERA_KINDS:
+            raise G3dError(f"the cameras '{self.spec}' are unknown{did_you_mean(self.kind, CAMERA_KINDS)}")
+        self._dataset: Dataset | None = None
+        self._file: Cameras | None = None
+        self._split: str | None = None
+        self._numbers: tuple[int, ...] = ()
+        match self.kind:
+            case "orbit" | "spiral":
+                self._numbers = self._parse(r"\d+", "60" if self.kind == "orbit" else "251")
+            case "grid":
+                self._numbers = self._parse(r"\d+x\d+", "3x5")
+            case "dataset":
+                self._open_dataset()
+            case "file":
+                self._file = read_transforms(Path(self.argument))
+            case _ if self.argument:
+                raise G3dError(f"the cameras '{self.spec}' take no ':'; write --cameras {self.kind}")
+
+    @property
+    def views(self) -> int | None:
+        """Views of a scene, or None where that depends on the scene."""
+        if self.kind in ("default", "prior"):
+            return 1
+        if self.kind == "dataset":
+            return None
+        return len(self._file) if self._file else int(np.prod(self._numbers))
+
+    def for_scene(self, scene: Scene, index: int, item: str | None) -> Cameras:
+        """The cameras of scene number `index`, which shows `item` of a dataset or nothing that has a name."""
+        cameras = self._file or self._of_dataset(index, item) or self._of_prior(scene.world.camera_prior, index)
+        if self.size:
+            cameras = cameras.resized(self.size, max(1, round(self.size * cameras.height / cameras.width)))
+        return cameras
+
+    def _of_prior(self, prior: CameraPrior | None, index: int) -> Cameras:
+        if prior is None:
+            raise G3dError(
+                f"the scene records no cameras, so '{self.spec}' has no meaning; use --cameras file: or dataset:"
+            )
+        match self.kind:
+            case "orbit":
+                return prior.orbit(self._numbers[0])
+            case "spiral":
+                return prior.spiral(self._numbers[0])
+            case "grid":
+                return prior.grid(*self._numbers)
+            case "prior":
+                return prior.sample(self.seed, [index])
+            case _:
+                return prior.default()
+
+    def _of_dataset(self, index: int, item: str | None) -> Cameras | None:
+        """An item's own views; for a scene that is no item one camera of the set, drawn by seed."""
+        data = self._dataset
+        if data is None:
+            return None
+        assert data.cameras is not None
+        if item in data.object_names:
+            views = data.views(data.object_names.index(item), self._split)
+        else:
+            pool = range(len(data.cameras)) if self._split is None else self._in_split(data, self._split)
+            views = torch.tensor(
+                [pool[int(torch.randint(len(pool), (1,), generator=generator(self.seed, index, "camera")))]]
+            )
+        return data.cameras[views]
+
+    def _in_split(self, data: Dataset, split: str) -> list[int]:
+        found: list[int] = (data.view_split == SPLITS.index(split)).nonzero().squeeze(1).tolist()
+        if not found:
+            raise G3dError(f"'{data.path}' has no views of the split '{split}'; use another one")
+        return found
+
+    def _open_dataset(self) -> None:
+        folder, colon, split = self.argument.rpartition(":")
+        if colon and split in SPLITS:
+            self._split = split
+        else:
+            folder = self.argument
+        self._dataset = open_dataset(Path(folder))
+        if self._dataset.cameras is None:
+            raise G3dError(f"'{folder}' has no cameras; use a dataset of posed views")
+
+    def _parse(self, pattern: str, default: str) -> tuple[int, ...]:
+        text = self.argument or default
+        numbers = tuple(int(n) for n in text.split("x")) if re.fullmatch(pattern, text) else ()
+        if not numbers or min(numbers) < 1:
+            raise G3dError(f"the cameras '{self.spec}' are not understood; write e.g. --cameras {self.kind}:{default}")
+        return numbers
+
+
+class Painter:
+    """Draws scene after scene into a folder; keeps small copies only for the sheet and the video."""
+
+    def __init__(self, folder: Path, out: Path, drawing: Drawing, scenes: int):
+        self.folder, self.out, self.drawing, self.scenes = folder, out, drawing, scenes
+        self.plan = CameraPlan(drawing)
+        self.written = [str(out)]
+        self.views_drawn = 0
+        self._kept: list[list[images.U8]] = []
+        self._flat: list[tuple[str, Cameras]] = []  # of scenes with one view each
+        self._drawn = 0
+
+    def add(self, name: str, scene: Scene, item: str | None = None) -> None:
+        """Draw one scene (a batch of one); `name` is its file's, a number where it has one."""
+        index = int(name) if name.isdigit() else self._drawn
+        self._drawn += 1
+        if isinstance(scene, MlpField) and scene.signal == "image":
+            self._add_image_field(name, scene)
+            return
+        defaults = default_settings(scene)
+        settings = config.override(defaults, self.drawing.settings, f"a scene of {type(scene).__name__}")
+        cameras = self.plan.for_scene(scene, index, item)
+        where = next(iter(tensors_of(scene).values())).device
+        flat = self.scenes > 1 and len(cameras) == 1 and self.plan.views == 1
+        folder = self.folder if self.scenes == 1 or flat else self.folder / name
+        pictures = []
+        for view in range(len(cameras)):
+            drawn = render_scene(scene, cameras[view].to(where), settings)
+            file_name = name if flat else f"{view:06d}"
+            pictures.append(self._write(folder, file_name, drawn))
+        if flat:
+            self._flat.append((f"{name}.png", cameras))
+        else:
+            write_transforms(folder / "transforms.json", cameras, [f"{v:06d}.png" for v in range(len(cameras))])
+        self._keep(pictures)
+
+    def _add_image_field(self, name: str, scene: MlpField) -> None:
+        if self.drawing.cameras != "default" or self.drawing.depth or self.drawing.masks:
+            raise G3dError("an image field takes no cameras, depth or masks; leave --cameras, --depth and --masks out")
+        size = self.drawing.size or 64
+        picture = images.to_u8(render_image_field(scene, size, size).cpu().numpy())
+        images.write_image(self.folder / f"{name}.png", picture)
+        self._keep([picture])
+
+    def _keep(self, pictures: list[images.U8]) -> None:
+        self.views_drawn += len(pictures)
+        if (self.drawing.sheet or self.drawing.video) and len(self._kept) < SHEET_SCENES:
+            self._kept.append(pictures)
+
+    def _write(self, folder: Path, name: str, drawn: Rendering) -> images.U8:
+        """One view as PNG, with its mask and depth where they are wanted."""
+        picture = images.to_u8(drawn.rgb[0].cpu().numpy())
+        images.write_image(folder / f"{name}.png", picture)
+        if self.drawing.masks:
+            images.write_image(folder / "masks" / f"{name}.png", images.to_u8(drawn.alpha[0].cpu().numpy()))
+        if self.drawing.depth:
+            z = drawn.depth[0].cpu().numpy()
+            images.write_image(
+                folder / "depth" / f"{name}.png", (z / DEPTH_SCALE + 0.5).clip(0, 65535).astype(np.uint16)
+            )
+            if not (folder / "depth" / "depth.json").is_file():
+                about = {
+                    "depth_scale": DEPTH_SCALE,
+                    "what": "expected camera z, world units = value * depth_scale, 0: nothing",
+                }
+                artifacts.write_json(folder / "depth" / "depth.json", about)
+        return picture
+
+    def finish(self) -> None:
+        """Cameras of flat folders, the sheet and the video."""
+        if self._flat:
+            names, parts = [n for n, _ in self._flat], [c for _, c in self._flat]
+            whole = Cameras(
+                torch.cat([c.c2w for c in parts]),
+                torch.cat([c.intrinsics for c in parts]),
+                parts[0].width,
+                parts[0].height,
+            )
+            write_transforms(self.folder / "transforms.json", whole, names)
+        if self.drawing.sheet:
+            rows = [_spread(row, SHEET_VIEWS) for row in self._kept]
+            if max(len(row) for row in rows) == 1:  # one view each: lay the scenes out in a square
+                columns = int(np.ceil(len(rows) ** 0.5))
+                rows = [[r[0] for r in rows[i : i + columns]] for i in range(0, len(rows), columns)]
+            images.write_image(self.drawing.sheet, images.sheet(rows))
+            self.written.append(str(self.drawing.sheet))
+        if self.drawing.video:
+            write_video(self.drawing.video, self._frames(), self.drawing.fps)
+            self.written.append(str(self.drawing.video))
+
+    def _frames(self) -> Iterator[images.U8]:
+        """Frame v shows view v of every scene, in a square."""
+        columns = int(np.ceil(len(self._kept) ** 0.5))
+        for view in range(min(len(row) for row in self._kept)):
+            shown = [row[view] for row in self._kept]
+            page = images.sheet([shown[i : i + columns] for i in range(0, len(shown), columns)])
+            yield images.enlarge(page, max(1, 256 // max(page.shape[:2])))
+
+
+DEPTH_SCALE = 1 / 4096  # world units a step of 16-bit depth: up to 16 units
+
+
+@contextmanager
+def painter(
+    out: Path, drawing: Drawing, scenes: int, overwrite: bool, inputs: tuple[Path, ...] = ()
+) -> Iterator[Painter]:
+    """A painter whose folder appears under the name `out` when all is drawn."""
+    for extra in (drawing.sheet, drawing.video):
+        if extra is not None:
+            artifacts.refuse_existing(extra, overwrite)
+            if out.resolve() in extra.resolve().parents:
+                raise G3dError(
+                    f"'{extra}' lies inside the image folder '{out}' and would be counted as a view; put it beside"
+                )
+    if drawing.video is not None and drawing.video.suffix != ".mp4":
+        raise G3dError(f"the video '{drawing.video}' must end in .mp4; rename it")
+    with artifacts.output_folder(out, overwrite, inputs) as folder:
+        paint = Painter(folder, out, drawing, scenes)
+        yield paint
+        paint.finish()
+
+
+@contextmanager
+def maybe_painter(
+    out: Path | None, drawing: Drawing, scenes: int, overwrite: bool, inputs: tuple[Path, ...] = ()
+) -> Iterator[Painter | None]:
+    """`painter`, or None where nothing is to be drawn."""
+    with painter(out, drawing, scenes, overwrite, inputs) if out else nullcontext() as paint:
+        yield paint
+
+
+def _spread(row: list[images.U8], count: int) -> list[images.U8]:
+    """At most `count` of a row, evenly."""
+    if len(row) <= count:
+        return row
+    return [row[round(i * (len(row) - 1) / (count - 1))] for i in range(count)]

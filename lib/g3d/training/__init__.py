@@ -1,0 +1,1 @@
+"""Parts of training loops, as functions: the loop itself stays with its method."""

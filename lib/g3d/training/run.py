@@ -1,0 +1,174 @@
+"""A run folder: settings, log, state, and the signals that end a run after saving.
+
+RUN/config.json          what is fitted, with which settings, seed and data
+    log.jsonl            one line every few seconds
+    state.safetensors    all that --resume needs; written every minute and at a signal
+    (what the method writes at each save: model.safetensors, latents.safetensors, ...)
+"""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from g3d import artifacts
+from g3d.config import differences
+from g3d.errors import Diverged, G3dError, Interrupted, from_os_error
+from g3d.progress import SILENT, Progress
+from g3d.training import distributed
+
+SAVE_EVERY_S = 60.0
+LOG_EVERY_S = 2.0
+
+
+class Run:
+    """A run in its folder. Made by `start`; the loop asks it for steps and tells it figures."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], seed: int, device: torch.device, progress: Progress):
+        self.folder, self.identity, self.seed, self.device = folder, identity, seed, device
+        self.progress = progress if distributed.rank() == 0 else SILENT
+        self.resumed: artifacts.Artifact | None = None
+        self._step_logged = 0
+        self._signal: int | None = None
+        self._started = self._saved = self._logged = time.monotonic()
+
+    def steps(self, total: int, label: str, save: Callable[[], Mapping[str, Tensor]]) -> Iterator[int]:
+        """The steps that are still to do. `save` writes what the method publishes and returns the tensors of its state;
+        it is called every minute, when a signal arrives, and at the end."""
+        first = int(self.resumed.config["step"]) if self.resumed else 0
+        self.progress.start(label, total)
+        with self._signals():
+            for step in range(first, total):
+                yield step
+                if self._signal is not None:
+                    self._save(step + 1, save)
+                    raise Interrupted(
+                        f"stopped by a signal at step {step + 1} of {total}; go on with --resume", self._signal
+                    )
+                if time.monotonic() - self._saved > SAVE_EVERY_S:
+                    self._save(step + 1, save)
+            if first < total or self.resumed is None:
+                self._save(total, save)
+
+    def log(self, step: int, total: int, loss: Tensor, items: int, **figures: float) -> None:
+        """Record a step now and then. A loss that is not finite ends the run; the last saved state stays."""
+        now = time.monotonic()
+        if now - self._logged < LOG_EVERY_S and step + 1 < total and step > 0:
+            return
+        value = float(loss)
+        if not math.isfinite(value):
+            raise Diverged(
+                f"the loss became {value} at step {step + 1}; the last good state is in '{self.folder}': "
+                "lower the learning rate (--set lr=…) or resume from it"
+            )
+        rate = items * max(1, step + 1 - self._step_logged) / max(now - self._logged, 1e-9)
+        self._logged, self._step_logged = now, step + 1
+        line = {"step": step + 1, "loss": value, "items_per_s": rate, "peak_memory_mb": peak_memory_mb(), **figures}
+        self.progress.update(step + 1, total, **{k: v for k, v in line.items() if k != "step"})
+        if distributed.rank() == 0:
+            try:
+                with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(line, sort_keys=True) + "\n")
+            except OSError as error:
+                raise from_os_error(error, f"writing {self.folder / 'log.jsonl'}") from error
+
+    def write(self, name: str, kind: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+        """Write an artifact of the run; rank 0 alone does. Its parents are the run's inputs."""
+        if distributed.rank() == 0:
+            parents = self.identity.get("parents", {})
+            artifacts.write(self.folder / name, kind, tensors, config, seed=self.seed, parents=parents)
+
+    def seconds(self) -> float:
+        """Since this process began the run."""
+        return time.monotonic() - self._started
+
+    def _save(self, step: int, save: Callable[[], Mapping[str, Tensor]]) -> None:
+        state = save()
+        self.write("state.safetensors", "state", state, {"step": step, "settings": self.identity["settings"]})
+        self._saved = time.monotonic()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def handler(number: int, frame: FrameType | None) -> None:
+            if self._signal is not None and number == signal.SIGINT:  # the second Ctrl-C: at once
+                raise KeyboardInterrupt
+            self._signal = number
+
+        try:
+            old = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread: a caller from Python keeps its own handlers
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, previous in old.items():
+                signal.signal(number, previous)
+
+
+def start(
+    folder: Path,
+    identity: Mapping[str, Any],
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+    resume: bool,
+    overwrite: bool,
+) -> Run:
+    """A new run in `folder`, or the one that is there with `resume`.
+
+    `identity` holds `settings` and `parents` and what else must be equal for a resumed run to be the same run."""
+    run = Run(folder, identity, seed, device, progress)
+    whole = json.loads(json.dumps({**identity, "seed": seed}))
+    state = folder / "state.safetensors"
+    if resume:
+        if not state.is_file():
+            raise G3dError(f"'{folder}' holds no state to resume (state.safetensors); start it without --resume")
+        old = artifacts.read_json(folder / "config.json", "the settings of the run")
+        changed = differences({**old, **old.get("settings", {})}, {**whole, **whole.get("settings", {})})
+        if changed:
+            changed = [c for c in changed if not c.startswith("settings:")]
+            raise G3dError(
+                f"'{folder}' was started with other settings ({'; '.join(changed)}); resume it with the same ones"
+            )
+        run.resumed = artifacts.read(state, "state", role="the state of the run", device=str(device))
+        run._step_logged = int(run.resumed.config["step"])
+        return run
+    artifacts.refuse_existing(folder, overwrite)
+    if distributed.rank() == 0:
+        _clear(folder)
+        artifacts.write_json(folder / "config.json", whole)
+    return run
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run wrote here, and nothing else."""
+    for name in (
+        "config.json",
+        "log.jsonl",
+        "state.safetensors",
+        "model.safetensors",
+        "latents.safetensors",
+        "metrics.json",
+    ):
+        (folder / name).unlink(missing_ok=True)
+
+
+def peak_memory_mb() -> float:
+    """Peak memory: of the GPU where one is in use, else resident memory of this process."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    import resource
+    import sys
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

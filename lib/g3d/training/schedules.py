@@ -1,0 +1,18 @@
+"""Learning-rate schedules as functions of the step."""
+
+import math
+
+import torch
+
+
+def cosine(step: int, total: int, warmup: int = 0) -> float:
+    """Factor on the learning rate at `step` of `total`: linear from 0 over `warmup` steps, then a half cosine to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def set_lr(optimiser: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's learning rate to `factor` times its `base_lr`."""
+    for group in optimiser.param_groups:
+        group["lr"] = group["base_lr"] * factor
