@@ -27,10 +27,10 @@ from g3d_cli.options import (
 )  # fmt: skip
 
 EXAMPLE = "g3d decode demo/model demo/model --items 0-3 --out demo/decoded"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"Example: {EXAMPLE}")
+@app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def decode(
     model: Annotated[Path, typer.Argument(help="A model, or the run that has it.")],
     latents: Annotated[Path, typer.Argument(help="Latents, or a run that has some.")],

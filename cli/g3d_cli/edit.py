@@ -9,10 +9,10 @@ from g3d_cli.execute import execute
 from g3d_cli.options import DryRun, Json, Out, Overwrite
 
 EXAMPLE = "g3d edit interpolate demo/model --items 0,1 --steps 5 --out demo/path.safetensors"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"Example: {EXAMPLE}")
+@app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def edit(
     operation: Annotated[str, typer.Argument(help="What to do: interpolate.")],
     latents: Annotated[Path, typer.Argument(help="Latents, or a run that has some.")],

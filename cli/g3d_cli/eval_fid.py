@@ -9,10 +9,10 @@ from g3d_cli.execute import execute
 from g3d_cli.options import Device, DryRun, Json, Overwrite, Seed
 
 EXAMPLE = "g3d eval-fid demo/data demo/images --extractor random"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"Example: {EXAMPLE}")
+@app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def eval_fid(
     real: Annotated[Path, typer.Argument(help="The true images: a dataset, a folder or a zip.")],
     fake: Annotated[Path, typer.Argument(help="The images to judge: a dataset, a folder or a zip.")],

@@ -9,10 +9,10 @@ from g3d_cli.execute import execute
 from g3d_cli.options import Device, DryRun, Json, Out, Overwrite, Seed
 
 EXAMPLE = "g3d export-ply demo/scenes --as mesh --resolution 48 --out demo/plys"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"Example: {EXAMPLE}")
+@app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def export_ply(
     scenes: Annotated[Path, typer.Argument(help="A scene, or a folder of scenes.")],
     out: Out,

@@ -9,10 +9,10 @@ from g3d_cli.execute import execute
 from g3d_cli.options import Device, DryRun, Json, Out, Overwrite, Resume, Seed, Set
 
 EXAMPLE = "g3d fit-prior demo/model --kind gaussian --out demo/prior"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"Example: {EXAMPLE}")
+@app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def fit_prior(
     latents: Annotated[Path, typer.Argument(help="Latents, or a run that has some.")],
     out: Out,

@@ -9,10 +9,10 @@ from g3d_cli.execute import execute
 from g3d_cli.options import Device, DryRun, Json, Out, Overwrite, Preset, Resume, Seed, Set
 
 EXAMPLE = "g3d fit-stage1 mnif --data demo/data --preset smoke --out demo/model"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"Example: {EXAMPLE}")
+@app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def fit_stage1(
     method: Annotated[str, typer.Argument(help="The method, e.g. mnif.")],
     data: Annotated[Path, typer.Option("--data", help="A dataset made by prepare-data.", show_default=False)],

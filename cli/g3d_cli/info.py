@@ -9,10 +9,10 @@ from g3d_cli.execute import execute
 from g3d_cli.options import Json
 
 EXAMPLE = "g3d info demo/model/model.safetensors"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"Example: {EXAMPLE}")
+@app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def info(
     path: Annotated[Path, typer.Argument(help="A g3d file, a dataset, a run, or a folder of scenes or images.")],
     as_json: Json = False,

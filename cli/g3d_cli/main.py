@@ -21,6 +21,7 @@ COMMANDS = {
     "render": "Draw scenes as images, depth and video.",
     "export-ply": "Write scenes as PLY meshes or points.",
     "eval-fid": "Compare two sets of images by the Fréchet distance of their features.",
+    "sheet": "Lay pictures of several folders out in rows, to be looked at.",
     "profile": "Count parameters and multiply-adds, time a view, measure memory.",
     "info": "Say what a file or folder is.",
 }
@@ -36,7 +37,7 @@ class _LazyGroup(TyperGroup):
         module = importlib.import_module(f"g3d_cli.{cmd_name.replace('-', '_')}")
         app: typer.Typer = module.app
         command = typer.main.get_command(app)
-        command.name = cmd_name
+        command.name, command.short_help = cmd_name, COMMANDS[cmd_name]
         return command
 
 
@@ -44,8 +45,9 @@ app = typer.Typer(
     cls=_LazyGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: it appears sooner, and reads the same in a pipe
     help="Small commands for generative models of 3D. Files on disk are all that passes between them.",
-    epilog="Example: g3d info demo/model/model.safetensors",
+    epilog="\b\nExample: g3d info demo/model/model.safetensors",
 )
 
 

@@ -8,10 +8,10 @@ from g3d_cli.execute import execute
 from g3d_cli.options import DryRun, Json, Out, Overwrite, Seed
 
 EXAMPLE = "g3d prepare-data procedural cars --num 8 --views 8 --size 32 --out demo/data"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"Example: {EXAMPLE}")
+@app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def prepare_data(
     source: Annotated[str, typer.Argument(help="procedural or meshes.")],
     out: Out,

@@ -25,10 +25,10 @@ from g3d_cli.options import (
 )  # fmt: skip
 
 EXAMPLE = "g3d render demo/scenes --cameras orbit:12 --size 64 --out demo/views --sheet demo/views.png"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"Example: {EXAMPLE}")
+@app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def render(
     scenes: Annotated[Path, typer.Argument(help="A scene, or a folder of scenes.")],
     out: Out,

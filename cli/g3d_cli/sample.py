@@ -27,10 +27,10 @@ from g3d_cli.options import (
 )  # fmt: skip
 
 EXAMPLE = "g3d sample demo/model --prior demo/prior --num 4 --out demo/scenes"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"Example: {EXAMPLE}")
+@app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def sample(
     model: Annotated[Path, typer.Argument(help="A model, or the run that has it.")],
     prior: Annotated[Path | None, typer.Option("--prior", help="A prior, or the run that has it.")] = None,

@@ -163,7 +163,7 @@ def header(path: Path) -> Header:
         config, parents = dict(meta["config"]), dict(meta["parents"])
         seed = None if meta["seed"] is None else int(meta["seed"])
         written_by, digest = str(meta["version"]), str(meta["digest"])
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise G3dError(
             f"'{path}' is a safetensors file that g3d did not write: its metadata has no valid key 'g3d'; "
             "official checkpoints and PLY files are converted by their import commands"
@@ -226,7 +226,7 @@ def write(
     from safetensors.torch import save_file
 
     rule = ARTIFACTS[kind]
-    plain = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
+    plain = _apart({name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())})
     found = {name: (_DTYPES[str(value.dtype)], tuple(value.shape)) for name, value in plain.items()}
     meta = {
         "format": f"g3d/{kind.split('/')[0]}@{rule.version}",
@@ -247,6 +247,16 @@ _DTYPES = {
     "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "torch.float64": "F64",
     "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.uint16": "U16", "torch.uint8": "U8",
 }  # fmt: skip
+
+
+def _apart(tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
+    """The same values without memory in common, which safetensors refuses to write (e.g. two names of one tensor)."""
+    seen: set[int] = set()
+    for name, value in tensors.items():
+        memory = value.untyped_storage().data_ptr()
+        tensors[name] = value.clone() if memory in seen else value
+        seen.add(memory)
+    return tensors
 
 
 def inside(path: Path, name: str) -> Path:
@@ -333,7 +343,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     existing(path, what)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, IsADirectoryError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, IsADirectoryError, RecursionError) as error:
         raise G3dError(f"{what} '{path}' is not valid JSON ({error}); write it again") from error
     if not isinstance(value, dict):
         raise G3dError(f"{what} '{path}' holds a JSON {type(value).__name__}; wanted is an object {{…}}")
@@ -360,7 +370,7 @@ def _safetensors_header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...
         metadata = table.pop("__metadata__", {})
         tensors = {str(n): (str(t["dtype"]), tuple(int(s) for s in t["shape"])) for n, t in table.items()}
         end = max((int(t["data_offsets"][1]) for t in table.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise G3dError(f"{foreign} (its header is not a table of tensors); give a file that g3d wrote") from error
     if size != 8 + length + end:
         raise G3dError(

@@ -81,9 +81,15 @@ class CameraPrior:
         """From JSON values; `where` names the file in messages."""
         try:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-            return CameraPrior(**values)
-        except TypeError as error:
+            prior = CameraPrior(**values)
+            sane = prior.radius_world > 0 and 0 < prior.fov_deg < 180 and prior.width >= 1 and prior.height >= 1
+            sane = sane and prior.distribution in ("area", "uniform", "normal")
+            sane = sane and [len(prior.azimuth_deg), len(prior.elevation_deg), len(prior.target)] == [2, 2, 3]
+        except (TypeError, AttributeError) as error:
             raise G3dError(f"the camera prior of {where} cannot be read ({error}); write it again") from error
+        if not sane:
+            raise G3dError(f"the camera prior of {where} is not sane ({prior}); write it again")
+        return prior
 
     def default(self) -> Cameras:
         """The default camera, one view."""
@@ -186,19 +192,24 @@ def from_transforms(data: Mapping[str, Any], where: str) -> Cameras:
             matrices.append(_checked_pose(torch.tensor(frame["transform_matrix"], dtype=torch.float64), where, i))
             both = {**data, **frame}
             focal = both.get("fl_x") or focal_from_fov(math.degrees(both["camera_angle_x"]), width)
-            intrinsics.append([focal, both.get("fl_y", focal), both.get("cx", width / 2), both.get("cy", height / 2)])
+            k = [focal, both.get("fl_y", focal), both.get("cx", width / 2), both.get("cy", height / 2)]
+            if not all(math.isfinite(v) for v in k) or min(k[:2]) <= 0:
+                raise G3dError(f"frame {i} of '{where}' has the intrinsics {k} (fx fy cx cy, pixels); focal lengths "
+                               "are finite and above 0")  # fmt: skip
+            intrinsics.append(k)
         c2w = torch.stack(matrices) * OPENGL_FLIP.double()  # OpenGL => OpenCV
-        k = torch.tensor(intrinsics, dtype=torch.float64)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         raise G3dError(f"'{where}' is not a transforms.json that can be read ({type(error).__name__}: {error}); "
                        "it needs 'frames' with 'transform_matrix', and fl_x or camera_angle_x") from error  # fmt: skip
-    return Cameras(c2w.float(), k.float(), width, height)
+    return Cameras(c2w.float(), torch.tensor(intrinsics, dtype=torch.float64).float(), width, height)
 
 
 def _checked_pose(matrix: Tensor, where: str, frame: int) -> Tensor:
     if matrix.shape != (4, 4):
         raise G3dError(f"frame {frame} of '{where}' has a pose of shape {list(matrix.shape)}; wanted is [4, 4]")
-    if not torch.isfinite(matrix).all() or abs(float(torch.linalg.det(matrix[:3, :3])) - 1) > 1e-2:
+    rotation = matrix[:3, :3]
+    skew = (rotation @ rotation.T - torch.eye(3, dtype=matrix.dtype)).abs().max()  # a shear has determinant 1 too
+    if not torch.isfinite(matrix).all() or skew > 1e-2 or torch.linalg.det(rotation) < 0:
         raise G3dError(f"frame {frame} of '{where}' has a pose that is not a rotation and a translation; correct it")
     return matrix
 

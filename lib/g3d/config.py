@@ -104,7 +104,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         close = close if "did you mean" in close else ""
         raise G3dError(f"{where} is '{value}'{close}; allowed: {', '.join(str(a) for a in allowed)}")
     if origin is tuple:
-        items = value.split(",") if isinstance(value, str) else list(value)
+        items = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
         return tuple(
             _convert(v.strip() if isinstance(v, str) else v, get_args(hint)[0], where) for v in items if v != ""
         )

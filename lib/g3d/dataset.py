@@ -61,6 +61,8 @@ class Dataset:
     @cached_property
     def camera_prior(self) -> CameraPrior:
         """Where the training cameras stand."""
+        if not self.info.get("camera_prior"):
+            raise G3dError(f"'{self.path}' records no camera_prior; use a dataset of posed views")
         return CameraPrior.from_json(self.info["camera_prior"], str(self.path))
 
     def objects(self, split: str) -> list[int]:
@@ -110,7 +112,16 @@ def open_dataset(path: Path) -> Dataset:
         raise G3dError(
             f"'{path / 'dataset.json'}' is not {FORMAT} (lacks {', '.join(missing) or 'nothing'}); prepare it again"
         )
-    views = int(info["views"])
+    views = info["views"]
+    counts = (views, info["width"], info["height"])
+    named = isinstance(info["objects"], list) and all(
+        isinstance(o, dict) and {"name", "split"} <= o.keys() for o in info["objects"]
+    )
+    if not named or not all(isinstance(n, int) and n > 0 for n in counts):
+        raise G3dError(
+            f"'{path / 'dataset.json'}' is damaged: views, width and height are whole numbers, objects a list of name "
+            "and split; prepare it again"
+        )
     cameras, view_object, view_split = (
         None,
         torch.zeros(views, dtype=torch.int64),
@@ -128,6 +139,8 @@ def open_dataset(path: Path) -> Dataset:
         view_split = file.values.get("split", view_split).long()
         if len(cameras) != views:
             raise G3dError(f"'{path}' has {views} views but {len(cameras)} cameras; prepare it again")
+        if not (view_object < len(info["objects"])).all() or not (view_split < len(SPLITS)).all():
+            raise G3dError(f"'{path}' has views of objects or splits that dataset.json does not list; prepare it again")
     present = sum(1 for _ in (path / "images").glob("*.png")) if (path / "images").is_dir() else 0
     if present < views:
         raise G3dError(

@@ -5,6 +5,7 @@ Images are 8-bit sRGB `[H, W, 3]`; masks 8-bit `[H, W]`; depth is 16-bit PNG wit
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from g3d.errors import G3dError, existing
 
 U8 = NDArray[np.uint8]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 NOT_PICTURES = ("depth", "masks", "normals")  # folders beside the pictures, never counted among them
 
 
@@ -44,7 +46,8 @@ class ImageSet:
         else:
             with zipfile.ZipFile(self.path) as archive:
                 for i in wanted:
-                    yield decode(archive.read(self.names[i]), f"{self.path}:{self.names[i]}")
+                    where = f"{self.path}:{self.names[i]}"
+                    yield decode(_member(archive, self.names[i], where), where)
 
 
 def image_set(path: Path, what: str = "the image folder") -> ImageSet:
@@ -57,12 +60,20 @@ def image_set(path: Path, what: str = "the image folder") -> ImageSet:
         path = root
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            names = tuple(sorted(n for n in archive.namelist() if n.lower().endswith(SUFFIXES)))
+            found = (n for n in archive.namelist() if n.lower().endswith(SUFFIXES))
+            names = tuple(sorted(n for n in found if not {*PurePosixPath(n).parts[:-1]} & {*NOT_PICTURES}))
     else:
         raise G3dError(f"{what} '{path}' is neither a folder nor a zip; give one that holds PNG or JPEG files")
     if not names:
         raise G3dError(f"{what} '{path}' holds no images ({', '.join(SUFFIXES)}); give another folder")
     return ImageSet(path, names)
+
+
+def _member(archive: zipfile.ZipFile, name: str, where: str) -> bytes:
+    try:
+        return archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:  # RuntimeError: encrypted
+        raise G3dError(f"the image '{where}' cannot be read ({error}); write the zip again") from error
 
 
 def read_image(path: Path) -> U8:
@@ -73,7 +84,11 @@ def read_image(path: Path) -> U8:
 
 def decode(data: bytes, where: str) -> U8:
     """The bytes of an image file => [H, W, 3]. `where` names the file in messages."""
-    return np.asarray(_over_white(_open(data, where)).convert("RGB"))
+    picture = _open(data, where)
+    if picture.mode.startswith("I"):  # 16-bit grey => 8-bit; PIL would cut everything above 255 to white
+        grey = (np.asarray(picture).astype(np.int64).clip(0, 65535) * 255 + 32767) // 65535
+        return grey.astype(np.uint8)[..., None].repeat(3, axis=-1)
+    return np.asarray(_over_white(picture).convert("RGB"))
 
 
 def read_grey(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -114,6 +129,11 @@ def sheet(rows: Sequence[Sequence[U8]], gap_px: int = 2) -> U8:
     return page
 
 
+def resized(pixels: U8, width: int, height: int) -> U8:
+    """Another size, by a good filter (Lanczos, which also averages when it shrinks)."""
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+
+
 def enlarge(pixels: U8, factor: int) -> U8:
     """Each pixel as a square of `factor`, so that small pictures can be looked at."""
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -121,11 +141,13 @@ def enlarge(pixels: U8, factor: int) -> U8:
 
 def _open(data: bytes, where: str) -> Image.Image:
     try:
-        picture = Image.open(io.BytesIO(data))
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
         picture.load()
     except Image.DecompressionBombError as error:
         raise G3dError(f"the image '{where}' is far too large ({error}); scale it down first") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+    except UnidentifiedImageError as error:
+        raise G3dError(f"'{where}' is not an image that can be read; replace it or remove it") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise G3dError(f"the image '{where}' cannot be read ({error}); replace it or remove it") from error
     return picture
 

@@ -174,9 +174,41 @@ def _check(network: Network, where: str) -> None:
     for spec in [*(la.activation for la in network.layers), *(o.activation for o in network.outputs.values())]:
         if spec.kind not in KINDS:
             raise G3dError(f"'{where}' has the activation '{spec.kind}'; allowed: {', '.join(KINDS)}")
+        numbers = (spec.gain, spec.shift, spec.slope, spec.alpha, spec.offset, spec.maximum or 0)
+        if not all(isinstance(n, int | float) for n in numbers):
+            raise G3dError(f"'{where}' has the activation {spec}; its parameters are numbers")
+    for name, encoding in network.encodings.items():
+        if not isinstance(encoding.count, int) or encoding.count < 0 or not isinstance(encoding.scale, int | float):
+            raise G3dError(f"'{where}' encodes '{name}' by {encoding}; its count is a whole number, its scale a number")
     for name, out in network.outputs.items():
         if out.layer not in known:
             raise G3dError(f"the output '{name}' of '{where}' reads the layer '{out.layer}', which does not exist")
+
+
+def check_widths(
+    network: Network, shapes: Mapping[str, tuple[int, ...]], inputs: Mapping[str, int], where: str
+) -> None:
+    """Refuse weights [O, I] (`shapes`, by layer) that do not fit the network on `inputs` (name -> coordinates)."""
+    widths: dict[str, int] = {}
+    for name, e in network.encodings.items():
+        if name not in inputs:
+            raise G3dError(f"the network of '{where}' reads '{name}'; a field of its kind is given {', '.join(inputs)}")
+        widths[name] = inputs[name] * (2 * e.count + (e.include_input or not e.count))
+    for layer in network.layers:
+        wanted, shape = sum(widths[name] for name in layer.inputs), shapes[layer.name]
+        if shape[1] != wanted:
+            raise G3dError(
+                f"'{where}': tensor 'layer.{layer.name}.weight' has shape {list(shape)}; its inputs "
+                f"({', '.join(layer.inputs)}) have {wanted} features, so wanted is [{shape[0]}, {wanted}]"
+            )
+        widths[layer.name] = shape[0]
+    for name, out in network.outputs.items():
+        channels = {"rgb": 3, "density": 1, "occupancy": 1}.get(name, out.last - out.first)
+        if not 0 <= out.first < out.last <= widths[out.layer] or out.last - out.first != channels:
+            raise G3dError(
+                f"the output '{name}' of '{where}' is channels [{out.first}, {out.last}) of the layer '{out.layer}', "
+                f"which has {widths[out.layer]}; wanted are {channels} of them"
+            )
 
 
 def _lean(spec: Activation | Encoding) -> dict[str, Any]:

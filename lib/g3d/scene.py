@@ -49,7 +49,10 @@ class World:
             values = {k: _tuples(v) for k, v in data.items() if k != "camera_prior" and k in known}
             prior = data.get("camera_prior")
             world = World(**values, camera_prior=CameraPrior.from_json(prior, where) if prior else None)
-            sane = world.samples >= 1 and 0 <= world.near_world < world.far_world
+            sane = world.samples >= 1 and 0 <= world.near_world < world.far_world and len(world.background) == 3
+            sane = (
+                sane and world.spacing in ("world", "disparity") and (world.spacing == "world" or world.near_world > 0)
+            )
             sane = (
                 sane and all(low < high for low, high in zip(*world.bounds, strict=True)) and len(world.bounds[0]) == 3
             )
@@ -244,7 +247,9 @@ def load_scene(path: Path, device: str | torch.device = "cpu") -> Scene:
     """Read a scene file as a batch of one."""
     file = artifacts.read(path, "scene", role="the scene", device=str(device))
     world = World.from_json(file.config["world"], str(path))
-    tensors = {name: value.unsqueeze(0) for name, value in file.values.items()}
+    # Half or double precision in the file => single: cameras and rays are single, and kernels do not mix.
+    single = {n: v.float() if v.is_floating_point() else v for n, v in file.values.items()}
+    tensors = {name: value.unsqueeze(0) for name, value in single.items()}
     for name, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise G3dError(f"'{path}': the tensor '{name}' holds NaN or infinity; make the scene again")
@@ -261,8 +266,29 @@ def load_scene(path: Path, device: str | torch.device = "cpu") -> Scene:
             contraction = file.config["contraction"]
             if contraction not in ("none", "sphere"):
                 raise G3dError(f"'{path}' has the contraction '{contraction}'; allowed: none, sphere")
+            _check_plane_mlp(file, "nerf", outputs=4)
+            _check_plane_mlp(file, "proposal", outputs=1)
             nerf, proposal = _mlp_pairs(tensors, "nerf"), _mlp_pairs(tensors, "proposal")
             return Triplane(tensors["planes"], nerf, world, proposal, contraction)
+
+
+def _check_plane_mlp(file: artifacts.Artifact, name: str, outputs: int) -> None:
+    """Layers 0, 1, ... without a gap, each as wide as what it reads, the last with `outputs` channels."""
+    found = {n for n in file.tensors if n.startswith(f"{name}.")}
+    count, width = len(found) // 2, file.tensors["planes"][1][1]
+    for i in range(count):
+        weight, bias = f"{name}.{i}.weight", f"{name}.{i}.bias"
+        if not {weight, bias} <= found:
+            raise G3dError(f"'{file.path}' lacks the tensor '{weight if bias in found else bias}'; write it again")
+        rows = outputs if i + 1 == count else file.tensors[weight][1][0]
+        if file.tensors[weight][1] != (rows, width) or file.tensors[bias][1] != (rows,):
+            raise G3dError(
+                f"'{file.path}': tensor '{weight}' has shape {list(file.tensors[weight][1])} with a bias of "
+                f"{list(file.tensors[bias][1])}; wanted is [{rows}, {width}] with [{rows}]"
+            )
+        width = rows
+    if len(found) % 2:
+        raise G3dError(f"'{file.path}' has an odd number of tensors '{name}.*'; wanted is a bias for each weight")
 
 
 def _load_mlp_field(file: artifacts.Artifact, tensors: Mapping[str, Tensor], world: World) -> MlpField:
@@ -280,7 +306,13 @@ def _load_mlp_field(file: artifacts.Artifact, tensors: Mapping[str, Tensor], wor
             raise G3dError(
                 f"'{file.path}' lacks the tensors of layer '{layer.name}' that its network lists; write it again"
             )
-        weights[layer.name] = (tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+        weight, bias = weights[layer.name] = (tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+        if weight.shape[1] != bias.shape[1]:
+            raise G3dError(
+                f"'{file.path}': tensor '{name}.bias' has shape {list(bias.shape[1:])}; wanted is [{weight.shape[1]}]"
+            )
+    inputs = {"image": {"x": 2}, "occupancy": {"x": 3}}.get(signal, {"x": 3, "direction": 3})
+    mlp.check_widths(network, {n: tuple(w.shape[1:]) for n, (w, _) in weights.items()}, inputs, str(file.path))
     return MlpField(weights, network, world, signal)
 
 

@@ -36,7 +36,7 @@ def parse_seeds(text: str) -> list[int]:
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
             raise ValueError(f"'{text}' is not a list of seeds; write e.g. 0-9,12")
         found.extend(range(int(first), int(last) + 1) if dash else [int(first)])
     return list(dict.fromkeys(found))

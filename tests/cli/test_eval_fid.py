@@ -42,7 +42,7 @@ def _dataset(path: Path, count: int, tests: int) -> Path:
         "name": "t",
         "width": 8,
         "height": 8,
-        "objects": [],
+        "objects": [{"name": "one", "split": "train"}],
         "background": [1, 1, 1],
         "licence": "",
         "provenance": "",

@@ -3,6 +3,7 @@
 PAPER                    one line: title, authors, year
 Config, PRESETS          a frozen dataclass of settings (`config.setting`), and instances of it by name
 build(config)            the network, unfitted
+check(config, dataset)   refuses, before anything is written, data that the method cannot use
 fit(config, dataset, run)            writes model.safetensors (and latents.safetensors) into the run
 load(file, device)       a model file => what encode and decode take; its `network` holds the parameters
 unfitted(network, config)            the same without a file, to be measured

@@ -178,10 +178,13 @@ def _wheels(solids: Solids, car: Plan, rng: np.random.Generator) -> None:
     r, thick = car.wheel_radius, 0.13 * car.half_width + 0.1
     hub, hub_share, arch = pick(rng, HUBS), float(rng.uniform(0.55, 0.72)), float(rng.uniform(1.12, 1.22))
     guard = DARK if rng.random() < 0.6 else shade(car.body, 0.6)
+    bend = np.linspace(-0.25, np.pi + 0.25, 11)  # the arch ends above the ground
     for share in car.axles:
         for side in (-1, 1):
             x, z = side * car.half_width, car.z(share)
-            solids.rod((x * 0.75, r * 1.05, z), (x + side * 0.006, r * 1.05, z), r * arch, guard, sides=14)
+            rim = [(r * (1.05 + arch * float(np.sin(a))), z + r * arch * float(np.cos(a))) for a in bend]
+            inner, outer = x * 0.75, x + side * 0.006
+            solids.slab(rim, min(inner, outer), max(inner, outer), 0, guard)
             solids.rod((x - side * thick, r, z), (x + side * 0.03, r, z), r, TYRE, sides=14)
             solids.rod((x, r, z), (x + side * 0.045, r, z), r * hub_share, hub, sides=10)
             solids.rod((x, r, z), (x + side * 0.055, r, z), r * 0.16, shade(hub, 0.45), sides=6)

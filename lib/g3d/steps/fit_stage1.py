@@ -42,8 +42,8 @@ class Options:
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     module = method(options.method)
-    open_dataset(options.data)
     settings = _settings(module, options)
+    module.check(settings, open_dataset(options.data))
     return {
         "method": options.method, "preset": options.preset, "settings": config.as_json(settings), "data": str(options.data),
         "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
@@ -55,6 +55,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     module = method(options.method)
     settings = _settings(module, options)
     dataset = open_dataset(options.data)
+    module.check(settings, dataset)
     artifacts.refuse_existing(options.out, options.overwrite or options.resume, (options.data,))
     where = device.pick(options.device)
     identity = {

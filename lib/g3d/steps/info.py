@@ -43,8 +43,9 @@ def _folder(path: Path) -> dict[str, Any]:
         described = artifacts.read_json(path / "dataset.json", "the dataset description")
         objects = described.get("objects", [])
         return {**described, "objects": len(objects)}
-    if (path / "model.safetensors").is_file():
-        return _file(path / "model.safetensors")
+    for name in ("model.safetensors", "prior.safetensors"):
+        if (path / name).is_file():
+            return _file(path / name)
     scenes = sorted(path.glob("*.safetensors"))
     if scenes:
         kinds = sorted({artifacts.header(scene).kind for scene in scenes})

@@ -11,11 +11,12 @@ negative), Adam on all codes at once, rays that miss the data's bounding box are
 from g3d.methods.mnif.codec import DecodeSettings, Model, decode, latent_space, load, unfitted
 from g3d.methods.mnif.config import PRESETS, Config
 from g3d.methods.mnif.networks import MixtureOfSirens
-from g3d.methods.mnif.training import fit
+from g3d.methods.mnif.training import check, fit
 
 PAPER = "Generative Neural Fields by Mixtures of Neural Implicit Functions (You et al., NeurIPS 2023)"
 build = MixtureOfSirens
 
 __all__ = [
-    "PAPER", "PRESETS", "Config", "DecodeSettings", "Model", "build", "decode", "fit", "latent_space", "load", "unfitted",
+    "PAPER", "PRESETS", "Config", "DecodeSettings", "Model", "build", "check", "decode", "fit", "latent_space", "load",
+    "unfitted",
 ]  # fmt: skip

@@ -27,8 +27,9 @@ class Config:
     pixels_per_view: int = setting(512, "rays of a view a step", low=1)
     points_per_ray: int = setting(32, "samples of a ray", low=1, high=1024)
     epochs: float = setting(2000.0, "passes over the scenes", low=0)
-    lr: float = setting(1e-4, "Adam, bases and T; cosine to 0, no warm-up", low=0)
+    lr: float = setting(1e-4, "Adam, bases and T; cosine to 0", low=0)
     inner_lr: float = setting(1e-4, "Adam, codes", low=0)
+    warmup: int = setting(0, "steps of linear warm-up (the paper: none)", low=0)
     latent_decay: float = setting(1e-4, "weight of the mean square of the codes of a step in the loss (choice)", low=0)
     rays_per_chunk: int = setting(
         24, "rays of every scene that go through the field at once: memory against speed", low=1

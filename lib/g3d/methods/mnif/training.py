@@ -27,6 +27,7 @@ from g3d.training.run import Run
 def fit(config: Config, dataset: Dataset, run: Run) -> None:
     """Fit bases, projection and one code per training item; writes the model and the latents into the run."""
     items, world = check(config, dataset)
+    source = RaySource(dataset, items, world, run.seed, run.device)
     mixture = MixtureOfSirens(config, generator(run.seed, 0, "weights")).to(run.device)
     start = torch.randn(len(items), code_size(config), generator=generator(run.seed, 0, "codes")) * config.latent_std
     codes = nn.Parameter(start.to(run.device))
@@ -41,7 +42,6 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
         checkpoint.unpack_optimiser("optimiser", optimiser, run.resumed.values)
     else:
         log_spread(mixture, codes, world, run)
-    source = RaySource(dataset, items, world, run.seed, run.device)
     total = math.ceil(config.epochs * len(items) / config.batch)
     learnt = [*mixture.parameters(), codes]
 
@@ -51,7 +51,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
         return {"codes": codes, **state}
 
     for step in run.steps(total, "fit-stage1 mnif", save):
-        schedules.set_lr(optimiser, schedules.cosine(step, total))
+        schedules.set_lr(optimiser, schedules.cosine(step, total, config.warmup))
         picked = step_items(len(items), config.batch, run.seed, step)
         mine = distributed.share(picked)
         rays = source.draw(picked, step, config.views_per_item, config.pixels_per_view, config.points_per_ray, mine)

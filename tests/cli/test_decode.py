@@ -1,0 +1,42 @@
+"""`g3d decode`: latents to scenes, item by item; the item's own cameras."""
+
+from pathlib import Path
+
+from commands import Pipeline, g3d, refused
+from g3d import artifacts, images
+from g3d.cameras import read_transforms
+from g3d.dataset import open_dataset
+from g3d.steps import decode, render
+
+
+def test_items_keep_their_numbers_and_names(pipeline: Pipeline, tmp_path: Path) -> None:
+    decode.run(decode.Options(pipeline.model, pipeline.model, tmp_path / "s", items="1,3", device="cpu"))
+    assert sorted(p.stem for p in (tmp_path / "s").iterdir()) == ["000001", "000003"]
+    names = open_dataset(pipeline.data).object_names
+    assert artifacts.header(tmp_path / "s" / "000003.safetensors").config["item"] == names[3]
+
+
+def test_an_item_is_drawn_from_its_own_views(pipeline: Pipeline, tmp_path: Path) -> None:
+    how = render.Drawing(cameras=f"dataset:{pipeline.data}:test")
+    decode.run(
+        decode.Options(pipeline.model, pipeline.model, None, "2", images=tmp_path / "i", drawing=how, device="cpu")
+    )
+    data = open_dataset(pipeline.data)
+    assert data.cameras is not None
+    found = read_transforms(tmp_path / "i" / "transforms.json")
+    want = data.cameras[data.views(2, "test")]
+    assert (found.c2w - want.c2w).abs().max() < 1e-6 and (found.intrinsics - want.intrinsics).abs().max() < 1e-4
+    assert len(images.image_set(tmp_path / "i")) == 2
+    # what the step's own figures say of the test views is what the pictures say
+    assert images.read_image(tmp_path / "i" / "000000.png").shape == (24, 24, 3)
+
+
+def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "s"]
+    refused(g3d("decode", pipeline.model, pipeline.model), "nothing to write")
+    refused(g3d("decode", pipeline.model, pipeline.model, "--items", "4", *out), "item 4", "choose from 0-3")
+    refused(g3d("decode", pipeline.model, pipeline.model, "--items", "x", *out), "not a list of items")
+    refused(g3d("decode", pipeline.model, pipeline.prior, *out), "no latents.safetensors")
+    refused(g3d("decode", pipeline.model, pipeline.model, "--set", "levels=2", *out), "no setting 'levels'")
+    refused(g3d("decode", pipeline.model, pipeline.model, "--out", pipeline.model / "s"), "input")
+    assert not list(tmp_path.iterdir())

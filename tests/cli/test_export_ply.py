@@ -1,0 +1,46 @@
+"""`g3d export-ply`: meshes and points in world units."""
+
+from pathlib import Path
+
+import numpy as np
+from commands import Pipeline, g3d, refused
+from g3d.steps import export_ply
+from g3d.steps.export_ply import Options
+from plyfile import PlyData
+
+
+def test_a_mesh_lies_within_the_bounds_and_has_colours(pipeline: Pipeline, tmp_path: Path) -> None:
+    scene = pipeline.scenes / "000000.safetensors"
+    out = tmp_path / "one.ply"
+    level = 0.05  # the smoke model is a fog; its density at the start is 0.1
+    figures = export_ply.run(Options(scene, out, resolution=24, level=level, device="cpu"))
+    ply = PlyData.read(str(out))
+    vertices = np.stack([ply["vertex"][a] for a in "xyz"], axis=1)
+    from g3d.scene import load_scene
+
+    low, high = load_scene(scene).world.bounds
+    assert len(vertices) == figures["last"]["vertices"] > 100
+    assert (vertices >= np.array(low) - 1e-5).all() and (vertices <= np.array(high) + 1e-5).all()
+    assert {"red", "green", "blue"} <= {p.name for p in ply["vertex"].properties}
+    assert len(ply["face"]) == figures["last"]["faces"]
+
+
+def test_points_and_a_folder_of_scenes(pipeline: Pipeline, tmp_path: Path) -> None:
+    words = ["--as", "points", "--num", 50, "--resolution", 16, "--level", 0.05, "--device", "cpu"]
+    result = g3d("export-ply", pipeline.scenes, *words, "--out", tmp_path / "p")
+    assert result.code == 0, result.err
+    files = sorted((tmp_path / "p").iterdir())
+    assert [f.name for f in files] == ["000000.ply", "000001.ply", "000002.ply"]
+    assert all(len(PlyData.read(str(f))["vertex"]) == 50 for f in files)
+
+
+def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "p"]
+    refused(g3d("export-ply", pipeline.scenes, "--as", "mehs", *out), "did you mean 'mesh'")
+    refused(g3d("export-ply", pipeline.scenes, "--resolution", 1, *out), "between 2 and 1024")
+    refused(
+        g3d("export-ply", pipeline.scenes, "--level", 1e6, "--resolution", 8, *out), "--level", "000000.safetensors"
+    )
+    refused(g3d("export-ply", pipeline.scenes, "--out", tmp_path / "x.ply"), "give a folder")
+    refused(g3d("export-ply", pipeline.data, *out), "holds")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,59 @@
+"""`g3d fit-prior`: kinds, resume, refusals."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from commands import Pipeline, g3d, refused
+from g3d import artifacts
+from g3d.errors import G3dError
+from g3d.steps import fit_prior
+
+SMALL = ["width=16", "blocks=1", "epochs=8", "batch=2", "time_steps=20"]
+
+
+def test_a_diffusion_prior_is_the_same_every_time(pipeline: Pipeline, tmp_path: Path) -> None:
+    for name in "ab":
+        fit_prior.run(fit_prior.Options(pipeline.model, tmp_path / name, "diffusion", SMALL, device="cpu"))
+    assert (tmp_path / "a/prior.safetensors").read_bytes() == (tmp_path / "b/prior.safetensors").read_bytes()
+    file = artifacts.read(tmp_path / "a/prior.safetensors", "prior")
+    latents = artifacts.read(pipeline.model / "latents.safetensors", "latents")
+    assert file.parents == {"latents": latents.digest}
+    assert file.config["latent_space"] == {"space": "phi", "shape": [8]}
+    torch.testing.assert_close(file.values["mean"], latents.values["codes"].mean(dim=0))
+
+
+def test_the_gaussian_has_the_mean_and_covariance_of_the_codes(pipeline: Pipeline) -> None:
+    codes = artifacts.read(pipeline.model / "latents.safetensors", "latents").values["codes"].double()
+    values = artifacts.read(pipeline.prior / "prior.safetensors", "prior").values
+    torch.testing.assert_close(values["mean"].double(), codes.mean(dim=0), rtol=1e-5, atol=1e-7)
+    found = values["directions"].double().T @ values["directions"].double()
+    torch.testing.assert_close(found, torch.cov(codes.T), rtol=1e-4, atol=1e-9)
+
+
+def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
+    out = tmp_path / "p"
+    refused(g3d("fit-prior", pipeline.model, "--kind", "difusion", "--out", out), "did you mean 'diffusion'")
+    refused(g3d("fit-prior", pipeline.scenes, "--out", out), "holds no latents.safetensors")
+    refused(g3d("fit-prior", pipeline.model / "model.safetensors", "--out", out), "holds model", "latents")
+    refused(g3d("fit-prior", pipeline.model, "--out", out, "--set", "widht=4"), "did you mean 'width'")
+    refused(g3d("fit-prior", pipeline.model, "--out", out, "--device", "gpu"), "allowed are auto, cpu")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "at least 2 latents"), (3, "not finite")])
+def test_codes_that_no_prior_can_be_fitted_to(tmp_path: Path, count: int, words: str) -> None:
+    codes = torch.randn(count, 4)
+    codes[0, 0] = float("nan") if count > 1 else 0.0
+    names = [str(i) for i in range(count)]
+    artifacts.write(tmp_path / "l.safetensors", "latents", {"codes": codes}, {"space": "phi", "names": names})
+    for kind in ("gaussian", "diffusion"):
+        with pytest.raises(G3dError, match=words):
+            fit_prior.run(fit_prior.Options(tmp_path / "l.safetensors", tmp_path / kind, kind, device="cpu"))
+
+
+def test_tokens_need_another_kind_of_prior(tmp_path: Path) -> None:
+    tokens = {"tokens": torch.zeros(3, 4, dtype=torch.int64)}
+    artifacts.write(tmp_path / "l.safetensors", "latents", tokens, {"space": "tokens", "names": ["a", "b", "c"]})
+    with pytest.raises(G3dError, match="no continuous codes"):
+        fit_prior.run(fit_prior.Options(tmp_path / "l.safetensors", tmp_path / "p", "gaussian", device="cpu"))

@@ -1,0 +1,136 @@
+"""`g3d fit-stage1`: the same bytes again, exact resume, two processes as one, refusals."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from commands import Pipeline, environment, g3d, g3d_process, refused
+from g3d import artifacts
+from g3d.errors import Diverged, G3dError
+from g3d.steps import fit_stage1
+
+FILES = ("model.safetensors", "latents.safetensors", "state.safetensors")
+
+
+def options(pipeline: Pipeline, out: Path, *settings: str) -> fit_stage1.Options:
+    return fit_stage1.Options(
+        "mnif", pipeline.data, out, preset="smoke", settings=["epochs=6", *settings], device="cpu"
+    )
+
+
+def test_same_inputs_and_seed_give_the_same_bytes(pipeline: Pipeline, tmp_path: Path) -> None:
+    fit_stage1.run(options(pipeline, tmp_path / "a"))
+    for name in FILES:
+        assert (tmp_path / "a" / name).read_bytes() == (pipeline.model / name).read_bytes()
+    fit_stage1.run(replace(options(pipeline, tmp_path / "b"), seed=1))
+    assert (tmp_path / "b" / FILES[0]).read_bytes() != (pipeline.model / FILES[0]).read_bytes()
+
+
+def test_the_run_folder_holds_its_settings_log_and_figures(pipeline: Pipeline) -> None:
+    config = artifacts.read_json(pipeline.model / "config.json", "config")
+    assert config["method"] == "mnif" and config["settings"]["width"] == 16
+    lines = [json.loads(line) for line in (pipeline.model / "log.jsonl").read_text().splitlines()]
+    assert lines[0]["step"] == 1 and lines[-1]["step"] == 6 and all(line["loss"] > 0 for line in lines)
+    figures = artifacts.read_json(pipeline.model / "metrics.json", "figures")
+    assert 5 < figures["psnr_db"] < 30 and 5 < figures["psnr_test_views_db"] < 30
+    assert figures["mean_image_psnr_db"] > 5
+
+
+def test_an_interrupted_run_resumes_to_the_same_tensors(pipeline: Pipeline, tmp_path: Path) -> None:
+    """SIGTERM saves and ends with 143; --resume then reaches what an undisturbed run reaches, bit for bit."""
+    words = [
+        "fit-stage1",
+        "mnif",
+        "--data",
+        pipeline.data,
+        "--preset",
+        "smoke",
+        "--set",
+        "epochs=400",
+        "--device",
+        "cpu",
+    ]
+    undisturbed = g3d_process(*words, "--out", tmp_path / "whole")
+    assert undisturbed.code == 0, undisturbed.err
+    command = [sys.executable, "-m", "g3d_cli.main", *map(str, words), "--out", str(tmp_path / "cut")]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "cut" / "log.jsonl").is_file():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate()[1]
+    assert process.returncode == 143 and "--resume" in error
+    stopped = artifacts.header(tmp_path / "cut" / "state.safetensors").config["step"]
+    assert 0 < stopped < 400, "the signal came too late to test anything"
+    refused(g3d(*words, "--set", "lr=0.5", "--out", tmp_path / "cut", "--resume"), "lr: 0.001 -> 0.5")
+    assert g3d_process(*words, "--out", tmp_path / "cut", "--resume").code == 0
+    for name in FILES:
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Shares of the same batch, summed gradients: equal up to the order of floating-point sums. Batch 3 splits unevenly."""
+    words = ["fit-stage1", "mnif", "--data", pipeline.data, "--preset", "smoke", "--device", "cpu"]
+    words += ["--set", "epochs=6", "--set", "batch=3"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
+    done = subprocess.run(
+        [*torchrun, "-m", "g3d_cli.main", *map(str, words), "--out", str(tmp_path / "two")],
+        env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert g3d(*words, "--out", tmp_path / "one").code == 0
+    for name in FILES[:2]:
+        one, two = (artifacts.read(tmp_path / who / name, name.split(".")[0]).values for who in ("one", "two"))
+        assert set(one) == set(two)
+        for key in one:
+            torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_state(pipeline: Pipeline, tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match=r"the loss became nan at step \d+; the last good state"):
+        fit_stage1.run(options(pipeline, tmp_path / "run", "lr=1e30", "epochs=40"))
+
+
+def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    refused(g3d("fit-stage1", "mnfi", "--data", pipeline.data, "--out", out), "mnfi", "did you mean 'mnif'")
+    refused(g3d("fit-stage1", "mnif", "--data", tmp_path / "no", "--out", out), "does not exist")
+    refused(g3d("fit-stage1", "mnif", "--data", pipeline.scenes, "--out", out), "not a dataset folder")
+    refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", pipeline.model), "exists", "--overwrite")
+    refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", pipeline.data / "x"), "input")
+    refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", out, "--resume"), "no state to resume")
+    refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", out, "--preset", "dmeo"), "did you mean 'demo'")
+    for pair, words in {
+        "widht=8": "did you mean 'width'",
+        "width=8.5": "not a whole number",
+        "width=0": "at least 1",
+        "mixture=latnet": "did you mean 'latent'",
+        "adaptation=meta": "allowed: autodecode",
+        "signal=image": "set signal=radiance",
+        "width": "key=value",
+    }.items():
+        refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", out, "--set", pair), words)
+    assert not out.exists()
+
+
+def test_dry_run_prints_the_settings_and_writes_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
+    result = g3d(
+        "fit-stage1", "mnif", "--data", pipeline.data, "--out", tmp_path / "run", "--set", "width=24", "--dry-run"
+    )
+    assert result.code == 0 and result.json["settings"]["width"] == 24 and result.json["settings"]["bases"] == 256
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_without_cameras_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(pipeline.data, tmp_path / "data")
+    (tmp_path / "data" / "cameras.safetensors").unlink()
+    with pytest.raises(G3dError, match="has no cameras"):
+        fit_stage1.run(replace(options(pipeline, tmp_path / "run"), data=tmp_path / "data"))

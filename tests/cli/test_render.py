@@ -1,0 +1,153 @@
+"""`g3d render`: layout of the folders, cameras, masks, depth, video, sheet; scenes outlive all that made them."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Pipeline, environment, g3d, refused
+from g3d import images
+from g3d.artifacts import read_json
+from g3d.cameras import read_transforms
+from g3d.errors import G3dError
+from g3d.steps import render
+from g3d.steps.render import Drawing, Options
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_several_scenes_get_a_folder_each(pipeline: Pipeline, tmp_path: Path) -> None:
+    result = render.run(
+        Options(pipeline.scenes, tmp_path / "i", Drawing("orbit:2", size=16, masks=True, depth=True), "cpu")
+    )
+    assert result["views"] == 6 and len(images.image_set(tmp_path / "i")) == 6
+    one = tmp_path / "i" / "000001"
+    assert sorted(p.name for p in one.iterdir()) == ["000000.png", "000001.png", "depth", "masks", "transforms.json"]
+    cameras = read_transforms(one / "transforms.json")
+    assert len(cameras) == 2 and cameras.width == 16
+    eyes = cameras.c2w[:, :3, 3]
+    assert np.allclose(np.linalg.norm(eyes, axis=1), 2.6, atol=1e-5)
+    assert np.allclose(eyes[0, [0, 2]], -eyes[1, [0, 2]], atol=1e-5)  # half a turn
+
+
+def test_one_scene_goes_into_the_folder_itself(pipeline: Pipeline, tmp_path: Path) -> None:
+    render.run(Options(pipeline.scenes / "000002.safetensors", tmp_path / "i", Drawing("grid:2x3", size=8), "cpu"))
+    assert sorted(p.name for p in (tmp_path / "i").iterdir()) == [
+        *(f"00000{i}.png" for i in range(6)),
+        "transforms.json",
+    ]
+
+
+def test_one_view_each_lies_side_by_side_under_the_scenes_names(pipeline: Pipeline, tmp_path: Path) -> None:
+    render.run(Options(pipeline.scenes, tmp_path / "i", Drawing("prior", size=8), "cpu"))
+    frames = read_json(tmp_path / "i" / "transforms.json", "cameras")["frames"]
+    assert [f["file_path"] for f in frames] == ["000000.png", "000001.png", "000002.png"]
+
+
+def test_depth_and_mask_agree_with_the_picture(pipeline: Pipeline, tmp_path: Path) -> None:
+    how = Drawing("default", masks=True, depth=True, settings=["background=0,0,1"])
+    render.run(Options(pipeline.scenes / "000000.safetensors", tmp_path / "i", how, "cpu"))
+    picture = images.read_image(tmp_path / "i" / "000000.png")
+    mask = images.read_grey(tmp_path / "i" / "masks" / "000000.png")
+    scale = read_json(tmp_path / "i" / "depth" / "depth.json", "depth")["depth_scale"]
+    depth = images.read_grey(tmp_path / "i" / "depth" / "000000.png") * scale
+    assert (picture[mask == 0] == [0, 0, 255]).all() and (mask == 0).any()
+    assert depth[0, 0] == 0 == mask[0, 0]  # the corner's ray misses the bounds
+    seen = depth[mask > 8]
+    assert len(seen) and seen.min() > 1.2 and seen.max() < 4.0
+
+
+def test_video_and_sheet(pipeline: Pipeline, tmp_path: Path) -> None:
+    result = g3d(
+        "render", pipeline.scenes, "--cameras", "orbit:4", "--size", 16, "--device", "cpu", "--out", tmp_path / "i",
+        "--video", tmp_path / "v.mp4", "--sheet", tmp_path / "s.png",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert result.out.split() == [str(tmp_path / n) for n in ("i", "s.png", "v.mp4")]
+    assert images.read_image(tmp_path / "s.png").shape == (3 * 18 + 2, 4 * 18 + 2, 3)
+    assert (tmp_path / "v.mp4").stat().st_size > 500
+
+
+def test_another_number_of_samples_is_another_picture(pipeline: Pipeline, tmp_path: Path) -> None:
+    scene = pipeline.scenes / "000000.safetensors"
+    for name, settings in (("a", ()), ("b", ["samples=8"]), ("c", ["samples=40"])):
+        render.run(Options(scene, tmp_path / name, Drawing(size=24, settings=settings), "cpu"))
+    a, b, c = ((tmp_path / n / "000000.png").read_bytes() for n in "abc")
+    assert a == b != c  # the smoke preset has 8
+
+
+def test_model_dataset_and_methods_can_be_deleted(pipeline: Pipeline, tmp_path: Path) -> None:
+    """A copy of the library without methods and priors, and nothing of the run but the scenes, draws the same pictures."""
+    for part in ("lib", "cli"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for room in ("methods", "priors", "sources"):
+        shutil.rmtree(tmp_path / "lib" / "g3d" / room)
+    for step in ("fit_stage1", "fit_prior", "sample", "decode", "prepare_data", "profile"):
+        (tmp_path / "lib" / "g3d" / "steps" / f"{step}.py").unlink()
+    shutil.copytree(pipeline.scenes, tmp_path / "scenes")
+    words = ["--cameras", "orbit:2", "--size", "12", "--device", "cpu"]
+    env = environment(PYTHONPATH=f"{tmp_path / 'lib'}:{tmp_path / 'cli'}")
+    code = "import g3d, sys; assert g3d.__file__.startswith(sys.argv.pop(1)); from g3d_cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), "render", "scenes", "--out", "alone", *words],
+        cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert g3d("render", pipeline.scenes, "--out", tmp_path / "here", *words).code == 0
+    pictures = sorted((tmp_path / "here").rglob("*.png"))
+    assert len(pictures) == 6
+    for picture in pictures:
+        assert picture.read_bytes() == (tmp_path / "alone" / picture.relative_to(tmp_path / "here")).read_bytes()
+
+
+def test_rendering_needs_neither_open3d_nor_clean_fid(pipeline: Pipeline, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['open3d'] = sys.modules['cleanfid'] = None; sys.argv[0] = 'g3d'; "
+        "from g3d_cli.main import main; main()"
+    )
+    base = [sys.executable, "-c", code]
+    fit = ["fit-stage1", "mnif", "--data", str(pipeline.data), "--preset", "smoke", "--set", "epochs=1", "--out", "m"]
+    draw = ["sample", str(pipeline.model), "--prior", str(pipeline.prior), "--num", "1", "--render", "i", "--size", "8"]
+    for words in (fit, draw):
+        done = subprocess.run(
+            [*base, *words], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    missing = subprocess.run(
+        [*base, "prepare-data", "procedural", "cars", "--num", "1", "--out", "d"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert missing.returncode == 4 and "open3d" in missing.stderr and "Traceback" not in missing.stderr
+
+
+def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "i"]
+    base = ["render", pipeline.scenes]
+    refused(g3d(*base, "--cameras", "sprial:3", *out), "did you mean 'spiral'")
+    refused(g3d(*base, "--cameras", "orbit:x", *out), "orbit:x", "--cameras orbit:60")
+    refused(g3d(*base, "--cameras", "orbit:0", *out), "not understood")
+    refused(g3d(*base, "--cameras", "grid:4", *out), "grid:3x5")
+    refused(g3d(*base, "--cameras", "prior:4", *out), "take no ':'")
+    refused(g3d(*base, "--cameras", "dataset:nowhere", *out), "nowhere", "does not exist")
+    refused(g3d(*base, "--cameras", "file:nowhere.json", *out), "nowhere.json")
+    refused(g3d(*base, "--set", "sampels=3", *out), "did you mean 'samples'")
+    refused(g3d(*base, "--set", "background=1,1", *out), "wanted are 3")
+    refused(g3d(*base, "--size", "0", *out), "--size")
+    refused(g3d(*base, "--video", tmp_path / "v.avi", *out), "must end in .mp4")
+    refused(g3d(*base, "--sheet", tmp_path / "i" / "s.png", *out), "put it beside")
+    refused(g3d("render", pipeline.model, *out), "latents")  # the first tensor file there is no scene
+    refused(g3d("render", tmp_path, "--out", tmp_path / "x" / "i"), "holds no scenes")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scene_without_cameras_of_its_own_says_so(pipeline: Pipeline, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from g3d.scene import load_scene, save_scene
+
+    scene = load_scene(pipeline.scenes / "000000.safetensors")
+    save_scene(tmp_path / "s.safetensors", replace(scene, world=replace(scene.world, camera_prior=None)))
+    with pytest.raises(G3dError, match="records no cameras"):
+        render.run(Options(tmp_path / "s.safetensors", tmp_path / "i"))

@@ -1,0 +1,85 @@
+"""`g3d sample`: sample i depends on (seed, i) alone; --render writes the very pictures of the two-command way."""
+
+from pathlib import Path
+
+from commands import Pipeline, g3d, refused
+from g3d import artifacts
+from g3d.scene import load_scene
+from g3d.steps import fit_prior, render, sample
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    assert found
+    return found
+
+
+def test_a_sample_does_not_depend_on_its_company(pipeline: Pipeline, tmp_path: Path) -> None:
+    out = tmp_path / "picked"
+    sample.run(sample.Options(pipeline.model, pipeline.prior, out, seeds="2,0", device="cpu"))
+    assert sorted(p.name for p in out.iterdir()) == ["000000.safetensors", "000002.safetensors"]
+    for name in ("000000", "000002"):
+        a, b = load_scene(out / f"{name}.safetensors"), load_scene(pipeline.scenes / f"{name}.safetensors")
+        for layer, (weight, bias) in a.weights.items():  # type: ignore[union-attr]
+            assert (weight - b.weights[layer][0]).abs().max() < 1e-5  # type: ignore[union-attr]
+            assert (bias - b.weights[layer][1]).abs().max() < 1e-5  # type: ignore[union-attr]
+
+
+def test_a_scene_records_where_it_comes_from(pipeline: Pipeline) -> None:
+    head = artifacts.header(pipeline.scenes / "000001.safetensors")
+    assert head.parents["model"] == artifacts.header(pipeline.model / "model.safetensors").digest
+    assert head.parents["prior"] == artifacts.header(pipeline.prior / "prior.safetensors").digest
+    assert head.config["world"]["camera_prior"]["radius_world"] == 2.6
+
+
+def test_render_at_once_writes_the_very_files_of_the_two_command_way(pipeline: Pipeline, tmp_path: Path) -> None:
+    for cameras in ("prior", "orbit:2"):
+        how = render.Drawing(cameras=cameras, size=16, masks=True, depth=True)
+        one, two = tmp_path / f"one {cameras}", tmp_path / f"two {cameras}"
+        options = sample.Options(pipeline.model, pipeline.prior, None, num=3, images=one, drawing=how, device="cpu")
+        written = sample.run(options)
+        render.run(render.Options(pipeline.scenes, two, how, device="cpu"))
+        assert contents(one) == contents(two)
+        assert written["written"] == [str(one)] and written["views"] == (3 if cameras == "prior" else 6)
+
+
+def test_diffusion_prior_end_to_end(pipeline: Pipeline, tmp_path: Path) -> None:
+    small = ["width=16", "blocks=1", "epochs=8", "batch=2", "time_steps=20"]
+    fit_prior.run(fit_prior.Options(pipeline.model, tmp_path / "p", "diffusion", small, device="cpu"))
+    for sampler in ("ddpm", "ddim"):
+        words = ["--set", f"sampler={sampler}", "--num", 2, "--device", "cpu"]
+        result = g3d("sample", pipeline.model, "--prior", tmp_path / "p", *words, "--out", tmp_path / sampler)
+        assert result.code == 0, result.err
+        assert result.out.split() == [str(tmp_path / sampler)]
+    ddpm, ddim = (load_scene(tmp_path / s / "000000.safetensors") for s in ("ddpm", "ddim"))
+    assert (ddpm.weights["0"][0] - ddim.weights["0"][0]).abs().max() > 0  # type: ignore[union-attr]
+
+
+def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
+    base = ["sample", pipeline.model]
+    out = ["--out", tmp_path / "s"]
+    refused(g3d(*base, "--num", 2, *out), "fit one with g3d fit-prior")
+    base += ["--prior", pipeline.prior]
+    refused(g3d(*base, *out), "either --num N or --seeds")
+    refused(g3d(*base, "--num", 2, "--seeds", "0-1", *out), "either --num N or --seeds")
+    refused(g3d(*base, "--num", 0, *out), "at least 1")
+    refused(g3d(*base, "--seeds", "3-1", *out), "3-1", "0-9,12")
+    refused(g3d(*base, "--num", 2), "nothing to write")
+    refused(g3d(*base, "--num", 2, *out, "--set", "temprature=2"), "did you mean 'temperature'")
+    refused(g3d(*base, "--num", 2, *out, "--cameras", "orbit"), "--cameras", "add --render")
+    refused(g3d(*base, "--num", 2, *out, "--depth"), "--depth", "add --render")
+    refused(g3d(*base, "--num", 2, "--out", pipeline.model), "--out")
+    refused(g3d("sample", pipeline.prior, "--prior", pipeline.prior, "--num", 2, *out), "holds no model.safetensors")
+    refused(g3d("sample", pipeline.model, "--prior", pipeline.model, "--num", 2, *out), "holds no prior.safetensors")
+    refused(g3d(*base, "--num", 2, "--render", tmp_path / "i", "--cameras", "orbti"), "did you mean 'orbit'")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_prior_of_another_space_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+    import torch
+
+    tensors = {"mean": torch.zeros(5), "directions": torch.eye(5)}
+    about = {"kind": "gaussian", "settings": {}, "latent_space": {"space": "w", "shape": [5]}}
+    artifacts.write(tmp_path / "prior.safetensors", "prior", tensors, about)
+    result = g3d("sample", pipeline.model, "--prior", tmp_path, "--num", 2, "--out", tmp_path / "s")
+    refused(result, "live in w [5]", "phi [8]", "prior of this model")

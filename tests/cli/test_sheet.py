@@ -1,0 +1,37 @@
+"""`g3d sheet`: the right pictures in the right places."""
+
+from pathlib import Path
+
+from commands import Pipeline, g3d, refused
+from g3d import images
+from g3d.dataset import open_dataset
+from g3d.steps import sheet
+
+
+def test_rows_of_two_splits(pipeline: Pipeline, tmp_path: Path) -> None:
+    folders = [f"{pipeline.data}:train", f"{pipeline.data}:test"]
+    sheet.run(sheet.Options(folders, tmp_path / "s.png", columns=3, size=24))
+    page = images.read_image(tmp_path / "s.png")
+    assert page.shape == (2 * 26 + 2, 3 * 26 + 2, 3)
+    data = open_dataset(pipeline.data)
+    for row, split in enumerate((0, 1)):
+        views = (data.view_split == split).nonzero().squeeze(1)
+        for column in range(3):
+            want = data.pictures([int(views[column * len(views) // 3])])[0]
+            top, left = 2 + 26 * row, 2 + 26 * column
+            assert (page[top : top + 24, left : left + 24] == want).all()
+
+
+def test_small_pictures_keep_their_pixels(pipeline: Pipeline, tmp_path: Path) -> None:
+    sheet.run(sheet.Options([str(pipeline.data)], tmp_path / "s.png", columns=1, size=48))
+    page = images.read_image(tmp_path / "s.png")[2:50, 2:50]
+    assert (page[::2, ::2] == page[1::2, 1::2]).all()
+
+
+def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "s.png"]
+    refused(g3d("sheet", *out), "folders")
+    refused(g3d("sheet", pipeline.data, "--columns", 0, *out), "--columns is 0")
+    refused(g3d("sheet", pipeline.scenes, *out), "holds no images")
+    refused(g3d("sheet", f"{pipeline.scenes}:test", *out), "not a dataset")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,173 @@
+"""A dataset folder written and opened again; damaged ones refused; the order of items."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from g3d import images
+from g3d.cameras import CameraPrior
+from g3d.dataset import FORMAT, Writer, open_dataset, step_items
+from g3d.errors import G3dError
+
+PRIOR = CameraPrior(radius_world=2.0, fov_deg=45.0, width=3, height=2)
+RNG = np.random.default_rng(0)
+PICTURES = RNG.integers(0, 256, (5, 2, 3, 3)).astype(np.uint8)
+MASKS = RNG.integers(0, 256, (5, 2, 3)).astype(np.uint8)
+DEPTHS = RNG.integers(0, 65536, (5, 2, 3)).astype(np.uint16)
+OBJECT, SPLIT = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 1, 0, 0, 1])
+INFO: dict[str, Any] = {
+    "name": "toy", "width": 3, "height": 2, "background": [1, 1, 1], "licence": "CC0", "provenance": "made here",
+    "objects": [{"name": "cup", "split": "train"}, {"name": "jar", "split": "test"}], "depth_scale": 0.001,
+    "bounds": [[-1, -1, -1], [1, 2, 1]], "shape_bounds": [[-1, -1, -1], [1, 1, 1]], "camera_prior": PRIOR.as_json(),
+}  # fmt: skip
+
+
+def write(folder: Path, order: tuple[int, ...] = (0, 1, 2, 3, 4)) -> str:
+    writer = Writer(folder)
+    for v in order:
+        writer.add(v, images.encode(PICTURES[v]), images.encode(MASKS[v]), images.encode(DEPTHS[v]))
+    grids = torch.zeros(2, 4, 4, 4, dtype=torch.bool)
+    grids[1, 0, 1, 2] = True
+    return writer.close(INFO, PRIOR.sample(0, range(5)), OBJECT, SPLIT, grids)
+
+
+def test_what_the_writer_wrote_opens_again(tmp_path: Path) -> None:
+    digest = write(tmp_path / "data")
+    data = open_dataset(tmp_path / "data")
+    assert data.digest == digest and data.object_names == ["cup", "jar"]
+    assert data.bounds == ((-1, -1, -1), (1, 2, 1)) and data.camera_prior == PRIOR
+    assert data.objects("train") == [0] and data.objects("test") == [1]
+    assert data.views(1).tolist() == [2, 3, 4] and data.views(1, "train").tolist() == [2, 3]
+    assert data.views(0, "test").tolist() == [1]
+    np.testing.assert_array_equal(data.pictures([4, 0]), PICTURES[[4, 0]])
+    np.testing.assert_array_equal(data.pictures(data.views(0)), PICTURES[:2])
+    np.testing.assert_array_equal(data.mask(3), MASKS[3])
+    np.testing.assert_allclose(data.depth_world(2), DEPTHS[2] * 0.001, rtol=1e-6)
+    assert data.cameras is not None and torch.equal(data.cameras.c2w, PRIOR.sample(0, range(5)).c2w)
+    occupancy = data.shapes().values["occupancy"]
+    assert occupancy.nonzero().tolist() == [[1, 0, 1, 2]] and occupancy.dtype == torch.uint8
+    info = json.loads((tmp_path / "data/dataset.json").read_text())
+    assert info["format"] == FORMAT and info["views"] == 5
+
+
+def test_the_digest_follows_the_bytes_and_not_the_order_of_writing(tmp_path: Path) -> None:
+    first = write(tmp_path / "a")
+    assert write(tmp_path / "b", (3, 1, 4, 0, 2)) == first
+    names = [sorted(str(p.relative_to(tmp_path / n)) for p in (tmp_path / n).rglob("*")) for n in "ab"]
+    assert names[0] == names[1]
+    writer = Writer(tmp_path / "c")
+    for v in range(5):
+        writer.add(v, images.encode(PICTURES[v] ^ (v == 2)), images.encode(MASKS[v]), images.encode(DEPTHS[v]))
+    assert writer.close(INFO, PRIOR.sample(0, range(5)), OBJECT, SPLIT) != first
+
+
+def test_pictures_alone_make_a_dataset(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    for v in range(2):
+        writer.add(v, images.encode(PICTURES[v]))
+    writer.close(INFO)
+    data = open_dataset(tmp_path)
+    assert data.cameras is None and data.view_object.tolist() == [0, 0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dataset.json", "images"]
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(G3dError) as caught:
+        open_dataset(folder)
+    assert caught.value.exit_code == 2 and str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+def test_folders_that_are_no_datasets(tmp_path: Path) -> None:
+    assert "no dataset.json" in refused(tmp_path)
+    assert "does not exist" in refused(tmp_path / "missing")
+    (tmp_path / "file").write_text("")
+    assert "not a dataset folder" in refused(tmp_path / "file")
+
+
+def test_a_missing_picture(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "images/000003.png").unlink()
+    assert "4 of the 5 pictures" in refused(tmp_path)
+    images.write_image(tmp_path / "images/000009.png", PICTURES[0])  # the count is right, the picture is not
+    with pytest.raises(G3dError, match=r"000003\.png' does not exist"):
+        open_dataset(tmp_path).pictures([3])
+    for path in (tmp_path / "images").iterdir():
+        path.unlink()
+    (tmp_path / "images").rmdir()
+    assert "0 of the 5 pictures" in refused(tmp_path)
+
+
+def test_a_picture_of_another_size(tmp_path: Path) -> None:
+    write(tmp_path)
+    images.write_image(tmp_path / "images/000001.png", PICTURES[0][:1])
+    with pytest.raises(G3dError, match=r"000001\.png' has size \(1, 3, 3\).*\(2, 3, 3\)"):
+        open_dataset(tmp_path).pictures([0, 1])
+
+
+def test_as_many_cameras_as_views(tmp_path: Path) -> None:
+    write(tmp_path)
+    writer = Writer(tmp_path)
+    for v in range(4):
+        writer.add(v, images.encode(PICTURES[v]))
+    info = {**json.loads((tmp_path / "dataset.json").read_text()), "views": 4}
+    (tmp_path / "dataset.json").write_text(json.dumps(info))
+    assert "4 views but 5 cameras" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"views": "many"}, {"views": None}, {"views": -1}, {"views": 1e400}, {"objects": 5}, {"objects": ["cup"]},
+     {"objects": [{"name": "cup"}, {"name": "jar"}]}, {"objects": [{"name": "cup", "split": "train"}]},
+     {"width": "x"}, {"format": "g3d/dataset@2"}, {"format": 3}],
+)  # fmt: skip
+def test_a_description_of_the_wrong_form(changes: dict[str, Any], tmp_path: Path) -> None:
+    write(tmp_path)
+    info = json.loads((tmp_path / "dataset.json").read_text())
+    (tmp_path / "dataset.json").write_text(json.dumps({**info, **changes}))
+    assert "dataset.json" in refused(tmp_path)
+
+
+def test_a_damaged_description(tmp_path: Path) -> None:
+    write(tmp_path)
+    text = (tmp_path / "dataset.json").read_text()
+    (tmp_path / "dataset.json").write_text(text[:-20])
+    assert "dataset.json' is not valid JSON" in refused(tmp_path)
+    info = json.loads(text)
+    del info["digest"]
+    (tmp_path / "dataset.json").write_text(json.dumps(info))
+    assert "lacks digest" in refused(tmp_path)
+
+
+def test_what_a_dataset_without_cameras_cannot_say(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.add(0, images.encode(PICTURES[0]))
+    writer.close({k: v for k, v in INFO.items() if k not in ("camera_prior", "depth_scale", "bounds")})
+    data = open_dataset(tmp_path)
+    with pytest.raises(G3dError, match="camera_prior"):
+        _ = data.camera_prior
+    with pytest.raises(G3dError, match=r"masks.000000\.png' does not exist"):
+        data.mask(0)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(7, 3), (4, 4), (3, 8), (1, 2), (10, 1)])
+def test_each_epoch_covers_every_item_exactly_once(count: int, batch: int) -> None:
+    steps = [step_items(count, batch, 5, s) for s in range(count * 3)]
+    assert all(len(s) == batch for s in steps)
+    order = torch.cat(steps)  # count * 3 * batch items: whole epochs
+    epochs = order.view(-1, count)
+    assert torch.equal(epochs.sort(dim=1).values, torch.arange(count).expand(3 * batch, count))
+    if count > 3:
+        assert len({tuple(e.tolist()) for e in epochs}) > 1  # each epoch has its own order
+
+
+def test_step_items_is_a_pure_function() -> None:
+    forward = [step_items(9, 4, 1, s).tolist() for s in range(30)]
+    assert [step_items(9, 4, 1, s).tolist() for s in reversed(range(30))] == forward[::-1]  # past the small cache
+    assert [step_items(9, 4, 2, s).tolist() for s in range(30)] != forward
+    assert [step_items(9, 2, 1, 2 * s + k).tolist() for s in range(30) for k in (0, 1)] == [
+        half for full in forward for half in (full[:2], full[2:])
+    ]  # two processes with half the batch each take the same items

@@ -1,0 +1,76 @@
+"""Help: every command has one, at once, and its example runs as it stands."""
+
+import importlib
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import Pipeline, environment, g3d
+from g3d_cli.main import COMMANDS
+
+LIMIT_S = 0.3
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_appears_at_once_with_an_example(command: str) -> None:
+    """Under 0.3 s, the best of several tries, since these machines are shared; so nothing heavy may be imported."""
+    words = [sys.executable, "-X", "importtime", "-m", "g3d_cli.main", *command.split(), "--help"]
+    seen = subprocess.run(words, capture_output=True, text=True, env=environment(), check=True)
+    assert "Example: g3d" in " ".join(seen.stdout.split())
+    imported = {line.rpartition("|")[2].strip() for line in seen.stderr.splitlines()}
+    assert "typer" in imported and not imported & {"torch", "numpy", "open3d", "PIL", "safetensors"}
+    times_s = []
+    for _ in range(8):
+        start = time.perf_counter()
+        subprocess.run([words[0], *words[3:]], capture_output=True, env=environment(), check=True)
+        times_s.append(time.perf_counter() - start)
+        if times_s[-1] < LIMIT_S:
+            return
+    pytest.fail(f"g3d {command} --help took {min(times_s):.2f} s at best")
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_the_example_of_the_help_runs(
+    command: str, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder laid out as the demo leaves it, with nothing that the example itself is to make."""
+    example = importlib.import_module(f"g3d_cli.{command.replace('-', '_')}").EXAMPLE
+    words = shlex.split(example)
+    assert words[:2] == ["g3d", command]
+    out = Path(words[words.index("--out") + 1]) if "--out" in words else None
+    (tmp_path / "demo").mkdir()
+    for made in ("data", "model", "prior", "scenes"):
+        if out is None or out.name != made:
+            (tmp_path / "demo" / made).symlink_to(pipeline.root / "demo" / made)
+    monkeypatch.chdir(tmp_path)
+    more = {"fit-stage1": ["--set", "epochs=1"], "export-ply": ["--level", "0.05"]}  # a smoke model is a fog
+    result = g3d(*words[1:], *more.get(command, []))
+    assert result.code == 0, result.err
+    assert result.out.strip()
+    if out is not None:
+        assert out.exists()
+
+
+def test_completion_knows_the_commands() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "g3d_cli.main"],
+        env=environment(_G3D_CLI_MAIN_COMPLETE="complete_bash", COMP_WORDS="g3d fit", COMP_CWORD="1", _TYPER_COMPLETE_ARGS="g3d fit"),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert {"fit-stage1", "fit-prior"} <= set(shown.stdout.split()), shown
+
+
+def test_readme_names_every_command_and_every_step_has_a_row() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for command in COMMANDS:
+        assert f"g3d {command}" in readme, f"the README says nothing of g3d {command}"
+
+
+def test_no_colour_codes_where_there_is_no_terminal() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "g3d_cli.main", "render", "--help"], capture_output=True, env=environment(), check=True
+    )
+    assert b"\x1b[" not in shown.stdout
