@@ -43,4 +43,5 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     )
     fit_prior.run(fit_prior.Options(made.model, made.prior, kind="gaussian", device="cpu"))
     sample.run(sample.Options(made.model, made.prior, made.scenes, num=3, device="cpu"))
+    sample.run(sample.Options(made.model, made.prior, None, num=3, images=made.root / "demo" / "sampled", device="cpu"))
     return made

@@ -1,10 +1,10 @@
 """Help: every command has one, at once, and its example runs as it stands."""
 
 import importlib
+import resource
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,20 +16,19 @@ LIMIT_S = 0.3
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_appears_at_once_with_an_example(command: str) -> None:
-    """Under 0.3 s, the best of several tries, since these machines are shared; so nothing heavy may be imported."""
+    """Under 0.3 s of processor time, so that tests side by side do not count; nothing heavy may be imported."""
     words = [sys.executable, "-X", "importtime", "-m", "g3d_cli.main", *command.split(), "--help"]
     seen = subprocess.run(words, capture_output=True, text=True, env=environment(), check=True)
     assert "Example: g3d" in " ".join(seen.stdout.split())
     imported = {line.rpartition("|")[2].strip() for line in seen.stderr.splitlines()}
     assert "typer" in imported and not imported & {"torch", "numpy", "open3d", "PIL", "safetensors"}
     times_s = []
-    for _ in range(8):
-        start = time.perf_counter()
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([words[0], *words[3:]], capture_output=True, env=environment(), check=True)
-        times_s.append(time.perf_counter() - start)
-        if times_s[-1] < LIMIT_S:
-            return
-    pytest.fail(f"g3d {command} --help took {min(times_s):.2f} s at best")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times_s.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    assert min(times_s) < LIMIT_S
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))
@@ -42,7 +41,7 @@ def test_the_example_of_the_help_runs(
     assert words[:2] == ["g3d", command]
     out = Path(words[words.index("--out") + 1]) if "--out" in words else None
     (tmp_path / "demo").mkdir()
-    for made in ("data", "model", "prior", "scenes"):
+    for made in ("data", "model", "prior", "scenes", "sampled"):
         if out is None or out.name != made:
             (tmp_path / "demo" / made).symlink_to(pipeline.root / "demo" / made)
     monkeypatch.chdir(tmp_path)
@@ -55,11 +54,9 @@ def test_the_example_of_the_help_runs(
 
 
 def test_completion_knows_the_commands() -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "g3d_cli.main"],
-        env=environment(_G3D_CLI_MAIN_COMPLETE="complete_bash", COMP_WORDS="g3d fit", COMP_CWORD="1", _TYPER_COMPLETE_ARGS="g3d fit"),
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    g3d_program = Path(sys.executable).with_name("g3d")
+    asked = environment(_G3D_COMPLETE="complete_bash", COMP_WORDS="g3d fit", COMP_CWORD="1")
+    shown = subprocess.run([g3d_program], env=asked, capture_output=True, text=True, check=False)
     assert {"fit-stage1", "fit-prior"} <= set(shown.stdout.split()), shown
 
 

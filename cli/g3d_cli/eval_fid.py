@@ -8,7 +8,7 @@ import typer
 from g3d_cli.execute import execute
 from g3d_cli.options import Device, DryRun, Json, Overwrite, Seed
 
-EXAMPLE = "g3d eval-fid demo/data demo/images --extractor random"
+EXAMPLE = "g3d eval-fid demo/data demo/sampled --split train --extractor random"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 

@@ -294,7 +294,7 @@ def _check_plane_mlp(file: artifacts.Artifact, name: str, outputs: int) -> None:
 def _load_mlp_field(file: artifacts.Artifact, tensors: Mapping[str, Tensor], world: World) -> MlpField:
     network = mlp.from_json(file.config["network"], str(file.path))
     signal = file.config["signal"]
-    wanted = {"radiance": {"rgb", "density"}, "occupancy": {"occupancy"}, "image": {"rgb"}}.get(signal)
+    wanted = {"radiance": {"rgb", "density"}, "occupancy": {"occupancy"}, "image": {"rgb"}}.get(str(signal))
     if wanted is None or not wanted <= set(network.outputs):
         raise G3dError(
             f"'{file.path}' has the signal '{signal}' with outputs {sorted(network.outputs)}; they do not fit"

@@ -28,6 +28,12 @@ def test_noise_does_not_depend_on_the_batch() -> None:
         assert not torch.equal(a[0], a[1])
 
 
+def test_noise_is_the_stream_itself_block_after_block() -> None:
+    noise, source = Noise(3, [9], "z", (2, 3)), generator(3, 9, "z")
+    wanted = torch.cat([torch.randn(BLOCK, 2, 3, generator=source) for _ in range(2)])
+    assert torch.equal(torch.cat([noise.draw() for _ in range(2 * BLOCK)]), wanted)
+
+
 def test_noise_is_standard_normal_and_fresh_with_each_draw() -> None:
     noise = Noise(0, range(50), "z", (20,))
     draws = torch.stack([noise.draw() for _ in range(BLOCK * 2)])

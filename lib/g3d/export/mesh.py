@@ -62,7 +62,7 @@ def field_mesh(
     # One ring of nodes outside the bounds, as far below the level as the field is above it, closes the mesh.
     padded = np.pad(grid, 1, constant_values=np.float32(level - (high - level)))
     # `indices` [V, 3] count nodes of the padded grid; "ascent" turns the faces outward where the inside is the denser.
-    indices, faces, _, _ = marching_cubes(padded, level, gradient_direction="ascent")  # type: ignore[no-untyped-call]
+    indices, faces, _, _ = marching_cubes(padded, level, gradient_direction="ascent")
     cell = np.array([axis[1] - axis[0] for axis in axes])
     first, last = (np.array([axis[i] for axis in axes]) for i in (0, -1))
     vertices = np.clip(first + (indices.astype(np.float64) - 1) * cell, first, last).astype(np.float32)

@@ -83,7 +83,7 @@ def _load(path: Path, device: str | torch.device) -> Callable[[Tensor], Tensor]:
     try:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch deprecates TorchScript; the file is one
-            base: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+            base: Any = torch.jit.load(str(path), map_location=device)
             layers: Callable[[Tensor], Tensor] = base.eval().layers
             shape = list(layers(torch.zeros(1, 3, SIZE_PX, SIZE_PX, device=device)).shape)
     except (RuntimeError, AttributeError, ValueError, TypeError) as error:

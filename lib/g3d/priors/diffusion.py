@@ -89,13 +89,15 @@ def fit(settings: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> 
         checkpoint.unpack_optimiser("optimiser", optimiser, run.resumed.values)
     total = max(1, math.ceil(settings.epochs * len(codes) / settings.batch))
 
-    def save() -> Mapping[str, Tensor]:
-        weights = checkpoint.pack("network", network.state_dict())
-        described = {**about, "kind": "diffusion", "settings": as_json(settings)}
-        run.write("prior.safetensors", "prior", {**weights, "mean": mean, "std": std}, described)
-        return weights | checkpoint.pack_optimiser("optimiser", optimiser)
+    def state() -> Mapping[str, Tensor]:
+        slots = checkpoint.pack_optimiser("optimiser", optimiser)
+        return {**checkpoint.pack("network", network.state_dict()), **slots}
 
-    for step in run.steps(total, "fit-prior diffusion", save):
+    def publish() -> None:
+        tensors = {**checkpoint.pack("network", network.state_dict()), "mean": mean, "std": std}
+        run.write("prior.safetensors", "prior", tensors, {**about, "kind": "diffusion", "settings": as_json(settings)})
+
+    for step in run.steps(total, "fit-prior diffusion", state, publish):
         schedules.set_lr(optimiser, schedules.cosine(step, total))
         x0, noise, t = (part.to(run.device) for part in _batch(data, settings, run.seed, step))
         optimiser.zero_grad(set_to_none=True)

@@ -36,17 +36,16 @@ def fit(config: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> No
     if len(codes) < 2:
         raise G3dError(f"a gaussian prior needs at least 2 latents, found {len(codes)}; fit the model to more items")
 
-    def save() -> Mapping[str, Tensor]:
-        x = codes.double()
-        mean = x.mean(dim=0)
-        _, spread, rows = torch.linalg.svd((x - mean) / (len(x) - 1) ** 0.5, full_matrices=False)
-        keep = config.directions or len(spread)
-        directions = (spread[:, None] * rows)[:keep]
-        tensors = {"mean": mean.float(), "directions": directions.float()}
-        run.write("prior.safetensors", "prior", tensors, {**about, "kind": "gaussian", "settings": as_json(config)})
-        return tensors
+    x = codes.double()
+    mean = x.mean(dim=0)
+    _, spread, rows = torch.linalg.svd((x - mean) / (len(x) - 1) ** 0.5, full_matrices=False)
+    directions = (spread[:, None] * rows)[: config.directions or len(spread)]
+    tensors = {"mean": mean.float(), "directions": directions.float()}
 
-    for step in run.steps(1, "fit-prior gaussian", save):
+    def publish() -> None:
+        run.write("prior.safetensors", "prior", tensors, {**about, "kind": "gaussian", "settings": as_json(config)})
+
+    for step in run.steps(1, "fit-prior gaussian", lambda: tensors, publish):
         run.log(step, 1, torch.zeros(()), len(codes))
 
 

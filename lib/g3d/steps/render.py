@@ -110,6 +110,10 @@ class CameraPlan:
             return None
         return len(self._file) if self._file else int(np.prod(self._numbers))
 
+    def one_view(self, item: str | None) -> bool:
+        """Whether a scene that shows `item` (or nothing with a name) has one view by the words themselves."""
+        return self.views == 1 or (self._dataset is not None and item not in self._dataset.object_names)
+
     def for_scene(self, scene: Scene, index: int, item: str | None) -> Cameras:
         """The cameras of scene number `index`, which shows `item` of a dataset or nothing that has a name."""
         cameras = self._file or self._of_dataset(index, item) or self._of_prior(scene.world.camera_prior, index)
@@ -196,7 +200,7 @@ class Painter:
         settings = config.override(defaults, self.drawing.settings, f"a scene of {type(scene).__name__}")
         cameras = self.plan.for_scene(scene, index, item)
         where = next(iter(tensors_of(scene).values())).device
-        flat = self.scenes > 1 and len(cameras) == 1 and self.plan.views == 1
+        flat = self.scenes > 1 and len(cameras) == 1 and self.plan.one_view(item)
         folder = self.folder if self.scenes == 1 or flat else self.folder / name
         pictures = []
         for view in range(len(cameras)):

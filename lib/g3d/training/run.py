@@ -40,23 +40,25 @@ class Run:
         self._signal: int | None = None
         self._started = self._saved = self._logged = time.monotonic()
 
-    def steps(self, total: int, label: str, save: Callable[[], Mapping[str, Tensor]]) -> Iterator[int]:
-        """The steps that are still to do. `save` writes what the method publishes and returns the tensors of its state;
-        it is called every minute, when a signal arrives, and at the end."""
+    def steps(
+        self, total: int, label: str, state: Callable[[], Mapping[str, Tensor]], publish: Callable[[], None]
+    ) -> Iterator[int]:
+        """The steps that are still to do. Every minute, when a signal arrives, and at the end, `publish` writes what other
+        commands read, and the tensors of `state` are kept for --resume; a state that is not finite ends the run instead."""
         first = int(self.resumed.config["step"]) if self.resumed else 0
         self.progress.start(label, total)
         with self._signals():
             for step in range(first, total):
                 yield step
                 if self._signal is not None:
-                    self._save(step + 1, save)
+                    self._save(step + 1, state, publish)
                     raise Interrupted(
                         f"stopped by a signal at step {step + 1} of {total}; go on with --resume", self._signal
                     )
                 if time.monotonic() - self._saved > SAVE_EVERY_S:
-                    self._save(step + 1, save)
+                    self._save(step + 1, state, publish)
             if first < total or self.resumed is None:
-                self._save(total, save)
+                self._save(total, state, publish)
 
     def log(self, step: int, total: int, loss: Tensor, items: int, **figures: float) -> None:
         """Record a step now and then. A loss that is not finite ends the run; the last saved state stays."""
@@ -65,10 +67,7 @@ class Run:
             return
         value = float(loss)
         if not math.isfinite(value):
-            raise Diverged(
-                f"the loss became {value} at step {step + 1}; the last good state is in '{self.folder}': "
-                "lower the learning rate (--set lr=…) or resume from it"
-            )
+            raise self._diverged(f"the loss became {value}", step + 1)
         rate = items * max(1, step + 1 - self._step_logged) / max(now - self._logged, 1e-9)
         self._logged, self._step_logged = now, step + 1
         line = {"step": step + 1, "loss": value, "items_per_s": rate, "peak_memory_mb": peak_memory_mb(), **figures}
@@ -90,10 +89,22 @@ class Run:
         """Since this process began the run."""
         return time.monotonic() - self._started
 
-    def _save(self, step: int, save: Callable[[], Mapping[str, Tensor]]) -> None:
-        state = save()
-        self.write("state.safetensors", "state", state, {"step": step, "settings": self.identity["settings"]})
+    def _save(self, step: int, state: Callable[[], Mapping[str, Tensor]], publish: Callable[[], None]) -> None:
+        tensors = state()
+        for name, value in tensors.items():
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise self._diverged(f"the tensor '{name}' is not finite any more", step)
+        publish()
+        self.write("state.safetensors", "state", tensors, {"step": step, "settings": self.identity["settings"]})
         self._saved = time.monotonic()
+
+    def _diverged(self, what: str, step: int) -> Diverged:
+        kept = (
+            "the last good state is kept there"
+            if (self.folder / "state.safetensors").is_file()
+            else "no state was saved yet"
+        )
+        return Diverged(f"{what} at step {step} of '{self.folder}'; {kept}; lower the learning rate (--set lr=…)")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -142,6 +153,8 @@ def start(
             )
         run.resumed = artifacts.read(state, "state", role="the state of the run", device=str(device))
         run._step_logged = int(run.resumed.config["step"])
+        if distributed.rank() == 0:
+            _cut_log(folder / "log.jsonl", run._step_logged)
         return run
     artifacts.refuse_existing(folder, overwrite)
     if distributed.rank() == 0:
@@ -161,6 +174,18 @@ def _clear(folder: Path) -> None:
         "metrics.json",
     ):
         (folder / name).unlink(missing_ok=True)
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Drop what was logged after the state that is resumed, and a line that a kill cut short."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            kept += [line] if json.loads(line)["step"] <= step else []
+        except (ValueError, KeyError, TypeError):
+            continue
+    with artifacts.atomic(path) as temporary:
+        temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
 def peak_memory_mb() -> float:

@@ -65,6 +65,27 @@ def test_off_the_axis_it_lies_where_its_mean_projects() -> None:
     assert float((weight * axis[:, None]).sum()) == pytest.approx(y, abs=0.05)
 
 
+def test_its_shape_off_the_axis_is_the_affine_approximation() -> None:
+    """Pixel by pixel, with the derivative of the projection by autograd and matrices by torch.linalg."""
+    camera = replace(PRIOR, default_azimuth_deg=25, default_elevation_deg=15).default()
+    scene = gaussians([(0.5, -0.45, 0.4)], [(0.3, 0.1, 0.2)], [(1, 1, 1)], [0.9], [(0.9, 0.2, -0.3, 0.5)])
+    w2c = torch.linalg.inv(camera.c2w[0].double())
+
+    def project(world: Tensor) -> Tensor:
+        x, y, z = (w2c[:3, :3] @ world + w2c[:3, 3]).unbind()
+        return torch.stack([FOCAL * x / z + SIZE / 2, FOCAL * y / z + SIZE / 2])
+
+    mean = scene.means[0, 0]
+    jacobian = torch.autograd.functional.jacobian(project, mean)
+    flat = jacobian @ covariance(scene.log_scales[0], scene.quats[0])[0] @ jacobian.T + LOW_PASS_PX2 * torch.eye(2)
+    pixels = torch.cartesian_prod(torch.arange(SIZE), torch.arange(SIZE)).flip(-1) + 0.5  # row by row: x, y
+    d = pixels - project(mean)
+    wanted = 0.9 * torch.exp(-0.5 * (d * torch.linalg.solve(flat, d.T).T).sum(dim=-1))
+    wanted = torch.where(wanted >= MIN_ALPHA, wanted, 0.0).view(SIZE, SIZE)
+    assert 20 < int((wanted > 0).sum()) < 400
+    torch.testing.assert_close(rasterize(scene, camera)[1][0], wanted, atol=1e-5, rtol=0)
+
+
 def test_two_are_composited_in_the_order_of_depth() -> None:
     near, far = ((0, 0, 1), (0.9, 0.0, 0.0), 0.6), ((0, 0, -1), (0.0, 0.8, 0.0), 0.7)
     for order in ((near, far), (far, near)):  # whatever their order in the file

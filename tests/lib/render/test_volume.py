@@ -2,10 +2,12 @@
 
 import bisect
 import math
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
-from g3d.render.volume import Rays, Sampling, edges, render_rays, resample, weights_of
+from g3d.render.volume import Query, Rays, Sampling, edges, render_rays, resample, weights_of
 from torch import Tensor
 
 F64 = torch.float64
@@ -13,7 +15,7 @@ BLUE = torch.tensor([0.1, 0.2, 0.9], dtype=F64)
 RED = torch.tensor([0.8, 0.3, 0.1], dtype=F64)
 
 
-def constant(sigma: float):
+def constant(sigma: float) -> Query:
     def query(points: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         return RED.expand_as(points), torch.full(points.shape[:2], sigma, dtype=F64)
 
@@ -26,10 +28,11 @@ def blob(points: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
     return RED.expand_as(points), density
 
 
-def cast(query, sampling: Sampling, direction=(0.0, 0, 1), near=1.0, far=3.0, **more) -> Rays:
+def cast(query: Query, sampling: Sampling, direction: tuple[float, ...] = (0.0, 0.0, 1.0), **more: Any) -> Rays:
+    """One ray from the origin, from camera z 1 to 3, over blue."""
     d = torch.tensor(direction, dtype=F64).view(1, 1, 3)
     t = torch.ones(1, 1, dtype=F64)
-    return render_rays(query, torch.zeros(1, 1, 3, dtype=F64), d, t * near, t * far, sampling, BLUE, **more)
+    return render_rays(query, torch.zeros(1, 1, 3, dtype=F64), d, t, 3 * t, sampling, BLUE, **more)
 
 
 def test_weights_against_a_loop() -> None:
@@ -64,8 +67,8 @@ def test_a_slab_of_constant_density_is_exact(samples: int, sigma: float) -> None
     torch.testing.assert_close(found.rgb[0, 0], alpha * RED + (1 - alpha) * BLUE)
     edge = [1 + 2 * i / samples for i in range(samples + 1)]
     norm = length / 2
-    shares = [math.exp(-sigma * norm * (a - 1)) - math.exp(-sigma * norm * (b - 1)) for a, b in zip(edge, edge[1:])]
-    mean = sum(w * (a + b) / 2 for w, a, b in zip(shares, edge, edge[1:]))
+    shares = [math.exp(-sigma * norm * (a - 1)) - math.exp(-sigma * norm * (b - 1)) for a, b in pairwise(edge)]
+    mean = sum(w * (a + b) / 2 for w, (a, b) in zip(shares, pairwise(edge), strict=True))
     assert float(found.depth) == pytest.approx(mean / alpha if sigma else 0.0, abs=1e-9)
 
 

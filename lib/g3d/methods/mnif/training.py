@@ -45,12 +45,14 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     total = math.ceil(config.epochs * len(items) / config.batch)
     learnt = [*mixture.parameters(), codes]
 
-    def save() -> Mapping[str, Tensor]:
-        write(config, dataset, items, world, mixture, codes, run)
-        state = checkpoint.pack("model", mixture.state_dict()) | checkpoint.pack_optimiser("optimiser", optimiser)
-        return {"codes": codes, **state}
+    def state() -> Mapping[str, Tensor]:
+        slots = checkpoint.pack_optimiser("optimiser", optimiser)
+        return {"codes": codes, **checkpoint.pack("model", mixture.state_dict()), **slots}
 
-    for step in run.steps(total, "fit-stage1 mnif", save):
+    def publish() -> None:
+        write(config, dataset, items, world, mixture, codes, run)
+
+    for step in run.steps(total, "fit-stage1 mnif", state, publish):
         schedules.set_lr(optimiser, schedules.cosine(step, total, config.warmup))
         picked = step_items(len(items), config.batch, run.seed, step)
         mine = distributed.share(picked)
@@ -148,5 +150,5 @@ def log_spread(mixture: MixtureOfSirens, codes: Tensor, world: World, run: Run) 
     spreads = []
     for weight, bias in list(zip(mixed[::2], mixed[1::2], strict=True))[:-1]:
         h = torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2)).sin()
-        spreads.append(float(h.std()))
+        spreads.append(float(h.std(dim=1).mean()))  # of a feature, over points
     run.progress.log("spread of activations by layer at step 0: " + ", ".join(f"{s:.3f}" for s in spreads))
