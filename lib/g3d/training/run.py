@@ -156,8 +156,8 @@ def start(
         if distributed.rank() == 0:
             _cut_log(folder / "log.jsonl", run._step_logged)
         return run
-    artifacts.refuse_existing(folder, overwrite)
-    if distributed.rank() == 0:
+    if distributed.rank() == 0:  # the other processes looked before they joined; by now the folder may be there
+        artifacts.refuse_existing(folder, overwrite)
         _clear(folder)
         artifacts.write_json(folder / "config.json", whole)
     return run

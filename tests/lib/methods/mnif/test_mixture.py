@@ -105,6 +105,7 @@ def test_the_start_is_sirens() -> None:
 def test_activations_spread_as_the_sheet_says() -> None:
     """A single SIREN keeps its spread through the layers; the mean of 256 independent ones has little left (A.2.4)."""
 
+    @torch.no_grad()
     def spread(bases: int) -> list[float]:
         settings = config("radiance", "latent", (4, 64, bases, 8))
         net = MixtureOfSirens(settings, torch.Generator().manual_seed(0))
