@@ -300,23 +300,37 @@ def atomic(path: Path) -> Iterator[Path]:
 def output_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
     """A new folder that appears under the name `out` only when the block ends well; what was there stays until then."""
     refuse_existing(out, overwrite, inputs)
+    if overwrite:
+        _refuse_foreign_folder(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".partial"))
         temporary.chmod(0o777 & ~_umask())
     except OSError as error:
         raise from_os_error(error, f"writing {out}") from error
+    old = temporary.with_suffix(".old")
     try:
         yield temporary
-        if out.is_dir() and not out.is_symlink():
-            shutil.rmtree(out)
-        elif out.exists():
-            out.unlink()
+        if out.exists() or out.is_symlink():
+            out.rename(old)  # aside first: a kill between two renames loses nothing
         temporary.rename(out)
-    except OSError as error:
-        raise from_os_error(error, f"writing {out}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for rest in (temporary, old):
+            if rest.is_dir() and not rest.is_symlink():
+                shutil.rmtree(rest, ignore_errors=True)
+            else:
+                rest.unlink(missing_ok=True)
+
+
+def _refuse_foreign_folder(out: Path) -> None:
+    """--overwrite replaces a whole folder: only one that g3d wrote, or an empty one."""
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    ours = ("dataset.json", "transforms.json", "*/transforms.json", "*.safetensors", "*.ply", "[0-9]*.png")
+    if Path.cwd().resolve().is_relative_to(out.resolve()) or not any(next(out.glob(name), None) for name in ours):
+        raise G3dError(
+            f"'{out}' is a folder that g3d did not write, so --overwrite does not replace it; choose another --out"
+        )
 
 
 def refuse_existing(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
@@ -374,7 +388,7 @@ def _safetensors_header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...
         raise G3dError(f"{foreign} (its header is not a table of tensors); give a file that g3d wrote") from error
     if size != 8 + length + end:
         raise G3dError(
-            f"'{path}' is truncated: its header speaks of {8 + length + end} bytes, the file has {size}; write it again"
+            f"'{path}' is truncated or has grown: its header speaks of {8 + length + end} bytes, the file has {size}; write it again"
         )
     return tensors, metadata
 

@@ -28,33 +28,63 @@ class Rendering(NamedTuple):
     depth: Tensor
 
 
+def _background() -> tuple[float, ...]:
+    default: tuple[float, ...] = setting((1.0, 1.0, 1.0), "colour behind, three numbers in [0, 1]", low=0, high=1)
+    return default
+
+
+# What --set may change, a class a kind of scene: a setting that a scene would not use is unknown there. Defaults come
+# from the scene.
 @dataclass(frozen=True)
 class FieldSettings:
-    """What may be changed when a field is rendered; the defaults come from the scene."""
+    """Radiance fields that are MLPs."""
+
+    samples: int = setting(64, "samples a ray", low=1, high=4096)
+    opaque_end: bool = setting(False, "the last interval is infinitely long")
+    background: tuple[float, ...] = _background()
+
+
+@dataclass(frozen=True)
+class TriplaneSettings:
+    """Triplanes, with or without a proposal network."""
 
     samples: int = setting(64, "samples a ray", low=1, high=4096)
     proposal_samples: int = setting(0, "samples a ray of the proposal round (0: none)", low=0, high=4096)
     opaque_end: bool = setting(False, "the last interval is infinitely long")
-    background: tuple[float, ...] = setting((1.0, 1.0, 1.0), "colour behind, [0, 1]", low=0, high=1)
+    background: tuple[float, ...] = _background()
+
+
+@dataclass(frozen=True)
+class OccupancySettings:
+    """Occupancy fields."""
+
+    background: tuple[float, ...] = _background()
 
 
 @dataclass(frozen=True)
 class GaussianSettings:
-    """What may be changed when Gaussians are rendered."""
+    """3D Gaussians."""
 
     scale_modifier: float = setting(1.0, "factor on every Gaussian's scale", low=0)
-    background: tuple[float, ...] = setting((1.0, 1.0, 1.0), "colour behind, [0, 1]", low=0, high=1)
+    background: tuple[float, ...] = _background()
 
 
-RenderSettings = FieldSettings | GaussianSettings
+RenderSettings = FieldSettings | TriplaneSettings | OccupancySettings | GaussianSettings
 
 
 def default_settings(scene: Scene) -> RenderSettings:
     """The settings with which the scene was meant to be drawn."""
     world = scene.world
-    if isinstance(scene, Gaussians):
-        return GaussianSettings(background=world.background)
-    return FieldSettings(world.samples, world.proposal_samples, world.opaque_end, world.background)
+    match scene:
+        case Gaussians():
+            return GaussianSettings(background=world.background)
+        case MlpField(signal="occupancy"):
+            return OccupancySettings(world.background)
+        case MlpField():
+            return FieldSettings(world.samples, world.opaque_end, world.background)
+        case Triplane():
+            proposal_samples = world.proposal_samples if scene.proposal else 0
+            return TriplaneSettings(world.samples, proposal_samples, world.opaque_end, world.background)
 
 
 @torch.no_grad()
@@ -75,7 +105,7 @@ def render_scene(scene: Scene, cameras: Cameras, settings: RenderSettings | None
         case MlpField(signal="occupancy"):
             return Rendering(*occupancy.first_hit(scene, cameras, settings.background))
         case MlpField() | Triplane():
-            assert isinstance(settings, FieldSettings)
+            assert isinstance(settings, FieldSettings | TriplaneSettings)
             views = [_render_field(scene, cameras[v], settings) for v in range(len(cameras))]
             return Rendering(*(torch.stack(parts) for parts in zip(*views, strict=True)))
 
@@ -91,7 +121,9 @@ def render_image_field(scene: MlpField, width: int, height: int) -> Tensor:
     return torch.cat(chunks).reshape(height, width, 3)
 
 
-def _render_field(scene: Field, camera: Cameras, settings: FieldSettings) -> tuple[Tensor, Tensor, Tensor]:
+def _render_field(
+    scene: Field, camera: Cameras, settings: FieldSettings | TriplaneSettings
+) -> tuple[Tensor, Tensor, Tensor]:
     """One view: rays that miss the bounds cost nothing, the rest go in chunks of points."""
     world, shape = scene.world, (camera.height, camera.width)
     origin, directions = rays.camera_rays(camera)  # [3], [HW, 3]
@@ -111,12 +143,14 @@ def _render_field(scene: Field, camera: Cameras, settings: FieldSettings) -> tup
         assert isinstance(scene, Triplane)
         return query_proposal(scene, points)
 
-    proposal = propose if isinstance(scene, Triplane) and scene.proposal and settings.proposal_samples else None
+    rounds = settings.proposal_samples if isinstance(settings, TriplaneSettings) else 0
+    if rounds and not (isinstance(scene, Triplane) and scene.proposal):
+        raise G3dError(f"proposal_samples is {rounds}, but the scene has no proposal network; set it to 0")
     for part in hit.split(max(1, _chunk(origin.device) // settings.samples)):
         found = volume.render_rays(
             ask, origin.expand(1, len(part), 3), directions[part][None], near[part][None], far[part][None],
-            volume.Sampling(settings.samples, settings.proposal_samples, world.spacing, settings.opaque_end),
-            background, proposal=proposal,
+            volume.Sampling(settings.samples, rounds, world.spacing, settings.opaque_end),
+            background, proposal=propose if rounds else None,
         )  # fmt: skip
         rgb[part], alpha[part], depth[part] = found.rgb[0], found.alpha[0], found.depth[0]
     return rgb.reshape(*shape, 3), alpha.reshape(shape), depth.reshape(shape)

@@ -60,7 +60,7 @@ class Run:
             if first < total or self.resumed is None:
                 self._save(total, state, publish)
 
-    def log(self, step: int, total: int, loss: Tensor, items: int, **figures: float) -> None:
+    def log(self, step: int, total: int, loss: Tensor, items: int, **figures: float | Tensor) -> None:
         """Record a step now and then. A loss that is not finite ends the run; the last saved state stays."""
         now = time.monotonic()
         if now - self._logged < LOG_EVERY_S and step + 1 < total and step > 0:
@@ -70,7 +70,13 @@ class Run:
             raise self._diverged(f"the loss became {value}", step + 1)
         rate = items * max(1, step + 1 - self._step_logged) / max(now - self._logged, 1e-9)
         self._logged, self._step_logged = now, step + 1
-        line = {"step": step + 1, "loss": value, "items_per_s": rate, "peak_memory_mb": peak_memory_mb(), **figures}
+        line = {
+            "step": step + 1,
+            "loss": value,
+            "items_per_s": rate,
+            "peak_memory_mb": peak_memory_mb(),
+            **{k: float(v) for k, v in figures.items()},
+        }
         self.progress.update(step + 1, total, **{k: v for k, v in line.items() if k != "step"})
         if distributed.rank() == 0:
             try:

@@ -77,7 +77,7 @@ def test_views_and_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_settings_come_from_the_scene_and_may_be_changed() -> None:
     scene = linear(RGB, 0.5, opaque_end=True)
-    assert default_settings(scene) == FieldSettings(16, 0, True, BACK)
+    assert default_settings(scene) == FieldSettings(16, True, BACK)
     opaque = render_scene(scene, PRIOR.default())
     assert float(opaque.alpha[0, 4, 5]) == pytest.approx(1, abs=1e-6)
     changed = override(default_settings(scene), ["opaque_end=false", "background=0,0,1"], "a scene")

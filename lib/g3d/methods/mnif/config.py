@@ -30,6 +30,7 @@ class Config:
     lr: float = setting(1e-4, "Adam, bases and T; cosine to 0", low=0)
     inner_lr: float = setting(1e-4, "Adam, codes", low=0)
     warmup: int = setting(0, "steps of linear warm-up (the paper: none)", low=0)
+    clip: float = setting(0.0, "largest norm of the gradient of a step, 0 for none (the paper: none)", low=0)
     latent_decay: float = setting(1e-4, "weight of the mean square of the codes of a step in the loss (choice)", low=0)
     rays_per_chunk: int = setting(
         24, "rays of every scene that go through the field at once: memory against speed", low=1
@@ -42,8 +43,8 @@ class Config:
 PRESETS = {
     "srncars": Config(),
     "demo": Config(
-        hidden_layers=2, width=64, bases=64, latent_dim=64, batch=8, views_per_item=16, pixels_per_view=16, points_per_ray=24,
-        epochs=260, lr=1e-3, inner_lr=1e-3,
+        hidden_layers=2, width=64, bases=64, latent_dim=64, batch=8, views_per_item=8, pixels_per_view=8, points_per_ray=24,
+        epochs=900, lr=2e-3, inner_lr=2e-3, warmup=200, clip=1,
     ),
     "smoke": Config(
         hidden_layers=1, width=16, bases=4, latent_dim=8, batch=4, views_per_item=4, pixels_per_view=16, points_per_ray=8,

@@ -60,8 +60,10 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
         optimiser.zero_grad(set_to_none=True)
         loss = backward(mixture, codes[picked[mine].to(run.device)], rays, config, world, len(picked))
         distributed.sum_gradients(learnt)
+        norm = nn.utils.clip_grad_norm_(learnt, config.clip or math.inf)
         optimiser.step()
-        run.log(step, total, distributed.sum_value(loss), config.batch, lr=optimiser.param_groups[0]["lr"])
+        lr = optimiser.param_groups[0]["lr"]
+        run.log(step, total, distributed.sum_value(loss), config.batch, gradient_norm=norm, lr=lr)
 
 
 def backward(
