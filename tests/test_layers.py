@@ -12,14 +12,15 @@ ROOT = Path(__file__).parents[1]
 LIB, CLI = ROOT / "lib" / "g3d", ROOT / "cli" / "g3d_cli"
 
 EVERYWHERE = {"errors", "progress", "seeds"}
-BASE = {"artifacts", "config"}
+BASE = {"artifacts", "files", "config"}
 WAIST = BASE | {"cameras", "images"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "seeds": set(),
     "device": set(),
-    "artifacts": set(),
+    "files": set(),
+    "artifacts": {"files"},
     "config": set(),
     "mlp": set(),
     "cameras": BASE,
@@ -27,12 +28,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scene": WAIST | {"mlp"},
     "dataset": WAIST,
     "render": {"scene", "cameras", "config"},
-    "export": {"scene", "cameras", "images", "artifacts"},
+    "export": {"scene", "cameras", "images", "artifacts", "files"},
     "sources": WAIST | {"dataset"},
     "nets": {"config"},
     "losses": {"config"},
     "training": BASE | {"losses"},
-    "metrics": {"losses", "scene", "cameras", "images", "artifacts", "render", "training"},
+    "metrics": {"losses", "scene", "cameras", "images", "artifacts", "files", "render", "training"},
     "methods": WAIST | {"scene", "mlp", "dataset", "render", "nets", "losses", "training"},
     "priors": BASE | {"nets", "losses", "training"},
     "refiners": BASE | {"nets", "losses", "training"},

@@ -14,19 +14,15 @@ Conventions that every artifact follows (images and cameras: `cameras.py`):
 
 import hashlib
 import json
-import os
-import shutil
 import struct
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g3d import __version__
-from g3d.errors import Failure, G3dError, existing, from_os_error
+from g3d import __version__, files
+from g3d.errors import G3dError, existing, from_os_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -238,7 +234,7 @@ def write(
     }
     text = json.dumps(meta, sort_keys=True, allow_nan=False)
     _check_rule(Header(path, kind, found, json.loads(text)["config"], seed, __version__, {}, ""), rule)
-    with atomic(path) as temporary:
+    with files.atomic(path) as temporary:
         save_file(plain, temporary, {"g3d": text})
     return str(meta["digest"])
 
@@ -257,111 +253,6 @@ def _apart(tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
         tensors[name] = value.clone() if memory in seen else value
         seen.add(memory)
     return tensors
-
-
-def inside(path: Path, name: str) -> Path:
-    """A run folder stands for its file `name`; a file stands for itself."""
-    if path.is_dir():
-        if not (path / name).is_file():
-            raise G3dError(f"the folder '{path}' holds no {name}; give a run that has one, or the file itself")
-        return path / name
-    return path
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-        os.close(handle)
-    except OSError as error:
-        raise from_os_error(error, f"writing {path}") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101  (mkstemp gives 0600)
-        temporary.replace(path)
-    except OSError as error:
-        raise from_os_error(error, f"writing {path}") from error
-    except Exception as error:
-        if "No space left" in str(error):  # safetensors wraps the system's error in its own
-            raise Failure(
-                f"writing {path} failed: no space left; free some space and run the same command again"
-            ) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def output_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """A new folder that appears under the name `out` only when the block ends well; what was there stays until then."""
-    refuse_existing(out, overwrite, inputs)
-    if overwrite:
-        _refuse_foreign_folder(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".partial"))
-        temporary.chmod(0o777 & ~_umask())
-    except OSError as error:
-        raise from_os_error(error, f"writing {out}") from error
-    old = temporary.with_suffix(".old")
-    try:
-        yield temporary
-        if out.exists() or out.is_symlink():
-            out.rename(old)  # aside first: a kill between two renames loses nothing
-        temporary.rename(out)
-    finally:
-        for rest in (temporary, old):
-            if rest.is_dir() and not rest.is_symlink():
-                shutil.rmtree(rest, ignore_errors=True)
-            else:
-                rest.unlink(missing_ok=True)
-
-
-def _refuse_foreign_folder(out: Path) -> None:
-    """--overwrite replaces a whole folder: only one that g3d wrote, or an empty one."""
-    if not out.is_dir() or not any(out.iterdir()):
-        return
-    ours = ("dataset.json", "transforms.json", "*/transforms.json", "*.safetensors", "*.ply", "[0-9]*.png")
-    if Path.cwd().resolve().is_relative_to(out.resolve()) or not any(next(out.glob(name), None) for name in ours):
-        raise G3dError(
-            f"'{out}' is a folder that g3d did not write, so --overwrite does not replace it; choose another --out"
-        )
-
-
-def refuse_existing(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Refuse an output that exists (without --overwrite), that is an input, or that lies inside or around one."""
-    for source in inputs:
-        here, there = out.resolve(), source.resolve()
-        if here == there or there in here.parents or here in there.parents:
-            raise G3dError(f"the output '{out}' is, contains or lies inside the input '{source}'; choose another --out")
-    if out.exists() and not overwrite:
-        raise G3dError(f"the output '{out}' exists; give another --out, or --overwrite to replace it")
-    for parent in out.parents:
-        if parent.exists() and not parent.is_dir():
-            raise G3dError(f"the output '{out}' cannot be written: '{parent}' is a file; choose another --out")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Sorted, indented JSON, written whole or not at all."""
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """A JSON object from a file, or a sentence that names the file and the place of the mistake."""
-    existing(path, what)
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, IsADirectoryError, RecursionError) as error:
-        raise G3dError(f"{what} '{path}' is not valid JSON ({error}); write it again") from error
-    if not isinstance(value, dict):
-        raise G3dError(f"{what} '{path}' holds a JSON {type(value).__name__}; wanted is an object {{…}}")
-    return value
 
 
 def _safetensors_header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], dict[str, str]]:
@@ -388,7 +279,7 @@ def _safetensors_header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...
         raise G3dError(f"{foreign} (its header is not a table of tensors); give a file that g3d wrote") from error
     if size != 8 + length + end:
         raise G3dError(
-            f"'{path}' is truncated or has grown: its header speaks of {8 + length + end} bytes, the file has {size}; write it again"
+            f"'{path}' is truncated or has grown: it should have {8 + length + end} bytes and has {size}; write it again"
         )
     return tensors, metadata
 
@@ -442,20 +333,5 @@ def _digest(tensors: "Mapping[str, Tensor]") -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
-
-
 def _article(kinds: tuple[str, ...]) -> str:
     return " or ".join(f"a {kind} file" for kind in kinds)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

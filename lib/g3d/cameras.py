@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from g3d import artifacts
+from g3d import artifacts, files
 from g3d.errors import G3dError
 from g3d.seeds import generator
 
@@ -222,10 +222,10 @@ def write_cameras(path: Path, cameras: Cameras, extra: Mapping[str, Tensor], con
 
 def read_transforms(path: Path) -> Cameras:
     """Cameras from a `transforms.json`."""
-    return from_transforms(artifacts.read_json(path, "the cameras"), str(path))
+    return from_transforms(files.read_json(path, "the cameras"), str(path))
 
 
 def write_transforms(path: Path, cameras: Cameras, file_names: Sequence[str]) -> None:
     """Write a `transforms.json` beside pictures, so that other tools open the folder."""
-    with artifacts.atomic(path) as temporary:
+    with files.atomic(path) as temporary:
         temporary.write_text(json.dumps(to_transforms(cameras, file_names), indent=1) + "\n", encoding="utf-8")

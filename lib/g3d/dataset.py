@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from g3d import artifacts, images
+from g3d import artifacts, files, images
 from g3d.cameras import CameraPrior, Cameras
 from g3d.errors import G3dError, existing
 from g3d.seeds import generator
@@ -106,7 +106,7 @@ def open_dataset(path: Path) -> Dataset:
     existing(path, "the dataset")
     if not path.is_dir() or not (path / "dataset.json").is_file():
         raise G3dError(f"'{path}' is not a dataset folder (it has no dataset.json); make one with g3d prepare-data")
-    info = artifacts.read_json(path / "dataset.json", "the dataset description")
+    info = files.read_json(path / "dataset.json", "the dataset description")
     missing = [k for k in _KEYS if k not in info]
     if missing or info["format"] != FORMAT:
         raise G3dError(
@@ -196,7 +196,7 @@ class Writer:
             )
         digest = "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
         views = sum(name.startswith("images/") for name in self._digests)
-        artifacts.write_json(self.folder / "dataset.json", {**info, "format": FORMAT, "views": views, "digest": digest})
+        files.write_json(self.folder / "dataset.json", {**info, "format": FORMAT, "views": views, "digest": digest})
         return digest
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from g3d import artifacts
+from g3d import files
 from g3d.errors import G3dError, existing
 
 U8 = NDArray[np.uint8]
@@ -101,7 +101,7 @@ def read_grey(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
 
 def write_image(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
     """[H, W, 3] or [H, W] as PNG, whole or not at all. The same pixels give the same bytes."""
-    with artifacts.atomic(path) as temporary:
+    with files.atomic(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG", compress_level=4)
 
 

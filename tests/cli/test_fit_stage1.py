@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import Pipeline, environment, g3d, g3d_process, refused
-from g3d import artifacts
+from g3d import artifacts, files
 from g3d.errors import Diverged, G3dError
 from g3d.steps import fit_stage1
 
@@ -33,11 +33,11 @@ def test_same_inputs_and_seed_give_the_same_bytes(pipeline: Pipeline, tmp_path: 
 
 
 def test_the_run_folder_holds_its_settings_log_and_figures(pipeline: Pipeline) -> None:
-    config = artifacts.read_json(pipeline.model / "config.json", "config")
+    config = files.read_json(pipeline.model / "config.json", "config")
     assert config["method"] == "mnif" and config["settings"]["width"] == 16
     lines = [json.loads(line) for line in (pipeline.model / "log.jsonl").read_text().splitlines()]
     assert lines[0]["step"] == 1 and lines[-1]["step"] == 6 and all(line["loss"] > 0 for line in lines)
-    figures = artifacts.read_json(pipeline.model / "metrics.json", "figures")
+    figures = files.read_json(pipeline.model / "metrics.json", "figures")
     assert 5 < figures["psnr_db"] < 30 and 5 < figures["psnr_test_views_db"] < 30
     assert figures["mean_image_psnr_db"] > 5
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from commands import Pipeline, environment, g3d, refused
 from g3d import images
-from g3d.artifacts import read_json
 from g3d.cameras import read_transforms
 from g3d.errors import G3dError
+from g3d.files import read_json
 from g3d.steps import render
 from g3d.steps.render import Drawing, Options
 

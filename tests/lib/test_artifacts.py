@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from g3d import __version__, artifacts
+from g3d import __version__, artifacts, files
 from g3d.errors import Failure, G3dError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -139,12 +139,12 @@ def test_a_writer_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Pat
     path = tmp_path / "new" / "a.txt"
 
     def attempt(error: BaseException) -> None:
-        with artifacts.atomic(path) as temporary:
+        with files.atomic(path) as temporary:
             assert temporary.parent == path.parent and temporary != path
             temporary.write_text("half")
             raise error
 
-    with artifacts.atomic(path) as temporary:
+    with files.atomic(path) as temporary:
         temporary.write_text("old")
     for error in (ValueError("bad"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
@@ -152,13 +152,13 @@ def test_a_writer_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Pat
     with pytest.raises(Failure, match=r"writing .*a\.txt failed: No space left.*free some space"):
         attempt(OSError(28, "No space left on device"))
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"] and path.read_text() == "old"
-    with pytest.raises(Failure, match="writing"), artifacts.atomic(path / "below a file"):
+    with pytest.raises(Failure, match="writing"), files.atomic(path / "below a file"):
         raise AssertionError("the block must not run")
 
 
 def test_a_written_file_has_the_mode_of_the_umask(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("")
-    artifacts.write_json(tmp_path / "a.json", {})
+    files.write_json(tmp_path / "a.json", {})
     assert (tmp_path / "a.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
@@ -361,18 +361,18 @@ def test_paths_that_are_no_files(tmp_path: Path, good: Path) -> None:
     text = sentence(tmp_path / "goo", "scene")
     assert "does not exist" in text and "did you mean 'good'" in text
     with pytest.raises(G3dError, match=r"holds no model\.safetensors"):
-        artifacts.inside(tmp_path, "model.safetensors")
-    assert artifacts.inside(tmp_path, "good") == good and artifacts.inside(good, "x") == good
+        files.inside(tmp_path, "model.safetensors")
+    assert files.inside(tmp_path, "good") == good and files.inside(good, "x") == good
 
 
 def test_output_folder_appears_only_when_the_block_ends_well(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
-    with pytest.raises(RuntimeError), artifacts.output_folder(out, False) as folder:
+    with pytest.raises(RuntimeError), files.output_folder(out, False) as folder:
         (folder / "half").write_text("")
         assert not out.exists()
         raise RuntimeError
     assert list(out.parent.iterdir()) == []
-    with artifacts.output_folder(out, False) as folder:
+    with files.output_folder(out, False) as folder:
         (folder / "a").write_text("first")
         assert not out.exists()
     assert [p.name for p in out.parent.iterdir()] == ["out"] and (out / "a").read_text() == "first"
@@ -381,20 +381,34 @@ def test_output_folder_appears_only_when_the_block_ends_well(tmp_path: Path) -> 
 def test_output_folder_replaces_only_when_told(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "old").write_text("old")
-    with pytest.raises(G3dError, match=r"out' exists.*--overwrite"), artifacts.output_folder(out, False):
+    (out / "old.ply").write_text("old")
+    with pytest.raises(G3dError, match=r"out' exists.*--overwrite"), files.output_folder(out, False):
         raise AssertionError("the block must not run")
-    with pytest.raises(ValueError), artifacts.output_folder(out, True):
+    with pytest.raises(ValueError), files.output_folder(out, True):
         raise ValueError
-    assert (out / "old").read_text() == "old"  # stays until the new one is whole
-    with artifacts.output_folder(out, True) as folder:
+    assert (out / "old.ply").read_text() == "old"  # stays until the new one is whole
+    with files.output_folder(out, True) as folder:
         (folder / "new").write_text("new")
-        assert (out / "old").is_file()
+        assert (out / "old.ply").is_file()
     assert [p.name for p in out.iterdir()] == ["new"]
-    (tmp_path / "file").write_text("a file is replaced, too")
-    with artifacts.output_folder(tmp_path / "file", True):
-        pass
-    assert (tmp_path / "file").is_dir() and sorted(p.name for p in tmp_path.iterdir()) == ["file", "out"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_overwrite_replaces_nothing_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typing mistake in --out must not cost anybody their thesis."""
+    thesis, mixed = tmp_path / "thesis", tmp_path / "mixed"
+    for folder in (thesis, mixed):
+        folder.mkdir()
+        (folder / "chapter1.tex").write_text("four years")
+    (mixed / "000000.png").write_text("also one of ours")
+    (tmp_path / "file.txt").write_text("a file")
+    for out, words in ((thesis, "did not write"), (tmp_path / "file.txt", "is a file")):
+        with pytest.raises(G3dError, match=words), files.output_folder(out, True):
+            raise AssertionError("the block must not run")
+    monkeypatch.chdir(mixed)
+    with pytest.raises(G3dError, match="did not write"), files.output_folder(mixed, True):
+        raise AssertionError("the block must not run")
+    assert (thesis / "chapter1.tex").is_file() and (mixed / "chapter1.tex").is_file()
 
 
 def test_outputs_that_would_touch_an_input(tmp_path: Path) -> None:
@@ -404,29 +418,29 @@ def test_outputs_that_would_touch_an_input(tmp_path: Path) -> None:
     refused = (data, data / "images" / "out", tmp_path, data / ".." / "data", tmp_path / "link" / "out")
     for out in refused:
         with pytest.raises(G3dError, match="is, contains or lies inside the input"):
-            artifacts.refuse_existing(out, True, (tmp_path / "other", data))
-    artifacts.refuse_existing(tmp_path / "data2", False, (data,))
+            files.refuse_existing(out, True, (tmp_path / "other", data))
+    files.refuse_existing(tmp_path / "data2", False, (data,))
 
 
 def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(G3dError, match="file' is a file"), artifacts.output_folder(tmp_path / "file" / "a" / "b", True):
+    with pytest.raises(G3dError, match="file' is a file"), files.output_folder(tmp_path / "file" / "a" / "b", True):
         raise AssertionError("the block must not run")
     assert (tmp_path / "file").read_text() == "x"
 
 
 def test_json_files(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    artifacts.write_json(path, {"b": 1, "a": [0.5, None]})
-    assert artifacts.read_json(path, "the settings") == {"a": [0.5, None], "b": 1}
+    files.write_json(path, {"b": 1, "a": [0.5, None]})
+    assert files.read_json(path, "the settings") == {"a": [0.5, None], "b": 1}
     assert path.read_text().index('"a"') < path.read_text().index('"b"')
     for text in ("", "{", "[1]", "3", "\x00", "[" * 100_000):
         path.write_text(text)
         with pytest.raises(G3dError, match=r"the settings '.*a\.json'"):
-            artifacts.read_json(path, "the settings")
+            files.read_json(path, "the settings")
     path.write_bytes(b"\xff\xfe{}")
     with pytest.raises(G3dError, match="not valid JSON"):
-        artifacts.read_json(path, "the settings")
+        files.read_json(path, "the settings")
     with pytest.raises(ValueError):
-        artifacts.write_json(tmp_path / "b.json", float("nan"))
+        files.write_json(tmp_path / "b.json", float("nan"))
     assert not (tmp_path / "b.json").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from g3d import artifacts
+from g3d import files
 from g3d.errors import require_module
 from g3d.images import U8
 
@@ -53,5 +53,5 @@ def _write(path: Path, elements: "Sequence[tuple[str, NDArray[np.void]]]") -> No
     from plyfile import PlyData, PlyElement
 
     described = [PlyElement.describe(table, name) for name, table in elements]
-    with artifacts.atomic(path) as temporary, temporary.open("wb") as stream:
+    with files.atomic(path) as temporary, temporary.open("wb") as stream:
         PlyData(described, text=False, byte_order="<").write(stream)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from g3d import artifacts
+from g3d import files
 from g3d.errors import Failure, G3dError, Missing, require_module
 from g3d.images import U8
 
@@ -37,7 +37,7 @@ def write_video(path: Path, frames: Iterable[U8], fps: float, crf: int = 16) -> 
     first = next(stream, None)
     if first is None:
         raise G3dError(f"the video '{path}' would have no frames; give one or more")
-    with artifacts.atomic(path) as temporary:
+    with files.atomic(path) as temporary:
         count = _encode(temporary, first, stream, fps, crf)
         try:  # a writer that is closed does not tell whether ffmpeg ended well
             complete = imageio_ffmpeg.count_frames_and_secs(str(temporary))[0] == count

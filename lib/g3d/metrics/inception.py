@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from g3d import artifacts
+from g3d import files
 from g3d.errors import G3dError, Missing, existing, require_module
 from g3d.images import U8
 from g3d.metrics.features import Extractor
@@ -45,7 +45,7 @@ def inception_extractor(
     require_module("cleanfid", "the extractor 'inception'", "pip install clean-fid, or use --extractor random")
     resizer = _resizer(resize)
     path = existing(weights, "the weights") if weights is not None else _cached(progress)
-    digest = artifacts.file_digest(path).removeprefix("sha256:") if path.is_file() else "none, it is a folder"
+    digest = files.file_digest(path).removeprefix("sha256:") if path.is_file() else "none, it is a folder"
     if digest != SHA256 and not (trust and path.is_file()):
         raise G3dError(
             f"the weights '{path}' are not the known {FILE} (sha256 {digest}, known is {SHA256}), "
@@ -103,9 +103,9 @@ def _cached(progress: Progress) -> Path:
         return path
     from cleanfid.downloads_helper import inception_url
 
-    with artifacts.atomic(path) as temporary:
+    with files.atomic(path) as temporary:
         _download(str(inception_url), temporary, progress)
-        digest = artifacts.file_digest(temporary).removeprefix("sha256:")
+        digest = files.file_digest(temporary).removeprefix("sha256:")
         if digest != SHA256:
             raise _missing(str(inception_url), path, f"what came has sha256 {digest}, known is {SHA256}")
     return path

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from g3d import artifacts, config, device
+from g3d import artifacts, config, device, files
 from g3d.errors import G3dError
 from g3d.methods import method
 from g3d.progress import SILENT, Progress
@@ -36,8 +36,8 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
-    head = artifacts.check(artifacts.inside(options.model, "model.safetensors"), "model", role="the model")
-    source = artifacts.check(artifacts.inside(options.latents, "latents.safetensors"), "latents", role="the latents")
+    head = artifacts.check(files.inside(options.model, "model.safetensors"), "model", role="the model")
+    source = artifacts.check(files.inside(options.latents, "latents.safetensors"), "latents", role="the latents")
     module = method(str(head.config["method"]))
     same_space(head, source, "the latents")
     settings = config.override(module.DecodeSettings(), options.settings, str(head.config["method"]))
@@ -49,8 +49,8 @@ def resolve(options: Options) -> dict[str, Any]:
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Decode; the scenes are numbered as the latents are."""
-    file = artifacts.read(artifacts.inside(options.model, "model.safetensors"), "model", role="the model")
-    source = artifacts.inside(options.latents, "latents.safetensors")
+    file = artifacts.read(files.inside(options.model, "model.safetensors"), "model", role="the model")
+    source = files.inside(options.latents, "latents.safetensors")
     latents = artifacts.read(source, "latents", role="the latents")
     same_space(file, latents, "the latents")
     if "codes" not in latents.values:
@@ -130,7 +130,7 @@ def _maybe_folder(target: Target) -> Iterator[Path | None]:
     if target.scenes is None:
         yield None
         return
-    with artifacts.output_folder(target.scenes, target.overwrite, target.inputs) as folder:
+    with files.output_folder(target.scenes, target.overwrite, target.inputs) as folder:
         yield folder
 
 

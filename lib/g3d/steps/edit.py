@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from g3d import artifacts
+from g3d import artifacts, files
 from g3d.errors import G3dError, did_you_mean
 from g3d.progress import SILENT, Progress
 
@@ -33,7 +33,7 @@ OPERATIONS = ("interpolate",)
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     _check(options)
-    head = artifacts.check(artifacts.inside(options.latents, "latents.safetensors"), "latents", role="the latents")
+    head = artifacts.check(files.inside(options.latents, "latents.safetensors"), "latents", role="the latents")
     chosen = _items(options.items, [str(n) for n in head.config["names"]], head.path)
     return {"operation": options.operation, "items": chosen, "steps": options.steps, "out": str(options.out)}
 
@@ -41,9 +41,9 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Write the latents of a path through the chosen items, both ends included."""
     _check(options)
-    source = artifacts.inside(options.latents, "latents.safetensors")
+    source = files.inside(options.latents, "latents.safetensors")
     file = artifacts.read(source, "latents", role="the latents")
-    artifacts.refuse_existing(options.out, options.overwrite, (source,))
+    files.refuse_existing(options.out, options.overwrite, (source,))
     if "codes" not in file.values:
         raise G3dError(f"'{source}' holds tokens, between which nothing can be interpolated; use latents with codes")
     names = [str(n) for n in file.config["names"]]

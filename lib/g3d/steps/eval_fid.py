@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g3d import artifacts, dataset, device, images
+from g3d import dataset, device, files, images
 from g3d.errors import G3dError, did_you_mean, existing
 from g3d.progress import SILENT, Progress
 from g3d.seeds import generator
@@ -49,7 +49,7 @@ def resolve(options: Options) -> dict[str, Any]:
             "(a folder with dataset.json); leave --split out, or give folders that hold the split alone"
         )
     if options.out is not None:
-        artifacts.refuse_existing(options.out, options.overwrite, inputs)
+        files.refuse_existing(options.out, options.overwrite, inputs)
     resolved: dict[str, Any] = {
         "real": str(options.real), "fake": str(options.fake), "extractor": options.extractor,
         "split": (options.split or "all") if any(map(_is_dataset, inputs)) else None, "num": options.num,
@@ -94,7 +94,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     }  # fmt: skip
     if options.out is None:
         return result
-    artifacts.write_json(options.out, result)
+    files.write_json(options.out, result)
     return {**result, "written": [str(options.out)]}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import artifacts, device
+from g3d import device, files
 from g3d.errors import G3dError, did_you_mean
 from g3d.export.mesh import Mesh, evaluate, field_mesh
 from g3d.export.ply import write_mesh, write_points
@@ -39,9 +39,9 @@ class Options:
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     _check(options)
-    files = scene_files(options.scenes)
+    scenes = scene_files(options.scenes)
     return {
-        "scenes": len(files), "as": options.form, "resolution": options.resolution, "level": options.level,
+        "scenes": len(scenes), "as": options.form, "resolution": options.resolution, "level": options.level,
         "points": options.num, "out": str(options.out), "device": str(device.pick(options.device)),
     }  # fmt: skip
 
@@ -49,21 +49,21 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Write one PLY a scene, under the scene's name; one scene goes to `out` itself where it ends in .ply."""
     _check(options)
-    files = scene_files(options.scenes)
+    scenes = scene_files(options.scenes)
     where = device.pick(options.device)
     figures: dict[str, Any] = {}
     if options.out.suffix.lower() == ".ply":
-        if len(files) != 1:
+        if len(scenes) != 1:
             raise G3dError(
-                f"'{options.out}' is one file, but '{options.scenes}' holds {len(files)} scenes; give a folder"
+                f"'{options.out}' is one file, but '{options.scenes}' holds {len(scenes)} scenes; give a folder"
             )
-        artifacts.refuse_existing(options.out, options.overwrite, (options.scenes,))
-        figures = _export(files[0], options.out, options, where, progress)
+        files.refuse_existing(options.out, options.overwrite, (options.scenes,))
+        figures = _export(scenes[0], options.out, options, where, progress)
     else:
-        with artifacts.output_folder(options.out, options.overwrite, (options.scenes,)) as folder:
-            for file in files:
+        with files.output_folder(options.out, options.overwrite, (options.scenes,)) as folder:
+            for file in scenes:
                 figures = _export(file, folder / f"{file.stem}.ply", options, where, progress)
-    return {"written": [str(options.out)], "scenes": len(files), "last": figures}
+    return {"written": [str(options.out)], "scenes": len(scenes), "last": figures}
 
 
 def _export(file: Path, out: Path, options: Options, where: torch.device, progress: Progress) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from g3d import artifacts, config, device
+from g3d import artifacts, config, device, files
 from g3d.errors import G3dError
 from g3d.priors import prior
 from g3d.progress import SILENT, Progress
@@ -32,7 +32,7 @@ class Options:
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     settings = config.override(prior(options.kind).Config(), options.settings, options.kind)
-    source = artifacts.inside(options.latents, "latents.safetensors")
+    source = files.inside(options.latents, "latents.safetensors")
     head = artifacts.check(source, "latents", role="the latents")
     return {
         "kind": options.kind, "settings": config.as_json(settings), "latents": str(source), "space": head.config["space"],
@@ -44,9 +44,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Fit; writes `prior.safetensors` into the run folder."""
     module = prior(options.kind)
     settings = config.override(module.Config(), options.settings, options.kind)
-    source = artifacts.inside(options.latents, "latents.safetensors")
+    source = files.inside(options.latents, "latents.safetensors")
     latents = artifacts.read(source, "latents", role="the latents")
-    artifacts.refuse_existing(options.out, options.overwrite or options.resume, (source,))
+    files.refuse_existing(options.out, options.overwrite or options.resume, (source,))
     if "codes" not in latents.values:
         raise G3dError(f"'{source}' holds no continuous codes, which a {options.kind} prior needs; use another kind")
     codes = latents.values["codes"].float().flatten(1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from g3d import artifacts, config, device
+from g3d import artifacts, config, device, files
 from g3d.dataset import Dataset, open_dataset
 from g3d.images import to_u8
 from g3d.methods import method
@@ -56,7 +56,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     settings = _settings(module, options)
     dataset = open_dataset(options.data)
     module.check(settings, dataset)
-    artifacts.refuse_existing(options.out, options.overwrite or options.resume, (options.data,))
+    files.refuse_existing(options.out, options.overwrite or options.resume, (options.data,))
     where = device.pick(options.device)
     identity = {
         "method": options.method, "settings": config.as_json(settings), "parents": {"dataset": dataset.digest},
@@ -71,7 +71,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         figures: dict[str, Any] = {"seconds": round(seconds, 1), "peak_memory_mb": round(runs.peak_memory_mb(), 1)}
         if distributed.rank() == 0:
             figures |= reconstruction(module, options.out, dataset, options.seed, where, progress)
-            artifacts.write_json(options.out / "metrics.json", figures)
+            files.write_json(options.out / "metrics.json", figures)
     written = [str(options.out / name) for name in ("model.safetensors", "latents.safetensors", "metrics.json")]
     return {"written": [path for path in written if Path(path).is_file()], **figures}
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g3d import artifacts
+from g3d import artifacts, files
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
 
@@ -40,7 +40,7 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _folder(path: Path) -> dict[str, Any]:
     if (path / "dataset.json").is_file():
-        described = artifacts.read_json(path / "dataset.json", "the dataset description")
+        described = files.read_json(path / "dataset.json", "the dataset description")
         objects = described.get("objects", [])
         return {**described, "objects": len(objects)}
     for name in ("model.safetensors", "prior.safetensors"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g3d import artifacts
+from g3d import files
 from g3d.errors import G3dError
 from g3d.progress import SILENT, Progress
 from g3d.sources import Collection, Request, source
@@ -34,7 +34,7 @@ class Options:
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used; refuses what `run` would refuse before it draws anything."""
     collection = _collect(options)
-    artifacts.refuse_existing(options.out, options.overwrite, collection.inputs)
+    files.refuse_existing(options.out, options.overwrite, collection.inputs)
     objects = len(collection.items)
     return {
         "source": options.source, **collection.settings, "objects": objects, "views": options.views,
@@ -47,14 +47,14 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Write the dataset; it appears under the name `out` when it is whole."""
     collection = _collect(options)
-    artifacts.refuse_existing(options.out, options.overwrite, collection.inputs)
+    files.refuse_existing(options.out, options.overwrite, collection.inputs)
     from g3d.sources import multiview
 
     layout = multiview.Layout(
         options.views, options.test_views, options.size, options.holdout, options.seed, options.skip_bad,
         _workers(options, len(collection.items)),
     )  # fmt: skip
-    with artifacts.output_folder(options.out, options.overwrite, collection.inputs) as folder:
+    with files.output_folder(options.out, options.overwrite, collection.inputs) as folder:
         figures = multiview.write(folder, collection, layout, options.source, progress)
     return {"written": [str(options.out)], **figures}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from g3d import artifacts, config, device
+from g3d import artifacts, config, device, files
 from g3d.cameras import CameraPrior
 from g3d.errors import G3dError
 from g3d.methods import METHODS, method
@@ -86,7 +86,7 @@ def _file(options: Options) -> artifacts.Header:
     path = Path(options.what)
     if not path.exists():
         raise G3dError(f"'{options.what}' is neither a method ({', '.join(METHODS)}) nor a file that exists")
-    return artifacts.check(artifacts.inside(path, "model.safetensors"), "model", "scene", role="the file")
+    return artifacts.check(files.inside(path, "model.safetensors"), "model", "scene", role="the file")
 
 
 def _method_settings(options: Options) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from g3d import artifacts, config, device, images
+from g3d import artifacts, config, device, files, images
 from g3d.cameras import CameraPrior, Cameras, read_transforms, write_transforms
 from g3d.dataset import SPLITS, Dataset, open_dataset
 from g3d.errors import G3dError, did_you_mean
@@ -56,25 +56,25 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
-    files = scene_files(options.scenes)
+    scenes = scene_files(options.scenes)
     plan = CameraPlan(options.drawing)
-    scene = load_scene(files[0])
+    scene = load_scene(scenes[0])
     settings = config.override(default_settings(scene), options.drawing.settings, f"a scene of {type(scene).__name__}")
     return {
-        "scenes": len(files), "cameras": plan.spec, "views": plan.views, "settings": config.as_json(settings),
+        "scenes": len(scenes), "cameras": plan.spec, "views": plan.views, "settings": config.as_json(settings),
         "out": str(options.out), "device": str(device.pick(options.device)),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Draw every scene; returns what was written and views per second."""
-    files = scene_files(options.scenes)
+    scenes = scene_files(options.scenes)
     where = device.pick(options.device)
-    heads = [artifacts.header(file) for file in files]
-    with painter(options.out, options.drawing, len(files), options.overwrite, (options.scenes,)) as paint:
-        for file, head in track(list(zip(files, heads, strict=True)), len(files), "render", progress):
+    heads = [artifacts.header(file) for file in scenes]
+    with painter(options.out, options.drawing, len(scenes), options.overwrite, (options.scenes,)) as paint:
+        for file, head in track(list(zip(scenes, heads, strict=True)), len(scenes), "render", progress):
             paint.add(file.stem, to(load_scene(file), where), head.config.get("item"))
-    return {"written": paint.written, "scenes": len(files), "views": paint.views_drawn}
+    return {"written": paint.written, "scenes": len(scenes), "views": paint.views_drawn}
 
 
 class CameraPlan:
@@ -242,7 +242,7 @@ class Painter:
                     "depth_scale": DEPTH_SCALE,
                     "what": "expected camera z, world units = value * depth_scale, 0: nothing",
                 }
-                artifacts.write_json(folder / "depth" / "depth.json", about)
+                files.write_json(folder / "depth" / "depth.json", about)
         return picture
 
     def finish(self) -> None:
@@ -286,14 +286,14 @@ def painter(
     """A painter whose folder appears under the name `out` when all is drawn."""
     for extra in (drawing.sheet, drawing.video):
         if extra is not None:
-            artifacts.refuse_existing(extra, overwrite)
+            files.refuse_existing(extra, overwrite)
             if out.resolve() in extra.resolve().parents:
                 raise G3dError(
                     f"'{extra}' lies inside the image folder '{out}' and would be counted as a view; put it beside"
                 )
     if drawing.video is not None and drawing.video.suffix != ".mp4":
         raise G3dError(f"the video '{drawing.video}' must end in .mp4; rename it")
-    with artifacts.output_folder(out, overwrite, inputs) as folder:
+    with files.output_folder(out, overwrite, inputs) as folder:
         paint = Painter(folder, out, drawing, scenes)
         yield paint
         paint.finish()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from g3d import artifacts, config, device
+from g3d import artifacts, config, device, files
 from g3d.errors import G3dError
 from g3d.methods import method
 from g3d.priors import prior
@@ -69,12 +69,12 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 
 
 def _heads(options: Options) -> tuple[artifacts.Header, artifacts.Header]:
-    head = artifacts.check(artifacts.inside(options.model, "model.safetensors"), "model", role="the model")
+    head = artifacts.check(files.inside(options.model, "model.safetensors"), "model", role="the model")
     if options.prior is None:
         raise G3dError(
             f"the method {head.config['method']} draws its latents from a prior; fit one with g3d fit-prior, give --prior"
         )
-    prior_head = artifacts.check(artifacts.inside(options.prior, "prior.safetensors"), "prior", role="the prior")
+    prior_head = artifacts.check(files.inside(options.prior, "prior.safetensors"), "prior", role="the prior")
     same_space(head, prior_head, "the prior")
     return head, prior_head
 

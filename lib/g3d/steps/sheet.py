@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g3d import artifacts, images
+from g3d import files, images
 from g3d.dataset import SPLITS, open_dataset
 from g3d.errors import G3dError
 from g3d.progress import SILENT, Progress
@@ -33,7 +33,7 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Write the page. Folders of equally many pictures show the same ones of each: their columns correspond."""
     _check(options)
-    artifacts.refuse_existing(options.out, options.overwrite)
+    files.refuse_existing(options.out, options.overwrite)
     page = []
     for text in options.folders:
         source, numbers = _pictures(text)

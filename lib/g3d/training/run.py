@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import artifacts
+from g3d import artifacts, files
 from g3d.config import differences
 from g3d.errors import Diverged, G3dError, Interrupted, from_os_error
 from g3d.progress import SILENT, Progress
@@ -150,7 +150,7 @@ def start(
     if resume:
         if not state.is_file():
             raise G3dError(f"'{folder}' holds no state to resume (state.safetensors); start it without --resume")
-        old = artifacts.read_json(folder / "config.json", "the settings of the run")
+        old = files.read_json(folder / "config.json", "the settings of the run")
         changed = differences({**old, **old.get("settings", {})}, {**whole, **whole.get("settings", {})})
         if changed:
             changed = [c for c in changed if not c.startswith("settings:")]
@@ -163,9 +163,9 @@ def start(
             _cut_log(folder / "log.jsonl", run._step_logged)
         return run
     if distributed.rank() == 0:  # the other processes looked before they joined; by now the folder may be there
-        artifacts.refuse_existing(folder, overwrite)
+        files.refuse_existing(folder, overwrite)
         _clear(folder)
-        artifacts.write_json(folder / "config.json", whole)
+        files.write_json(folder / "config.json", whole)
     return run
 
 
@@ -190,7 +190,7 @@ def _cut_log(path: Path, step: int) -> None:
             kept += [line] if json.loads(line)["step"] <= step else []
         except (ValueError, KeyError, TypeError):
             continue
-    with artifacts.atomic(path) as temporary:
+    with files.atomic(path) as temporary:
         temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
