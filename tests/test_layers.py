@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cameras": BASE,
     "images": BASE,
     "scene": WAIST | {"mlp"},
+    "scene_file": WAIST | {"mlp", "scene"},
     "dataset": WAIST,
     "render": {"scene", "cameras", "config"},
     "export": {"scene", "cameras", "images", "artifacts", "files"},
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "refiners": BASE | {"nets", "losses", "training"},
     "importers": BASE,
 }
-BELOW = WAIST | {"scene", "dataset", "device", "mlp"}
+BELOW = WAIST | {"scene", "scene_file", "dataset", "device", "mlp"}
 ALL_BELOW = BELOW | {"render", "export", "metrics", "training"}
 STEPS_USE = {"sample": {"decode", "render"}, "decode": {"render"}}  # what --render shares; no other step calls a step
 STEPS: dict[str, set[str]] = {

@@ -145,7 +145,7 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
 def test_a_scene_without_cameras_of_its_own_says_so(pipeline: Pipeline, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from g3d.scene import load_scene, save_scene
+    from g3d.scene_file import load_scene, save_scene
 
     scene = load_scene(pipeline.scenes / "000000.safetensors")
     save_scene(tmp_path / "s.safetensors", replace(scene, world=replace(scene.world, camera_prior=None)))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from commands import Pipeline, g3d, refused
 from g3d import artifacts
-from g3d.scene import load_scene
+from g3d.scene_file import load_scene
 from g3d.steps import fit_prior, render, sample
 
 

@@ -20,18 +20,16 @@ from g3d.scene import (
     Scene,
     Triplane,
     World,
-    load_scene,
     pick,
     plane_features,
     query,
     query_output,
     query_proposal,
-    save_scene,
-    scene_files,
     tensors_of,
     to,
     with_tensors,
 )
+from g3d.scene_file import load_scene, save_scene, scene_files
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 

@@ -12,7 +12,8 @@ from g3d import artifacts, config, device, files
 from g3d.errors import G3dError
 from g3d.methods import method
 from g3d.progress import SILENT, Progress
-from g3d.scene import Scene, pick, save_scene
+from g3d.scene import Scene, pick
+from g3d.scene_file import save_scene
 from g3d.seeds import parse_seeds
 from g3d.steps.render import Drawing, Painter, maybe_painter
 

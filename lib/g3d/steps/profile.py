@@ -19,7 +19,8 @@ from g3d.errors import G3dError
 from g3d.methods import METHODS, method
 from g3d.progress import SILENT, Progress
 from g3d.render import render_image_field, render_scene
-from g3d.scene import MlpField, Scene, load_scene, pick, tensors_of, to
+from g3d.scene import MlpField, Scene, pick, tensors_of, to
+from g3d.scene_file import load_scene
 from g3d.training.run import peak_memory_mb
 
 REPEATS = 5

@@ -21,7 +21,8 @@ from g3d.errors import G3dError, did_you_mean
 from g3d.export.video import write_video
 from g3d.progress import SILENT, Progress, track
 from g3d.render import Rendering, default_settings, render_image_field, render_scene
-from g3d.scene import MlpField, Scene, load_scene, scene_files, tensors_of, to
+from g3d.scene import MlpField, Scene, tensors_of, to
+from g3d.scene_file import load_scene, scene_files
 from g3d.seeds import generator
 
 SHEET_SCENES, SHEET_VIEWS = 25, 12  # a contact sheet shows so many at most
