@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scene": WAIST | {"mlp"},
     "scene_file": WAIST | {"mlp", "scene"},
     "dataset": WAIST,
+    "camera_plan": WAIST | {"scene", "dataset"},
     "render": {"scene", "cameras", "config"},
     "export": {"scene", "cameras", "images", "artifacts", "files"},
     "sources": WAIST | {"dataset"},
@@ -40,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "refiners": BASE | {"nets", "losses", "training"},
     "importers": BASE,
 }
-BELOW = WAIST | {"scene", "scene_file", "dataset", "device", "mlp"}
+BELOW = WAIST | {"scene", "scene_file", "dataset", "camera_plan", "device", "mlp"}
 ALL_BELOW = BELOW | {"render", "export", "metrics", "training"}
 STEPS_USE = {"sample": {"decode", "render"}, "decode": {"render"}}  # what --render shares; no other step calls a step
 STEPS: dict[str, set[str]] = {

@@ -4,7 +4,6 @@ One scene goes into the folder itself, several with several views into a folder 
 several scenes of one view each lie side by side under the scene's name, with one `transforms.json` for all.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -15,18 +14,16 @@ import numpy as np
 import torch
 
 from g3d import artifacts, config, device, files, images
-from g3d.cameras import CameraPrior, Cameras, read_transforms, write_transforms
-from g3d.dataset import SPLITS, Dataset, open_dataset
-from g3d.errors import G3dError, did_you_mean
+from g3d.camera_plan import CameraPlan
+from g3d.cameras import Cameras, write_transforms
+from g3d.errors import G3dError
 from g3d.export.video import write_video
 from g3d.progress import SILENT, Progress, track
 from g3d.render import Rendering, default_settings, render_image_field, render_scene
 from g3d.scene import MlpField, Scene, tensors_of, to
 from g3d.scene_file import load_scene, scene_files
-from g3d.seeds import generator
 
 SHEET_SCENES, SHEET_VIEWS = 25, 12  # a contact sheet shows so many at most
-CAMERA_KINDS = ("orbit", "spiral", "grid", "prior", "default", "dataset", "file")
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Options:
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     scenes = scene_files(options.scenes)
-    plan = CameraPlan(options.drawing)
+    plan = CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)
     scene = load_scene(scenes[0])
     settings = config.override(default_settings(scene), options.drawing.settings, f"a scene of {type(scene).__name__}")
     return {
@@ -78,112 +75,12 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     return {"written": paint.written, "scenes": len(scenes), "views": paint.views_drawn}
 
 
-class CameraPlan:
-    """The words of `--cameras`, and the cameras that they mean for each scene."""
-
-    def __init__(self, drawing: Drawing):
-        self.spec, self.seed, self.size = drawing.cameras, drawing.seed, drawing.size
-        self.kind, _, self.argument = self.spec.partition(":")
-        if self.kind not in CAMERA_KINDS:
-            raise G3dError(f"the cameras '{self.spec}' are unknown{did_you_mean(self.kind, CAMERA_KINDS)}")
-        self._dataset: Dataset | None = None
-        self._file: Cameras | None = None
-        self._split: str | None = None
-        self._numbers: tuple[int, ...] = ()
-        match self.kind:
-            case "orbit" | "spiral":
-                self._numbers = self._parse(r"\d+", "60" if self.kind == "orbit" else "251")
-            case "grid":
-                self._numbers = self._parse(r"\d+x\d+", "3x5")
-            case "dataset":
-                self._open_dataset()
-            case "file":
-                self._file = read_transforms(Path(self.argument))
-            case _ if self.argument:
-                raise G3dError(f"the cameras '{self.spec}' take no ':'; write --cameras {self.kind}")
-
-    @property
-    def views(self) -> int | None:
-        """Views of a scene, or None where that depends on the scene."""
-        if self.kind in ("default", "prior"):
-            return 1
-        if self.kind == "dataset":
-            return None
-        return len(self._file) if self._file else int(np.prod(self._numbers))
-
-    def one_view(self, item: str | None) -> bool:
-        """Whether a scene that shows `item` (or nothing with a name) has one view by the words themselves."""
-        return self.views == 1 or (self._dataset is not None and item not in self._dataset.object_names)
-
-    def for_scene(self, scene: Scene, index: int, item: str | None) -> Cameras:
-        """The cameras of scene number `index`, which shows `item` of a dataset or nothing that has a name."""
-        cameras = self._file or self._of_dataset(index, item) or self._of_prior(scene.world.camera_prior, index)
-        if self.size:
-            cameras = cameras.resized(self.size, max(1, round(self.size * cameras.height / cameras.width)))
-        return cameras
-
-    def _of_prior(self, prior: CameraPrior | None, index: int) -> Cameras:
-        if prior is None:
-            raise G3dError(
-                f"the scene records no cameras, so '{self.spec}' has no meaning; use --cameras file: or dataset:"
-            )
-        match self.kind:
-            case "orbit":
-                return prior.orbit(self._numbers[0])
-            case "spiral":
-                return prior.spiral(self._numbers[0])
-            case "grid":
-                return prior.grid(*self._numbers)
-            case "prior":
-                return prior.sample(self.seed, [index])
-            case _:
-                return prior.default()
-
-    def _of_dataset(self, index: int, item: str | None) -> Cameras | None:
-        """An item's own views; for a scene that is no item one camera of the set, drawn by seed."""
-        data = self._dataset
-        if data is None:
-            return None
-        assert data.cameras is not None
-        if item in data.object_names:
-            views = data.views(data.object_names.index(item), self._split)
-        else:
-            pool = range(len(data.cameras)) if self._split is None else self._in_split(data, self._split)
-            views = torch.tensor(
-                [pool[int(torch.randint(len(pool), (1,), generator=generator(self.seed, index, "camera")))]]
-            )
-        return data.cameras[views]
-
-    def _in_split(self, data: Dataset, split: str) -> list[int]:
-        found: list[int] = (data.view_split == SPLITS.index(split)).nonzero().squeeze(1).tolist()
-        if not found:
-            raise G3dError(f"'{data.path}' has no views of the split '{split}'; use another one")
-        return found
-
-    def _open_dataset(self) -> None:
-        folder, colon, split = self.argument.rpartition(":")
-        if colon and split in SPLITS:
-            self._split = split
-        else:
-            folder = self.argument
-        self._dataset = open_dataset(Path(folder))
-        if self._dataset.cameras is None:
-            raise G3dError(f"'{folder}' has no cameras; use a dataset of posed views")
-
-    def _parse(self, pattern: str, default: str) -> tuple[int, ...]:
-        text = self.argument or default
-        numbers = tuple(int(n) for n in text.split("x")) if re.fullmatch(pattern, text) else ()
-        if not numbers or min(numbers) < 1:
-            raise G3dError(f"the cameras '{self.spec}' are not understood; write e.g. --cameras {self.kind}:{default}")
-        return numbers
-
-
 class Painter:
     """Draws scene after scene into a folder; keeps small copies only for the sheet and the video."""
 
     def __init__(self, folder: Path, out: Path, drawing: Drawing, scenes: int):
         self.folder, self.out, self.drawing, self.scenes = folder, out, drawing, scenes
-        self.plan = CameraPlan(drawing)
+        self.plan = CameraPlan(drawing.cameras, drawing.seed, drawing.size)
         self.written = [str(out)]
         self.views_drawn = 0
         self._kept: list[list[images.U8]] = []

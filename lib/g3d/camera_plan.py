@@ -1,0 +1,124 @@
+"""The words of `--cameras`, and the cameras that they mean for a scene.
+
+default            the scene's own default camera
+orbit[:N]          N views once around at the default elevation (60)
+spiral[:N]         N fixed views that cover the prior's band evenly (251)
+grid[:RxC]         R elevations by C azimuths (3x5)
+prior              one view a scene, drawn from where the training cameras stood
+dataset:DIR[:SPLIT]   the views of the item that the scene shows; one view of the set, drawn, for a scene without a name
+file:JSON          the cameras of a transforms.json
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from g3d.cameras import CameraPrior, Cameras, read_transforms
+from g3d.dataset import SPLITS, Dataset, open_dataset
+from g3d.errors import G3dError, did_you_mean
+from g3d.scene import Scene
+from g3d.seeds import generator
+
+KINDS = ("orbit", "spiral", "grid", "prior", "default", "dataset", "file")
+
+
+class CameraPlan:
+    """The words of `--cameras`, and the cameras that they mean for each scene."""
+
+    def __init__(self, spec: str, seed: int, size: int | None):
+        self.spec, self.seed, self.size = spec, seed, size
+        self.kind, _, self.argument = self.spec.partition(":")
+        if self.kind not in KINDS:
+            raise G3dError(f"the cameras '{self.spec}' are unknown{did_you_mean(self.kind, KINDS)}")
+        self._dataset: Dataset | None = None
+        self._file: Cameras | None = None
+        self._split: str | None = None
+        self._numbers: tuple[int, ...] = ()
+        match self.kind:
+            case "orbit" | "spiral":
+                self._numbers = self._parse(r"\d+", "60" if self.kind == "orbit" else "251")
+            case "grid":
+                self._numbers = self._parse(r"\d+x\d+", "3x5")
+            case "dataset":
+                self._open_dataset()
+            case "file":
+                self._file = read_transforms(Path(self.argument))
+            case _ if self.argument:
+                raise G3dError(f"the cameras '{self.spec}' take no ':'; write --cameras {self.kind}")
+
+    @property
+    def views(self) -> int | None:
+        """Views of a scene, or None where that depends on the scene."""
+        if self.kind in ("default", "prior"):
+            return 1
+        if self.kind == "dataset":
+            return None
+        return len(self._file) if self._file else int(np.prod(self._numbers))
+
+    def one_view(self, item: str | None) -> bool:
+        """Whether a scene that shows `item` (or nothing with a name) has one view by the words themselves."""
+        return self.views == 1 or (self._dataset is not None and item not in self._dataset.object_names)
+
+    def for_scene(self, scene: Scene, index: int, item: str | None) -> Cameras:
+        """The cameras of scene number `index`, which shows `item` of a dataset or nothing that has a name."""
+        cameras = self._file or self._of_dataset(index, item) or self._of_prior(scene.world.camera_prior, index)
+        if self.size:
+            cameras = cameras.resized(self.size, max(1, round(self.size * cameras.height / cameras.width)))
+        return cameras
+
+    def _of_prior(self, prior: CameraPrior | None, index: int) -> Cameras:
+        if prior is None:
+            raise G3dError(
+                f"the scene records no cameras, so '{self.spec}' has no meaning; use --cameras file: or dataset:"
+            )
+        match self.kind:
+            case "orbit":
+                return prior.orbit(self._numbers[0])
+            case "spiral":
+                return prior.spiral(self._numbers[0])
+            case "grid":
+                return prior.grid(*self._numbers)
+            case "prior":
+                return prior.sample(self.seed, [index])
+            case _:
+                return prior.default()
+
+    def _of_dataset(self, index: int, item: str | None) -> Cameras | None:
+        """An item's own views; for a scene that is no item one camera of the set, drawn by seed."""
+        data = self._dataset
+        if data is None:
+            return None
+        assert data.cameras is not None
+        if item in data.object_names:
+            views = data.views(data.object_names.index(item), self._split)
+        else:
+            pool = range(len(data.cameras)) if self._split is None else self._in_split(data, self._split)
+            views = torch.tensor(
+                [pool[int(torch.randint(len(pool), (1,), generator=generator(self.seed, index, "camera")))]]
+            )
+        return data.cameras[views]
+
+    def _in_split(self, data: Dataset, split: str) -> list[int]:
+        found: list[int] = (data.view_split == SPLITS.index(split)).nonzero().squeeze(1).tolist()
+        if not found:
+            raise G3dError(f"'{data.path}' has no views of the split '{split}'; use another one")
+        return found
+
+    def _open_dataset(self) -> None:
+        folder, colon, split = self.argument.rpartition(":")
+        if colon and split in SPLITS:
+            self._split = split
+        else:
+            folder = self.argument
+        self._dataset = open_dataset(Path(folder))
+        if self._dataset.cameras is None:
+            raise G3dError(f"'{folder}' has no cameras; use a dataset of posed views")
+
+    def _parse(self, pattern: str, default: str) -> tuple[int, ...]:
+        text = self.argument or default
+        numbers = tuple(int(n) for n in text.split("x")) if re.fullmatch(pattern, text) else ()
+        if not numbers or min(numbers) < 1:
+            raise G3dError(f"the cameras '{self.spec}' are not understood; write e.g. --cameras {self.kind}:{default}")
+        return numbers
