@@ -8,7 +8,7 @@ D=${2:-runs/mnif-cars}
 g3d prepare-data meshes "$CARS" --views 50 --test-views 20 --size 64 --out "$D/data"
 g3d fit-stage1 mnif --data "$D/data" --preset demo --set hidden_layers=3 --set bases=128 --set latent_dim=128 \
     --set points_per_ray=32 --set epochs=4000 --set lr=1e-3 --set inner_lr=1e-3 --out "$D/model"
-g3d fit-prior "$D/model" --kind diffusion --set width=256 --set epochs=4000 --set lr=1e-3 --out "$D/prior"
+g3d fit-prior "$D/model" --kind diffusion --set width=256 --set epochs=12000 --set lr=1e-3 --out "$D/prior"
 
 g3d sample "$D/model" --prior "$D/prior" --num 16 --out "$D/scenes"
 g3d render "$D/scenes" --cameras orbit:24 --size 64 --out "$D/views" --video "$D/turntable.mp4" --sheet "$D/views.png"

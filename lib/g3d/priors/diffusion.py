@@ -38,6 +38,7 @@ class SampleSettings:
 
     sampler: Literal["ddpm", "ddim"] = setting("ddpm", "ancestral over all T steps, or deterministic over a few")
     ddim_steps: int = setting(100, "steps of the ddim sampler", low=1)
+    clip: bool = setting(True, "keep the predicted code within the range of the fitted codes, number by number")
 
 
 class ResidualMlp(nn.Module):
@@ -94,7 +95,10 @@ def fit(settings: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> 
         return {**checkpoint.pack("network", network.state_dict()), **slots}
 
     def publish() -> None:
-        tensors = {**checkpoint.pack("network", network.state_dict()), "mean": mean, "std": std}
+        tensors = {
+            **checkpoint.pack("network", network.state_dict()),
+            "mean": mean, "std": std, "low": codes.amin(dim=0), "high": codes.amax(dim=0),
+        }  # fmt: skip
         run.write("prior.safetensors", "prior", tensors, {**about, "kind": "diffusion", "settings": as_json(settings)})
 
     for step in run.steps(total, "fit-prior diffusion", state, publish):
@@ -133,21 +137,26 @@ class Loaded:
     schedule: diffusion.Schedule
     mean: Tensor  # [D]
     std: Tensor  # [D]
+    within: diffusion.Range  # of the normalised codes, [D] each
 
 
 def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
     """Read a prior from its file."""
     fitted = config.from_json(Config, file.config["settings"], f"the prior '{file.path}'")
-    mean, std = file.values["mean"].to(device), file.values["std"].to(device)
+    mean, std, low, high = (file.values[name].to(device) for name in ("mean", "std", "low", "high"))
     network = _build(len(mean), fitted, 0)
     checkpoint.load_module(network, checkpoint.unpack("network", file.values), str(file.path))
-    return Loaded(network.to(device).eval(), diffusion.linear_schedule(fitted.time_steps).to(device), mean, std)
+    schedule = diffusion.linear_schedule(fitted.time_steps).to(device)
+    return Loaded(network.to(device).eval(), schedule, mean, std, ((low - mean) / std, (high - mean) / std))
 
 
 def sample(loaded: Loaded, indices: Sequence[int], seed: int, settings: SampleSettings) -> Tensor:
     """Codes [len(indices), D]."""
     noise = Noise(seed, indices, "prior", loaded.mean.shape)
+    within = loaded.within if settings.clip else None
     if settings.sampler == "ddim":
         steps = min(settings.ddim_steps, len(loaded.schedule.alpha_bar))
-        return loaded.mean + loaded.std * diffusion.sample_ddim(loaded.network, loaded.schedule, noise, steps)
-    return loaded.mean + loaded.std * diffusion.sample_ddpm(loaded.network, loaded.schedule, noise)
+        x = diffusion.sample_ddim(loaded.network, loaded.schedule, noise, steps, within)
+    else:
+        x = diffusion.sample_ddpm(loaded.network, loaded.schedule, noise, within)
+    return loaded.mean + loaded.std * x

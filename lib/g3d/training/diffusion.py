@@ -39,30 +39,46 @@ def add_noise(schedule: Schedule, x0: Tensor, noise: Tensor, t: Tensor) -> Tenso
     return ab.sqrt() * x0 + (1 - ab).sqrt() * noise
 
 
+Range = tuple[Tensor, Tensor]
+"""Lowest and highest value of every number of a sample."""
+
+
 @torch.no_grad()
-def sample_ddpm(predict: Predictor, schedule: Schedule, noise: Noise) -> Tensor:
-    """Ancestral sampling over all T steps (Ho et al., algorithm 2; variance beta_t)."""
+def sample_ddpm(predict: Predictor, schedule: Schedule, noise: Noise, within: Range | None = None) -> Tensor:
+    """Ancestral sampling over all T steps (Ho et al., eq. 6-7; variance beta_t).
+
+    `within` keeps the predicted sample in the range of the data: at high noise a small error of the predictor is
+    multiplied by up to 1 / sqrt(alpha_bar), which a prior that was fitted to few codes does not survive."""
     ab = schedule.alpha_bar
     x = noise.draw().to(ab.device)
     for t in range(len(ab) - 1, -1, -1):
         before = ab[t - 1] if t else torch.ones_like(ab[0])
         beta = 1 - ab[t] / before
-        eps = predict(x, torch.full((len(x),), t, device=x.device))
-        x = (x - beta / (1 - ab[t]).sqrt() * eps) / (1 - beta).sqrt()
+        x0 = _predicted(predict, x, t, ab[t], within)
+        x = (before.sqrt() * beta * x0 + (1 - beta).sqrt() * (1 - before) * x) / (1 - ab[t])
         if t:
             x = x + beta.sqrt() * noise.draw().to(x.device)
     return x
 
 
 @torch.no_grad()
-def sample_ddim(predict: Predictor, schedule: Schedule, noise: Noise, steps: int) -> Tensor:
-    """Deterministic sampling over `steps` of the T steps (Song et al., eq. 12, eta = 0)."""
+def sample_ddim(
+    predict: Predictor, schedule: Schedule, noise: Noise, steps: int, within: Range | None = None
+) -> Tensor:
+    """Deterministic sampling over `steps` of the T steps (Song et al., eq. 12, eta = 0); `within` as above."""
     ab = schedule.alpha_bar
     x = noise.draw().to(ab.device)
     times = torch.linspace(len(ab) - 1, 0, steps).round().long().tolist()
     for i, t in enumerate(times):
         before = ab[times[i + 1]] if i + 1 < len(times) else torch.ones_like(ab[0])
-        eps = predict(x, torch.full((len(x),), t, device=x.device))
-        x0 = (x - (1 - ab[t]).sqrt() * eps) / ab[t].sqrt()
+        x0 = _predicted(predict, x, t, ab[t], within)
+        eps = (x - ab[t].sqrt() * x0) / (1 - ab[t]).sqrt()
         x = before.sqrt() * x0 + (1 - before).sqrt() * eps
     return x
+
+
+def _predicted(predict: Predictor, x: Tensor, t: int, ab: Tensor, within: Range | None) -> Tensor:
+    """The sample that x at step t seems to come from."""
+    eps = predict(x, torch.full((len(x),), t, device=x.device))
+    x0 = (x - (1 - ab).sqrt() * eps) / ab.sqrt()
+    return x0 if within is None else torch.minimum(torch.maximum(x0, within[0]), within[1])

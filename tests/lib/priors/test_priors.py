@@ -69,3 +69,16 @@ def test_a_sample_does_not_depend_on_its_batch(tmp_path: Path) -> None:
         assert (together[0] - together[2]).abs().max() > 1e-3
         other = diffusion.sample(loaded, [11], 10, sampling)
         assert (other - alone).abs().max() > 1e-3
+
+
+def test_samples_stay_within_the_range_of_the_codes(tmp_path: Path) -> None:
+    """A prior that has learnt next to nothing from few codes: without the clip its samples leave every bound."""
+    codes = torch.randn(6, 32, generator=torch.Generator().manual_seed(0))
+    settings = ["width=16", "blocks=1", "epochs=1", "time_steps=100"]
+    loaded = diffusion.load(fitted(tmp_path, "diffusion", codes, settings), torch.device("cpu"))
+    low, high = codes.amin(dim=0), codes.amax(dim=0)
+    for sampling in (diffusion.SampleSettings("ddpm"), diffusion.SampleSettings("ddim", 20)):
+        found = diffusion.sample(loaded, range(20), 0, sampling)
+        assert (found >= low - 1e-5).all() and (found <= high + 1e-5).all()
+    free = diffusion.sample(loaded, range(20), 0, diffusion.SampleSettings(clip=False))
+    assert (free.abs() > 10).any()
