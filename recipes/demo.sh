@@ -3,6 +3,10 @@
 # usage: recipes/demo.sh [FOLDER]
 set -eu
 D=${1:-demo}
+if [ -e "$D" ] && [ ! -f "$D/data/dataset.json" ]; then
+    echo "$D exists and is not a demo folder; give another one" >&2
+    exit 2
+fi
 rm -rf "$D"
 
 g3d prepare-data procedural cars --num 48 --views 16 --test-views 8 --size 32 --out "$D/data"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from g3d.errors import G3dError
 
 from g3d_cli.execute import execute
 from g3d_cli.options import (
@@ -45,7 +46,7 @@ def decode(
     depth: Depth = False,
     video: Video = None,
     sheet: Sheet = None,
-    fps: Fps = 24.0,
+    fps: Fps = None,
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -53,6 +54,10 @@ def decode(
     dry_run: DryRun = False,
 ) -> None:
     """Turn latents into scenes, or with --render at once into the pictures that `render` would draw."""
+    if render_into is None and seed != 0:
+        raise G3dError(
+            "--seed draws the cameras of --render, but nothing is rendered; add --render FOLDER, or leave it out"
+        )
     how = drawing(
         cameras=cameras, size=size, settings=render_set, masks=masks, depth=depth, video=video, sheet=sheet, fps=fps,
         seed=seed, into=render_into,

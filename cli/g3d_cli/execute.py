@@ -6,12 +6,15 @@ stderr: progress, notes, and one sentence for an error. Exit codes: see `g3d.err
 
 import importlib
 import json
+import os
+import signal
 import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any, NoReturn
 
 import typer
-from g3d.errors import Failure, G3dError, from_os_error
+from g3d.errors import Failure, G3dError, Interrupted, from_os_error
 
 
 def execute(
@@ -25,6 +28,7 @@ def execute(
     """Run `g3d.steps.<step>` with `Options(**options)`; `dry_run` prints the resolved settings instead.
 
     `drawing` are the options of its pictures, for the steps that draw."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         module = importlib.import_module(f"g3d.steps.{step}")
         how = {"drawing": module.Drawing(**drawing)} if drawing is not None else {}
@@ -39,7 +43,7 @@ def execute(
     except G3dError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing was written under the output's name", 130)
+        _fail("interrupted; what was saved before is whole", 130)
     except OSError as error:
         _fail(str(from_os_error(error, f"g3d {step.replace('_', '-')} ({error.filename or 'input or output'})")), 1)
     except MemoryError as error:
@@ -51,7 +55,14 @@ def execute(
     _show(result, as_json)
 
 
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM ends a command the way Ctrl-C does: half-written outputs are removed. Training loops save first."""
+    raise Interrupted("ended by SIGTERM; what was saved before is whole", number)
+
+
 def _show(result: Mapping[str, Any], as_json: bool) -> None:
+    if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks
+        return
     if as_json:
         print(json.dumps(result, sort_keys=True, default=str))
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import Json
+from g3d_cli.options import DryRun, Json
 
 EXAMPLE = "g3d info demo/model/model.safetensors"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -16,6 +16,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def info(
     path: Annotated[Path, typer.Argument(help="A g3d file, a dataset, a run, or a folder of scenes or images.")],
     as_json: Json = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Say what a file or folder is: format, shapes, settings, parents. Reads headers only."""
-    execute("info", {"path": path}, as_json=as_json)
+    execute("info", {"path": path}, as_json=as_json, dry_run=dry_run)

@@ -34,11 +34,14 @@ Masks = Annotated[bool, typer.Option("--alpha", help="Write coverage as masks/*.
 Depth = Annotated[bool, typer.Option("--depth", help="Write depth as 16-bit depth/*.png, too.")]
 Video = Annotated[Path | None, typer.Option("--video", help="Write the views as a video (.mp4), too.")]
 Sheet = Annotated[Path | None, typer.Option("--sheet", help="Write a contact sheet (.png), too.")]
-Fps = Annotated[float, typer.Option("--fps", help="Frames a second of --video.", min=0.1, max=240)]
+Fps = Annotated[
+    float | None,
+    typer.Option("--fps", help="Frames a second of --video; default 24.", min=0.1, max=240, show_default=False),
+]
 
 _DEFAULTS: dict[str, Any] = {
     "cameras": "default", "size": None, "settings": (), "masks": False, "depth": False, "video": None, "sheet": None,
-    "fps": 24.0,
+    "fps": None,
 }  # fmt: skip
 _WORDS = {"settings": "--render-set", "masks": "--alpha"}
 
@@ -50,4 +53,6 @@ def drawing(*, into: Path | bool | None = True, **values: Any) -> dict[str, Any]
         given = [_WORDS.get(name, f"--{name}") for name, default in _DEFAULTS.items() if values[name] != default]
         if given:
             raise G3dError(f"{given[0]} says how pictures are drawn, but none are; add --render FOLDER")
-    return values
+    if values["fps"] is not None and values["video"] is None:
+        raise G3dError("--fps is the speed of a video, but there is none; add --video FILE.mp4")
+    return {**values, "fps": values["fps"] or 24.0}

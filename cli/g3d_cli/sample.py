@@ -46,7 +46,7 @@ def sample(
     depth: Depth = False,
     video: Video = None,
     sheet: Sheet = None,
-    fps: Fps = 24.0,
+    fps: Fps = None,
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,

@@ -297,11 +297,24 @@ def _check_rule(head: Header, rule: ArtifactRule) -> None:
             raise G3dError(f"'{head.path}' ({head.kind}) lacks the tensor '{pattern}' [{want.shape}]; write it again")
         for name in matches:
             _check_tensor(head, name, want, bound)
+    if head.kind == "latents":
+        _check_names(head, bound.get("N", 0))
     for name in head.tensors:
         if not any(fnmatchcase(name, pattern) for pattern in rule.tensors):
             raise G3dError(
                 f"'{head.path}' ({head.kind}) has a tensor '{name}' that its format does not know; it is another format"
             )
+
+
+def _check_names(head: Header, count: int) -> None:
+    """Every latent has a name: readers pair the two by position."""
+    names = head.config["names"]
+    if not isinstance(names, list) or len(names) != count:
+        found = f"holds {len(names)}" if isinstance(names, list) else "is no list"
+        raise G3dError(
+            f"'{head.path}' (latents): the metadata 'names' {found}; wanted is a name for each of the {count} latents of "
+            "its tensors"
+        )
 
 
 def _check_tensor(head: Header, name: str, want: TensorRule, bound: dict[str, int]) -> None:

@@ -63,7 +63,12 @@ class CameraPlan:
 
     def for_scene(self, scene: Scene, index: int, item: str | None) -> Cameras:
         """The cameras of scene number `index`, which shows `item` of a dataset or nothing that has a name."""
-        cameras = self._file or self._of_dataset(index, item) or self._of_prior(scene.world.camera_prior, index)
+        if self._file is not None:
+            cameras = self._file
+        elif self._dataset is not None:
+            cameras = self._of_dataset(self._dataset, index, item)
+        else:
+            cameras = self._of_prior(scene.world.camera_prior, index)
         if self.size:
             cameras = cameras.resized(self.size, max(1, round(self.size * cameras.height / cameras.width)))
         return cameras
@@ -85,14 +90,15 @@ class CameraPlan:
             case _:
                 return prior.default()
 
-    def _of_dataset(self, index: int, item: str | None) -> Cameras | None:
+    def _of_dataset(self, data: Dataset, index: int, item: str | None) -> Cameras:
         """An item's own views; for a scene that is no item one camera of the set, drawn by seed."""
-        data = self._dataset
-        if data is None:
-            return None
         assert data.cameras is not None
         if item in data.object_names:
             views = data.views(data.object_names.index(item), self._split)
+            if not len(views):
+                raise G3dError(
+                    f"'{data.path}' has no views of '{item}' in the split '{self._split}'; use another split"
+                )
         else:
             pool = range(len(data.cameras)) if self._split is None else self._in_split(data, self._split)
             views = torch.tensor(

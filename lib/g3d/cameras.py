@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from g3d import artifacts, files
+from g3d import files
 from g3d.errors import G3dError
 from g3d.seeds import generator
 
@@ -212,12 +212,6 @@ def _checked_pose(matrix: Tensor, where: str, frame: int) -> Tensor:
     if not torch.isfinite(matrix).all() or skew > 1e-2 or torch.linalg.det(rotation) < 0:
         raise G3dError(f"frame {frame} of '{where}' has a pose that is not a rotation and a translation; correct it")
     return matrix
-
-
-def write_cameras(path: Path, cameras: Cameras, extra: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
-    """Write a `cameras` artifact; `extra` holds `object` and `split`. Returns its digest."""
-    tensors = {"c2w": cameras.c2w, "intrinsics": cameras.intrinsics, **extra}
-    return artifacts.write(path, "cameras", tensors, {"width": cameras.width, "height": cameras.height, **config})
 
 
 def read_transforms(path: Path) -> Cameras:

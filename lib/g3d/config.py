@@ -4,7 +4,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, field, fields, replace
+from dataclasses import Field, field, fields
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from g3d.errors import G3dError, did_you_mean
@@ -78,11 +78,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """`name: old -> new` for every setting that differs."""
     keys = sorted({*old, *new})
     return [f"{k}: {old.get(k)} -> {new.get(k)}" for k in keys if old.get(k) != new.get(k)]
-
-
-def with_values(config: C, **changes: Any) -> C:
-    """A copy of a settings object with some values changed (no conversion)."""
-    return replace(config, **changes)  # type: ignore[type-var]
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:

@@ -11,6 +11,7 @@ Letters: V views, O objects, S items of a step.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ from g3d.seeds import generator
 
 FORMAT = "g3d/dataset@1"
 SPLITS = ("train", "test")
+_BOUNDS = [[-1.0] * 3, [1.0] * 3]
 _KEYS = ("format", "name", "views", "width", "height", "objects", "background", "licence", "provenance", "digest")
 
 
@@ -55,7 +57,7 @@ class Dataset:
     @cached_property
     def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Corners (low, high) of the box around every object, world units."""
-        low, high = self.info.get("bounds", [[-1.0] * 3, [1.0] * 3])
+        low, high = self.info.get("bounds", _BOUNDS)
         return tuple(low), tuple(high)
 
     @cached_property
@@ -106,47 +108,87 @@ def open_dataset(path: Path) -> Dataset:
     existing(path, "the dataset")
     if not path.is_dir() or not (path / "dataset.json").is_file():
         raise G3dError(f"'{path}' is not a dataset folder (it has no dataset.json); make one with g3d prepare-data")
-    info = files.read_json(path / "dataset.json", "the dataset description")
+    info = _description(path / "dataset.json")
+    cameras, view_object, view_split = _posed(path, info)
+    _check_pictures(path / "images", info["views"])
+    return Dataset(path, info, cameras, view_object, view_split)
+
+
+def _description(file: Path) -> dict[str, Any]:
+    """dataset.json with every key that a reader relies on, each of the right form."""
+    info = files.read_json(file, "the dataset description")
     missing = [k for k in _KEYS if k not in info]
     if missing or info["format"] != FORMAT:
-        raise G3dError(
-            f"'{path / 'dataset.json'}' is not {FORMAT} (lacks {', '.join(missing) or 'nothing'}); prepare it again"
-        )
-    views = info["views"]
-    counts = (views, info["width"], info["height"])
+        raise G3dError(f"'{file}' is not {FORMAT} (lacks {', '.join(missing) or 'nothing'}); prepare it again")
+    counts = (info["views"], info["width"], info["height"])
     named = isinstance(info["objects"], list) and all(
         isinstance(o, dict) and {"name", "split"} <= o.keys() for o in info["objects"]
     )
     if not named or not all(isinstance(n, int) and n > 0 for n in counts):
         raise G3dError(
-            f"'{path / 'dataset.json'}' is damaged: views, width and height are whole numbers, objects a list of name "
-            "and split; prepare it again"
+            f"'{file}' is damaged: views, width and height are whole numbers, objects a list of name and split; "
+            "prepare it again"
         )
-    cameras, view_object, view_split = (
-        None,
-        torch.zeros(views, dtype=torch.int64),
-        torch.zeros(views, dtype=torch.int64),
-    )
-    if (path / "cameras.safetensors").is_file():
-        file = artifacts.read(path / "cameras.safetensors", "cameras", role="the cameras")
-        cameras = Cameras(
-            file.values["c2w"].float(),
-            file.values["intrinsics"].float(),
-            int(file.config["width"]),
-            int(file.config["height"]),
-        )
-        view_object = file.values.get("object", view_object).long()
-        view_split = file.values.get("split", view_split).long()
-        if len(cameras) != views:
-            raise G3dError(f"'{path}' has {views} views but {len(cameras)} cameras; prepare it again")
-        if not (view_object < len(info["objects"])).all() or not (view_split < len(SPLITS)).all():
-            raise G3dError(f"'{path}' has views of objects or splits that dataset.json does not list; prepare it again")
-    present = sum(1 for _ in (path / "images").glob("*.png")) if (path / "images").is_dir() else 0
-    if present < views:
+    background, bounds = info["background"], info.get("bounds", _BOUNDS)
+    if not _numbers(background, 3) or not all(0 <= v <= 1 for v in background):
+        raise G3dError(f"'{file}': background is {background}; wanted are three numbers in [0, 1], e.g. [1, 1, 1]")
+    boxed = isinstance(bounds, list) and len(bounds) == 2 and all(_numbers(corner, 3) for corner in bounds)
+    if not boxed or not all(low < high for low, high in zip(*bounds, strict=True)):
         raise G3dError(
-            f"'{path / 'images'}' holds {present} of the {views} pictures that dataset.json lists; prepare it again"
+            f"'{file}': bounds is {bounds}; wanted are the low and the high corner of a box, three numbers each, low < high"
         )
-    return Dataset(path, info, cameras, view_object, view_split)
+    if info.get("camera_prior"):
+        CameraPrior.from_json(info["camera_prior"], f"'{file}' (camera_prior)")
+    return info
+
+
+def _numbers(value: Any, count: int) -> bool:
+    """Whether a JSON value is a list of so many finite numbers."""
+    plain = isinstance(value, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+    return plain and len(value) == count and all(math.isfinite(v) for v in value)
+
+
+def _posed(path: Path, info: Mapping[str, Any]) -> tuple[Cameras | None, Tensor, Tensor]:
+    """Cameras, object and split of each view [V]; without a camera file one object of one split."""
+    views = info["views"]
+    nothing = torch.zeros(views, dtype=torch.int64)
+    if not (path / "cameras.safetensors").is_file():
+        return None, nothing, nothing
+    file = artifacts.read(path / "cameras.safetensors", "cameras", role="the cameras")
+    for key in ("width", "height"):
+        if file.config[key] != info[key]:
+            raise G3dError(
+                f"'{file.path}' is for pictures of {key} {file.config[key]}, but '{path / 'dataset.json'}' says {key} "
+                f"{info[key]}; prepare it again"
+            )
+    cameras = Cameras(
+        file.values["c2w"].float(), file.values["intrinsics"].float(), int(info["width"]), int(info["height"])
+    )
+    view_object = file.values.get("object", nothing).long()
+    view_split = file.values.get("split", nothing).long()
+    if len(cameras) != views:
+        raise G3dError(f"'{path}' has {views} views but {len(cameras)} cameras; prepare it again")
+    for found, known in ((view_object, info["objects"]), (view_split, SPLITS)):
+        if not ((found >= 0) & (found < len(known))).all():
+            raise G3dError(f"'{path}' has views of objects or splits that dataset.json does not list; prepare it again")
+    return cameras, view_object, view_split
+
+
+def _check_pictures(folder: Path, views: int) -> None:
+    """One picture a view, NNNNNN.png, and none besides: whoever counts the folder counts the views."""
+    wanted = {f"{view:06d}.png" for view in range(views)}
+    there = {p.name for p in folder.iterdir() if p.suffix.lower() in images.SUFFIXES} if folder.is_dir() else set()
+    missing, foreign = sorted(wanted - there), sorted(there - wanted)
+    if missing:
+        raise G3dError(
+            f"'{folder}' holds {views - len(missing)} of the {views} pictures that dataset.json lists, not '{missing[0]}'; "
+            "prepare it again"
+        )
+    if foreign:
+        raise G3dError(
+            f"'{folder}' holds '{foreign[0]}', which is no view of dataset.json (views is {views}: 000000.png to "
+            f"{views - 1:06d}.png); take it away, or correct views"
+        )
 
 
 class Writer:
@@ -220,6 +262,7 @@ _PERMUTATIONS: dict[tuple[int, int, int], Tensor] = {}
 def _permutation(count: int, seed: int, epoch: int) -> Tensor:
     key = (count, seed, epoch)
     if key not in _PERMUTATIONS:
-        _PERMUTATIONS.clear() if len(_PERMUTATIONS) > 4 else None
+        if len(_PERMUTATIONS) > 4:
+            _PERMUTATIONS.clear()
         _PERMUTATIONS[key] = torch.randperm(count, generator=generator(seed, epoch, "order"))
     return _PERMUTATIONS[key]

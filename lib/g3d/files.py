@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,11 @@ def output_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> 
     old = temporary.with_suffix(".old")
     try:
         yield temporary
-        if out.exists() or out.is_symlink():
+        if out.exists():
+            if not overwrite:
+                raise G3dError(
+                    f"the output '{out}' appeared while it was being made; nothing was replaced, choose another --out"
+                )
             out.rename(old)  # aside first: a kill between two renames loses nothing
         temporary.rename(out)
     finally:
@@ -89,6 +93,17 @@ def _refuse_foreign_folder(out: Path) -> None:
         )
 
 
+def refuse_overlap(outputs: Sequence[Path]) -> None:
+    """Refuse outputs of one command that are equal, or of which one lies inside another."""
+    places = [out.resolve() for out in outputs]
+    for i, a in enumerate(places):
+        for j, b in enumerate(places):
+            if i < j and (a == b or a in b.parents or b in a.parents):
+                raise G3dError(
+                    f"the outputs '{outputs[i]}' and '{outputs[j]}' lie in each other; choose separate places"
+                )
+
+
 def refuse_existing(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
     """Refuse an output that exists (without --overwrite), that is an input, or that lies inside or around one."""
     for source in inputs:
@@ -97,6 +112,8 @@ def refuse_existing(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -
             raise G3dError(f"the output '{out}' is, contains or lies inside the input '{source}'; choose another --out")
     if out.exists() and not overwrite:
         raise G3dError(f"the output '{out}' exists; give another --out, or --overwrite to replace it")
+    if out.is_symlink():
+        raise G3dError(f"the output '{out}' is a symbolic link; give the folder or file that it points to")
     for parent in out.parents:
         if parent.exists() and not parent.is_dir():
             raise G3dError(f"the output '{out}' cannot be written: '{parent}' is a file; choose another --out")

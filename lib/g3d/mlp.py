@@ -82,12 +82,13 @@ def evaluate(network: Network, weights: Weights, inputs: Mapping[str, Tensor]) -
         weight, bias = weights[layer.name]
         h = features[0] if len(features) == 1 else torch.cat(features, dim=-1)  # [B, P, I]
         known[layer.name] = activate(layer.activation, torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2)))
-    return {
-        name: activate(out.activation, known[out.layer][..., out.first : out.last].clone())
-        if not torch.is_grad_enabled()
-        else activate(out.activation, known[out.layer][..., out.first : out.last])
-        for name, out in network.outputs.items()
-    }
+    found = {}
+    for name, out in network.outputs.items():
+        part = known[out.layer][..., out.first : out.last]
+        if not torch.is_grad_enabled():
+            part = part.clone()  # `activate` then works in place, and outputs may share channels
+        found[name] = activate(out.activation, part)
+    return found
 
 
 def encode(x: Tensor, encoding: Encoding) -> Tensor:

@@ -6,7 +6,7 @@ from commands import Pipeline, g3d, refused
 from g3d import artifacts, images
 from g3d.cameras import read_transforms
 from g3d.dataset import open_dataset
-from g3d.steps import decode, render
+from g3d.steps import decode, prepare_data, render
 
 
 def test_items_keep_their_numbers_and_names(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -38,5 +38,16 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(g3d("decode", pipeline.model, pipeline.model, "--items", "x", *out), "not a list of items")
     refused(g3d("decode", pipeline.model, pipeline.prior, *out), "no latents.safetensors")
     refused(g3d("decode", pipeline.model, pipeline.model, "--set", "levels=2", *out), "no setting 'levels'")
-    refused(g3d("decode", pipeline.model, pipeline.model, "--out", pipeline.model / "s"), "input")
+    refused(g3d("decode", pipeline.model, pipeline.model, "--seed", 3, *out), "--seed", "add --render")
+    refused(g3d("decode", pipeline.model, pipeline.model, "--fps", 3, *out), "--fps")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_item_without_views_in_the_split_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Rather than drawn from some other camera."""
+    prepare_data.run(
+        prepare_data.Options("procedural", "cars", tmp_path / "d", num=4, views=2, test_views=0, size=8, workers=1)
+    )
+    where = ["--render", tmp_path / "i", "--cameras", f"dataset:{tmp_path / 'd'}:test"]
+    refused(g3d("decode", pipeline.model, pipeline.model, *where, "--device", "cpu"), "no views", "split 'test'")
+    assert not (tmp_path / "i").exists()

@@ -1,12 +1,16 @@
 """`g3d fit-prior`: kinds, resume, refusals."""
 
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
 from g3d import artifacts
-from g3d.errors import G3dError
+from g3d.errors import G3dError, Interrupted
 from g3d.steps import fit_prior
 
 SMALL = ["width=16", "blocks=1", "epochs=8", "batch=2", "time_steps=20"]
@@ -21,6 +25,29 @@ def test_a_diffusion_prior_is_the_same_every_time(pipeline: Pipeline, tmp_path: 
     assert file.parents == {"latents": latents.digest}
     assert file.config["latent_space"] == {"space": "phi", "shape": [8]}
     torch.testing.assert_close(file.values["mean"], latents.values["codes"].mean(dim=0))
+
+
+def test_an_interrupted_diffusion_prior_resumes_to_the_same_bytes(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Stopped by a signal in the middle of the loop, as a batch scheduler does."""
+    settings = [*SMALL, "epochs=40"]
+    whole, cut = (
+        fit_prior.Options(pipeline.model, tmp_path / name, "diffusion", settings, device="cpu") for name in ("w", "c")
+    )
+    fit_prior.run(whole)
+
+    class Stops:
+        def log(self, line: str) -> None: ...
+        def start(self, label: str, total: int) -> None: ...
+        def update(self, done: int, total: int, **figures: Any) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match=r"stopped by a signal at step \d+ of 80; go on with --resume") as stopped:
+        fit_prior.run(cut, Stops())
+    assert stopped.value.exit_code == 130
+    assert 0 < artifacts.header(tmp_path / "c" / "state.safetensors").config["step"] < 80
+    fit_prior.run(replace(cut, resume=True))
+    for name in ("prior.safetensors", "state.safetensors"):
+        assert (tmp_path / "w" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()
 
 
 def test_the_gaussian_has_the_mean_and_covariance_of_the_codes(pipeline: Pipeline) -> None:

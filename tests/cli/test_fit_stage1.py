@@ -7,13 +7,16 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from commands import Pipeline, environment, g3d, g3d_process, refused
 from g3d import artifacts, files
 from g3d.errors import Diverged, G3dError
 from g3d.steps import fit_stage1
+from g3d.training import run as runs
 
 FILES = ("model.safetensors", "latents.safetensors", "state.safetensors")
 
@@ -78,7 +81,7 @@ def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> 
     """Shares of the same batch, summed gradients: equal up to the order of floating-point sums. Batch 3 splits unevenly."""
     words = ["fit-stage1", "mnif", "--data", pipeline.data, "--preset", "smoke", "--device", "cpu"]
     words += ["--set", "epochs=6", "--set", "batch=3"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*torchrun, "-m", "g3d_cli.main", *map(str, words), "--out", str(tmp_path / "two")],
         env=environment(), capture_output=True, text=True, check=False,
@@ -92,11 +95,95 @@ def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> 
             torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-5)
 
 
+def test_a_signal_to_two_processes_saves_first(pipeline: Pipeline, tmp_path: Path) -> None:
+    """They agree on the step to stop at, so that none waits for another; the state is that of one process."""
+    words = [
+        "fit-stage1",
+        "mnif",
+        "--data",
+        pipeline.data,
+        "--preset",
+        "smoke",
+        "--device",
+        "cpu",
+        "--set",
+        "epochs=4000",
+    ]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "g3d_cli.main", *map(str, words), "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "log.jsonl").is_file():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate()[1]
+    assert process.returncode != 0
+    assert "stopped by a signal at step" in error and "is gone" not in error
+    stopped = artifacts.header(tmp_path / "run" / "state.safetensors").config["step"]
+    assert 0 < stopped < 4000
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_state(pipeline: Pipeline, tmp_path: Path) -> None:
     with pytest.raises(
         Diverged, match=r"the loss became nan at step \d+ of .*no state was saved yet; lower the learning rate"
     ):
         fit_stage1.run(options(pipeline, tmp_path / "run", "lr=1e30", "epochs=40"))
+
+
+def test_divergence_keeps_the_last_good_state_and_ends_with_3(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data turns bad after a while (a rate that explodes at once would leave no state to keep)."""
+    from g3d.methods.mnif import training
+
+    monkeypatch.setattr(runs, "SAVE_EVERY_S", 0.0)
+    steps = iter(range(1000))
+    honest = training.backward
+
+    def fails_at_5(*values: Any) -> torch.Tensor:
+        loss = honest(*values)
+        return loss * float("nan") if next(steps) >= 5 else loss
+
+    monkeypatch.setattr(training, "backward", fails_at_5)
+    monkeypatch.setattr(runs, "LOG_EVERY_S", 0.0)
+    words = ["fit-stage1", "mnif", "--data", pipeline.data, "--preset", "smoke", "--device", "cpu"]
+    result = g3d(*words, "--out", tmp_path / "run")
+    assert result.code == 3
+    assert "the loss became nan at step 6" in result.err and "last good state is kept" in result.err
+    file = artifacts.read(tmp_path / "run" / "state.safetensors", "state")
+    assert file.config["step"] == 5 and all(v.isfinite().all() for v in file.values.values())
+
+
+def test_a_picture_that_is_met_exactly_is_no_infinity(pipeline: Pipeline, tmp_path: Path) -> None:
+    """White views of nothing: their PSNR is infinite, for which JSON has no word."""
+    import shutil
+
+    from g3d import images
+
+    shutil.copytree(pipeline.data, tmp_path / "data")
+    for path in (tmp_path / "data" / "images").iterdir():
+        images.write_image(path, np.full((24, 24, 3), 255, np.uint8))
+    data = replace(options(pipeline, tmp_path / "run", "epochs=0"), data=tmp_path / "data")
+    assert "psnr_db" in fit_stage1.run(data)
+
+
+def test_overwrite_touches_nothing_but_a_run(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"my": "settings"}')
+    words = [
+        "fit-stage1",
+        "mnif",
+        "--data",
+        pipeline.data,
+        "--preset",
+        "smoke",
+        "--out",
+        tmp_path / "mine",
+        "--overwrite",
+    ]
+    refused(g3d(*words), "something else than a run")
+    assert (tmp_path / "mine" / "config.json").read_text() == '{"my": "settings"}'
+    refused(g3d(*words, "--resume"), "one of the two")
 
 
 def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:

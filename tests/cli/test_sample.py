@@ -75,6 +75,31 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_outputs_that_lie_in_each_other_are_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+    base = ["sample", pipeline.model, "--prior", pipeline.prior, "--num", 1]
+    z = tmp_path / "z"
+    for render_to, more in ((z, []), (z / "i", []), (tmp_path / "i", ["--sheet", z / "s.png"])):
+        for dry in ([], ["--dry-run"]):
+            refused(g3d(*base, "--out", z, "--render", render_to, *more, *dry), "lie in each other")
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_refuses_what_a_run_refuses(pipeline: Pipeline, tmp_path: Path) -> None:
+    base = ["sample", pipeline.model, "--prior", pipeline.prior, "--dry-run"]
+    refused(g3d(*base, "--num", 1), "nothing to write")
+    refused(g3d(*base, "--num", 1, "--render", tmp_path / "i", "--cameras", "foo"), "unknown")
+    found = g3d(*base, "--seeds", "0-4", "--out", tmp_path / "s").json
+    assert found["samples"] == 5 and found["render"] is None and found["out"] == str(tmp_path / "s")
+    refused(
+        g3d("decode", pipeline.model, pipeline.model, "--items", 99, "--out", tmp_path / "s", "--dry-run"), "item 99"
+    )
+
+
+def test_the_seed_of_a_scene_is_the_seed_it_was_drawn_with(pipeline: Pipeline, tmp_path: Path) -> None:
+    sample.run(sample.Options(pipeline.model, pipeline.prior, tmp_path / "s", num=1, seed=7, device="cpu"))
+    assert artifacts.header(tmp_path / "s" / "000000.safetensors").seed == 7
+
+
 def test_a_prior_of_another_space_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
     import torch
 

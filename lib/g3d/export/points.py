@@ -1,45 +1,14 @@
-"""Coloured points on the surface of a field or a mesh, uniform over its area.
+"""Points on the surface of a mesh, uniform over its area.
 
 Letters: V vertices, F faces, P points.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from g3d.errors import G3dError
-from g3d.export.mesh import CHUNK, F32, I32, Bounds, Field, evaluate, field_mesh
-from g3d.images import U8, to_u8
-from g3d.progress import SILENT, Progress
+from g3d.export.mesh import F32, I32
 from g3d.seeds import generator
-
-
-class Points(NamedTuple):
-    """Points on a surface."""
-
-    points: F32  # [P, 3] world units
-    normals: F32  # [P, 3] unit, outward
-    colours: U8  # [P, 3] sRGB
-
-
-def field_points(
-    density: Field,
-    colour: Field,
-    bounds: Bounds,
-    resolution: int,
-    level: float,
-    *,
-    count: int,
-    seed: int,
-    device: str | torch.device = "cpu",
-    chunk: int = CHUNK,
-    progress: Progress = SILENT,
-) -> Points:
-    """`count` points on the mesh that `field_mesh` makes of the same arguments, with the field's colours there."""
-    mesh = field_mesh(density, colour, bounds, resolution, level, device=device, chunk=chunk, progress=progress)
-    points, normals = surface_points(mesh.vertices, mesh.faces, count, seed)
-    return Points(points, normals, to_u8(evaluate(colour, points, device, chunk)))
 
 
 def surface_points(vertices: F32, faces: I32, count: int, seed: int) -> tuple[F32, F32]:

@@ -14,13 +14,23 @@ DecodeSettings           what --set may change for sample and decode
 """
 
 import importlib
+from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
+from g3d import config
 from g3d.errors import G3dError, did_you_mean
 
 METHODS = {
     "mnif": "g3d.methods.mnif",
 }
+
+
+def settings_of(name: str, preset: str | None, pairs: Sequence[str]) -> Any:
+    """The settings of a method: its defaults or a preset, with `key=value` pairs over them."""
+    module = method(name)
+    start = config.preset(module.PRESETS, preset, name) if preset else module.Config()
+    return config.override(start, pairs, name)
 
 
 def method(name: str) -> ModuleType:

@@ -27,11 +27,6 @@ def psnr(true: Pixels, test: Pixels) -> Psnr:
     return Psnr(float(_db(mse).mean()), float(_db(mse.mean(keepdims=True))[0]))
 
 
-def psnr_per_image_db(true: Pixels, test: Pixels) -> NDArray[np.float64]:
-    """PSNR of each image [N]; inf where the two are equal."""
-    return _db(mse_per_image(true, test))
-
-
 def mse_per_image(true: Pixels, test: Pixels) -> NDArray[np.float64]:
     """Mean squared error of each image [N], of values in [0, 1]."""
     if true.shape != test.shape:

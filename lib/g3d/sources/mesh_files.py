@@ -76,7 +76,7 @@ def _accessor(path: Path, document: Mapping[str, Any], chunk: bytes, number: int
     if "uri" in buffer:
         if buffer["uri"].startswith("data:"):
             return None
-        chunk = (path.parent / buffer["uri"]).read_bytes()
+        chunk = (path.parent / unquote(buffer["uri"])).read_bytes()  # RFC 3986, as glTF has it
     item = np.dtype(_COMPONENTS[accessor["componentType"]])
     width = {"SCALAR": 1, "VEC3": 3}[accessor["type"]]
     start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)

@@ -137,8 +137,12 @@ def _describe(collection: Collection, layout: Layout, source: str, tally: _Tally
 
 
 def _mean_image_psnr_db(sums: list[tuple[NDArray[np.int64], int]], views: int) -> float | None:
-    """PSNR of predicting every training view of the training objects by their mean: what a model must beat."""
+    """PSNR of predicting every training view of the training objects by their mean: what a model must beat.
+
+    None where it is not defined: without training views, or where all are the same picture."""
     count = len(sums) * views
+    if count == 0:
+        return None
     total = np.sum([s for s, _ in sums], axis=0).astype(np.float64)
     squares = float(sum(q for _, q in sums))
     mse = (squares - float((total * total).sum()) / count) / (count * total.size) / 255**2

@@ -7,11 +7,11 @@ Letters: F triangles, H rows, W columns, S samples (four of colour and one at th
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from g3d.images import to_u8
 from g3d.sources.surface import F32, Colour, Surface
 
 SKY_CELLS = 32  # cells a side of the grid of sky visibility over [-1, 1]^3
@@ -69,7 +69,7 @@ class Caster:
             shown = np.where(hits[..., None], colours, np.array(background, np.float32))
             inside = np.s_[top:bottom, left:right]
             rgb[inside], coverage[inside], depth[inside] = shown.mean(0), hits.mean(0), z
-        return Picture(_to_u8(rgb), _to_u8(coverage), depth)
+        return Picture(to_u8(rgb), to_u8(coverage), depth)
 
     def occupancy(self, cells: int = 64) -> NDArray[np.uint8]:
         """[G, G, G] (x, y, z) over [-1, 1]^3: 1 where all of 26 directions from the cell's centre are blocked.
@@ -236,7 +236,3 @@ def _box_sum(grid: F32) -> F32:
 
 def _cell_centres(cells: int) -> F32:
     return ((np.arange(cells, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / cells) - 1).astype(np.float32)
-
-
-def _to_u8(values: F32) -> NDArray[Any]:
-    return (np.clip(values, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from g3d import artifacts, config, device, files
+from g3d.camera_plan import CameraPlan
 from g3d.errors import G3dError
 from g3d.methods import method
 from g3d.progress import SILENT, Progress
@@ -36,33 +37,38 @@ class Options:
 
 
 def resolve(options: Options) -> dict[str, Any]:
-    """The settings as they will be used."""
-    head = artifacts.check(files.inside(options.model, "model.safetensors"), "model", role="the model")
-    source = artifacts.check(files.inside(options.latents, "latents.safetensors"), "latents", role="the latents")
-    module = method(str(head.config["method"]))
-    same_space(head, source, "the latents")
-    settings = config.override(module.DecodeSettings(), options.settings, str(head.config["method"]))
+    """The settings as they will be used; refuses what `run` would refuse."""
+    head, source, chosen, target = _checked(options)
+    name = str(head.config["method"])
+    settings = config.override(method(name).DecodeSettings(), options.settings, name)
     return {
-        "method": head.config["method"], "model": str(head.path), "latents": str(source.path),
-        "settings": config.as_json(settings), "out": str(options.out), "render": str(options.images),
+        "method": name, "model": str(head.path), "latents": str(source.path), "scenes": len(chosen),
+        "settings": config.as_json(settings), "device": str(device.pick(options.device)), **target.as_json(),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Decode; the scenes are numbered as the latents are."""
-    file = artifacts.read(files.inside(options.model, "model.safetensors"), "model", role="the model")
-    source = files.inside(options.latents, "latents.safetensors")
-    latents = artifacts.read(source, "latents", role="the latents")
-    same_space(file, latents, "the latents")
-    if "codes" not in latents.values:
-        raise G3dError(f"'{latents.path}' holds no codes that the method {file.config['method']} can decode")
+    head, source, chosen, target = _checked(options)
+    file = artifacts.read(head.path, "model", role="the model")
+    latents = artifacts.read(source.path, "latents", role="the latents")
     codes, names = latents.values["codes"].float(), [str(n) for n in latents.config["names"]]
-    chosen = _chosen(options.items, len(codes), latents.path)
     batches = ((part, codes[part], [names[i] for i in part]) for part in batched(chosen))
-    target = Target(options.out, options.images, options.drawing, options.overwrite, (options.model, source))
-    return write_scenes(
-        file, batches, len(chosen), options.settings, target, options.device, {"latents": latents.digest}, progress
-    )
+    parents = {"latents": latents.digest}
+    return write_scenes(file, batches, len(chosen), options.settings, target, options.device, parents, progress)
+
+
+def _checked(options: Options) -> tuple[artifacts.Header, artifacts.Header, list[int], "Target"]:
+    """Model, latents, which of them, and where to: from headers alone."""
+    head = artifacts.check(files.inside(options.model, "model.safetensors"), "model", role="the model")
+    source = artifacts.check(files.inside(options.latents, "latents.safetensors"), "latents", role="the latents")
+    same_space(head, source, "the latents")
+    if "codes" not in source.tensors:
+        raise G3dError(f"'{source.path}' holds no codes that the method {head.config['method']} can decode")
+    chosen = _chosen(options.items, source.tensors["codes"][1][0], source.path)
+    target = Target(options.out, options.images, options.drawing, options.overwrite, (head.path, source.path))
+    target.check()
+    return head, source, chosen, target
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,23 @@ class Target:
     drawing: Drawing
     overwrite: bool
     inputs: tuple[Path, ...]
+    seed: int | None = None  # of the codes, where they were drawn
+
+    def check(self) -> None:
+        """Refuse, before anything is made, what could not be written, and cameras that mean nothing."""
+        if self.scenes is None and self.images is None:
+            raise G3dError("there is nothing to write; give --out SCENES, --render IMAGES, or both")
+        outputs = [p for p in (self.scenes, self.images, self.drawing.sheet, self.drawing.video) if p is not None]
+        for out in outputs:
+            files.refuse_existing(out, self.overwrite, self.inputs)
+        files.refuse_overlap(outputs)
+        if self.images is not None:
+            CameraPlan(self.drawing.cameras, self.drawing.seed, self.drawing.size)
+
+    def as_json(self) -> dict[str, Any]:
+        """For --dry-run."""
+        shown = {"out": self.scenes, "render": self.images}
+        return {name: None if path is None else str(path) for name, path in shown.items()}
 
 
 def write_scenes(
@@ -87,8 +110,6 @@ def write_scenes(
     progress: Progress,
 ) -> dict[str, Any]:
     """Decode batches of (numbers, codes, item names) and write each scene; nothing but a batch is ever in memory."""
-    if target.scenes is None and target.images is None:
-        raise G3dError("there is nothing to write; give --out SCENES, --render IMAGES, or both")
     name = str(file.config["method"])
     module = method(name)
     decode_settings = config.override(module.DecodeSettings(), settings, name)
@@ -104,7 +125,7 @@ def write_scenes(
         for numbers, codes, items in batches:
             scenes = module.decode(model, codes.to(where), decode_settings)
             for place, (number, item) in enumerate(zip(numbers, items, strict=True)):
-                _emit(f"{number:06d}", pick(scenes, place), item, folder, paint, whose, target.drawing.seed)
+                _emit(f"{number:06d}", pick(scenes, place), item, folder, paint, whose, target.seed)
             done += len(numbers)
             progress.update(done, count)
     written = ([str(target.scenes)] if target.scenes else []) + (paint.written if paint else [])
@@ -118,7 +139,7 @@ def _emit(
     folder: Path | None,
     paint: Painter | None,
     parents: Mapping[str, str],
-    seed: int,
+    seed: int | None,
 ) -> None:
     if folder is not None:
         save_scene(folder / f"{name}.safetensors", scene, item=item, seed=seed, parents=parents)

@@ -73,9 +73,9 @@ def _items(text: str, names: list[str], path: Path) -> list[int]:
     """Numbers or names, separated by commas => numbers."""
     found = []
     for word in (w.strip() for w in text.split(",")):
-        number = int(word) if word.isdigit() else names.index(word) if word in names else -1
+        number = int(word) if word.isdecimal() else names.index(word) if word in names else -1
         if not 0 <= number < len(names):
-            close = did_you_mean(word, names) if not word.isdigit() and len(names) <= 200 else ""
+            close = did_you_mean(word, names) if not word.isdecimal() and len(names) <= 200 else ""
             raise G3dError(f"'{path}' has no item '{word}'{close}; choose from 0-{len(names) - 1} or by name")
         found.append(number)
     if len(found) < 2:

@@ -49,6 +49,8 @@ def resolve(options: Options) -> dict[str, Any]:
             "(a folder with dataset.json); leave --split out, or give folders that hold the split alone"
         )
     if options.out is not None:
+        if options.out.is_dir():
+            raise G3dError(f"--out '{options.out}' is a folder; the figure goes into a file, e.g. {options.out / 'fid.json'}")
         files.refuse_existing(options.out, options.overwrite, inputs)
     resolved: dict[str, Any] = {
         "real": str(options.real), "fake": str(options.fake), "extractor": options.extractor,

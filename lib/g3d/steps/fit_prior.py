@@ -34,6 +34,7 @@ def resolve(options: Options) -> dict[str, Any]:
     settings = config.override(prior(options.kind).Config(), options.settings, options.kind)
     source = files.inside(options.latents, "latents.safetensors")
     head = artifacts.check(source, "latents", role="the latents")
+    runs.check_folder(options.out, options.resume, options.overwrite, (source,))
     return {
         "kind": options.kind, "settings": config.as_json(settings), "latents": str(source), "space": head.config["space"],
         "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
@@ -46,7 +47,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     settings = config.override(module.Config(), options.settings, options.kind)
     source = files.inside(options.latents, "latents.safetensors")
     latents = artifacts.read(source, "latents", role="the latents")
-    files.refuse_existing(options.out, options.overwrite or options.resume, (source,))
+    runs.check_folder(options.out, options.resume, options.overwrite, (source,))
     if "codes" not in latents.values:
         raise G3dError(f"'{source}' holds no continuous codes, which a {options.kind} prior needs; use another kind")
     codes = latents.values["codes"].float().flatten(1)

@@ -1,5 +1,6 @@
 """`fit-stage1`: fit the first stage of a method to a dataset, and measure its reconstruction."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from g3d import artifacts, config, device, files
 from g3d.dataset import Dataset, open_dataset
 from g3d.images import to_u8
-from g3d.methods import method
+from g3d.methods import method, settings_of
 from g3d.metrics.paired import psnr
 from g3d.progress import SILENT, Progress
 from g3d.render import render_scene
@@ -42,10 +43,12 @@ class Options:
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     module = method(options.method)
-    settings = _settings(module, options)
+    settings = settings_of(options.method, options.preset, options.settings)
     module.check(settings, open_dataset(options.data))
+    runs.check_folder(options.out, options.resume, options.overwrite, (options.data,))
     return {
-        "method": options.method, "preset": options.preset, "settings": config.as_json(settings), "data": str(options.data),
+        "method": options.method, "preset": options.preset, "settings": config.as_json(settings),
+        "meaning": {name: doc for name, _, doc in config.describe(settings)}, "data": str(options.data),
         "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
     }  # fmt: skip
 
@@ -53,10 +56,10 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Fit; writes the run folder and returns figures, PSNR of held-in views beside the mean image's among them."""
     module = method(options.method)
-    settings = _settings(module, options)
+    settings = settings_of(options.method, options.preset, options.settings)
     dataset = open_dataset(options.data)
     module.check(settings, dataset)
-    files.refuse_existing(options.out, options.overwrite or options.resume, (options.data,))
+    runs.check_folder(options.out, options.resume, options.overwrite, (options.data,))
     where = device.pick(options.device)
     identity = {
         "method": options.method, "settings": config.as_json(settings), "parents": {"dataset": dataset.digest},
@@ -102,12 +105,12 @@ def reconstruction(
             progress.update(done, len(chosen))
         true = dataset.pictures([v for _, v in chosen])
         found = psnr(true, to_u8(np.concatenate(drawn)))
-        figures |= {name: round(found.mean_of_db, 3), f"{name[:-3]}_of_mean_mse_db": round(found.db_of_mean_mse, 3)}
+        figures |= {name: _db(found.mean_of_db), f"{name[:-3]}_of_mean_mse_db": _db(found.db_of_mean_mse)}
     figures["mean_image_psnr_db"] = dataset.info.get("mean_image_psnr_db")
     progress.log("  ".join(f"{k} {v}" for k, v in figures.items()))
     return figures
 
 
-def _settings(module: ModuleType, options: Options) -> Any:
-    start = config.preset(module.PRESETS, options.preset, options.method) if options.preset else module.Config()
-    return config.override(start, options.settings, options.method)
+def _db(value: float) -> float | None:
+    """For JSON, which has no infinity: None where a picture is exact."""
+    return round(value, 3) if math.isfinite(value) else None

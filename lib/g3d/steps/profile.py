@@ -1,7 +1,8 @@
 """`profile`: parameters and multiply-adds, the time of a view, peak memory, of a method, a model or a scene.
 
 `parameters` are counted from the built network, `inference_parameters` from the scene that it writes, `macs` by torch's
-own counter over one rendered view (half its FLOPs).
+own counter over one rendered view (half its FLOPs): the matrix products, which are nearly all of a field's work. For
+Gaussians, whose work is elsewhere, it is null.
 """
 
 import statistics
@@ -16,10 +17,10 @@ import torch
 from g3d import artifacts, config, device, files
 from g3d.cameras import CameraPrior
 from g3d.errors import G3dError
-from g3d.methods import METHODS, method
+from g3d.methods import METHODS, method, settings_of
 from g3d.progress import SILENT, Progress
 from g3d.render import render_image_field, render_scene
-from g3d.scene import MlpField, Scene, pick, tensors_of, to
+from g3d.scene import Gaussians, MlpField, Scene, pick, tensors_of, to
 from g3d.scene_file import load_scene
 from g3d.training.run import peak_memory_mb
 
@@ -41,7 +42,8 @@ def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     where = str(device.pick(options.device))
     if options.what in METHODS:
-        return {"method": options.what, "settings": config.as_json(_method_settings(options)), "device": where}
+        settings = settings_of(options.what, options.preset, options.settings)
+        return {"method": options.what, "settings": config.as_json(settings), "device": where}
     return {"file": str(_file(options).path), "size": options.size, "device": where}
 
 
@@ -52,7 +54,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     tensors = tensors_of(scene)
     inference = sum(t.numel() for t in tensors.values())
     draw = _drawing(scene, options.size, where)
-    macs = _macs(draw)
+    macs = None if isinstance(scene, Gaussians) else _macs(draw)
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     times_ms = [_timed_ms(draw, where) for _ in range(REPEATS)]
@@ -67,7 +69,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 def _built(options: Options, where: torch.device) -> tuple[int | None, Scene]:
     """Parameters of the network (None for a bare scene) and one scene of it, from a zero code."""
     if options.what in METHODS:
-        module, settings = method(options.what), _method_settings(options)
+        module, settings = method(options.what), settings_of(options.what, options.preset, options.settings)
         network = module.build(settings).to(where)
         shape = module.latent_space(settings)["shape"]
         model = module.unfitted(network, settings)
@@ -87,13 +89,11 @@ def _file(options: Options) -> artifacts.Header:
     path = Path(options.what)
     if not path.exists():
         raise G3dError(f"'{options.what}' is neither a method ({', '.join(METHODS)}) nor a file that exists")
+    if path.is_dir() and not (path / "model.safetensors").is_file():
+        raise G3dError(
+            f"'{path}' is a folder without a model; give a method's name, a run of fit-stage1, or one scene file"
+        )
     return artifacts.check(files.inside(path, "model.safetensors"), "model", "scene", role="the file")
-
-
-def _method_settings(options: Options) -> Any:
-    module = method(options.what)
-    start = config.preset(module.PRESETS, options.preset, options.what) if options.preset else module.Config()
-    return config.override(start, options.settings, options.what)
 
 
 def _drawing(scene: Scene, size: int | None, where: torch.device) -> Callable[[], object]:

@@ -41,7 +41,7 @@ def resolve(options: Options) -> dict[str, Any]:
         "method": head.config["method"], "prior": prior_head.config["kind"], "samples": len(_numbers(options)),
         "settings": config.as_json(config.override(module.SampleSettings(), theirs, "the prior")),
         "decode": config.as_json(config.override(method(str(head.config["method"])).DecodeSettings(), ours, "the method")),
-        "out": str(options.out), "render": str(options.images), "seed": options.seed,
+        "seed": options.seed, "device": str(device.pick(options.device)), **_target(options, prior_head).as_json(),
     }  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Sample; number i depends on (seed, i) alone and gives its name to the files."""
     head, prior_head = _heads(options)
     ours, theirs = _split_settings(head, prior_head, options.settings)
-    numbers = _numbers(options)
+    numbers, target = _numbers(options), _target(options, prior_head)
     where = device.pick(options.device)
     kind = str(prior_head.config["kind"])
     module = prior(kind)
@@ -61,11 +61,15 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         (part, module.sample(loaded, part, options.seed, settings).unflatten(1, shape), [None] * len(part))
         for part in batched(numbers)
     )
-    inputs = (options.model, prior_head.path)
-    target = Target(options.out, options.images, options.drawing, options.overwrite, inputs)
-    return write_scenes(
-        file, batches, len(numbers), ours, target, options.device, {"prior": prior_head.digest}, progress
-    )
+    parents = {"prior": prior_head.digest}
+    return write_scenes(file, batches, len(numbers), ours, target, options.device, parents, progress)
+
+
+def _target(options: Options, prior_head: artifacts.Header) -> Target:
+    inputs = (files.inside(options.model, "model.safetensors"), prior_head.path)
+    target = Target(options.out, options.images, options.drawing, options.overwrite, inputs, options.seed)
+    target.check()
+    return target
 
 
 def _heads(options: Options) -> tuple[artifacts.Header, artifacts.Header]:

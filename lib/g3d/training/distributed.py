@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from g3d.errors import Failure
+from g3d.errors import Failure, G3dError
 
 
 @contextmanager
@@ -23,7 +23,13 @@ def processes(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise G3dError(
+            f"WORLD_SIZE asks for several processes, but they cannot meet ({reason}); use torchrun"
+        ) from error
     try:
         yield
     finally:
@@ -65,6 +71,15 @@ def sum_value(value: Tensor) -> Tensor:
     if world() > 1:
         _reduce(value)
     return value
+
+
+def any_of(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is up in any process; all of them get the same answer at the same step."""
+    if world() == 1:
+        return flag
+    raised = torch.tensor(float(flag), device=device)
+    _reduce(raised)
+    return bool(raised > 0)
 
 
 def _reduce(tensor: Tensor) -> None:

@@ -39,6 +39,7 @@ class Run:
         self._step_logged = 0
         self._signal: int | None = None
         self._started = self._saved = self._logged = time.monotonic()
+        self._seconds_before = 0.0  # of the processes that this one resumes
 
     def steps(
         self, total: int, label: str, state: Callable[[], Mapping[str, Tensor]], publish: Callable[[], None]
@@ -50,11 +51,10 @@ class Run:
         with self._signals():
             for step in range(first, total):
                 yield step
-                if self._signal is not None:
+                if distributed.any_of(self._signal is not None, self.device):
                     self._save(step + 1, state, publish)
-                    raise Interrupted(
-                        f"stopped by a signal at step {step + 1} of {total}; go on with --resume", self._signal
-                    )
+                    sentence = f"stopped by a signal at step {step + 1} of {total}; go on with --resume"
+                    raise Interrupted(sentence, self._signal or signal.SIGTERM)
                 if time.monotonic() - self._saved > SAVE_EVERY_S:
                     self._save(step + 1, state, publish)
             if first < total or self.resumed is None:
@@ -74,10 +74,11 @@ class Run:
             "step": step + 1,
             "loss": value,
             "items_per_s": rate,
+            "seconds": round(self.seconds(), 1),
             "peak_memory_mb": peak_memory_mb(),
             **{k: float(v) for k, v in figures.items()},
         }
-        self.progress.update(step + 1, total, **{k: v for k, v in line.items() if k != "step"})
+        self.progress.update(step + 1, total, **{k: v for k, v in line.items() if k not in ("step", "seconds")})
         if distributed.rank() == 0:
             try:
                 with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
@@ -92,8 +93,8 @@ class Run:
             artifacts.write(self.folder / name, kind, tensors, config, seed=self.seed, parents=parents)
 
     def seconds(self) -> float:
-        """Since this process began the run."""
-        return time.monotonic() - self._started
+        """Time spent on the run, by the processes that it was resumed from, too."""
+        return self._seconds_before + time.monotonic() - self._started
 
     def _save(self, step: int, state: Callable[[], Mapping[str, Tensor]], publish: Callable[[], None]) -> None:
         tensors = state()
@@ -160,30 +161,48 @@ def start(
         run.resumed = artifacts.read(state, "state", role="the state of the run", device=str(device))
         run._step_logged = int(run.resumed.config["step"])
         if distributed.rank() == 0:
-            _cut_log(folder / "log.jsonl", run._step_logged)
+            run._seconds_before = _cut_log(folder / "log.jsonl", run._step_logged)
         return run
     if distributed.rank() == 0:  # the other processes looked before they joined; by now the folder may be there
-        files.refuse_existing(folder, overwrite)
+        refuse_foreign_run(folder, overwrite)
         _clear(folder)
         files.write_json(folder / "config.json", whole)
     return run
 
 
+def check_folder(folder: Path, resume: bool, overwrite: bool, inputs: tuple[Path, ...]) -> None:
+    """Refuse, before anything is written, a folder in which the run cannot be."""
+    if resume and overwrite:
+        raise G3dError("--resume goes on with the run that --overwrite would remove; give one of the two")
+    if resume:
+        files.refuse_existing(folder, True, inputs)
+    else:
+        refuse_foreign_run(folder, overwrite, inputs)
+
+
+def refuse_foreign_run(folder: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Refuse a folder that exists, or with `overwrite` one that holds something else than a run."""
+    files.refuse_existing(folder, overwrite, inputs)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    config = folder / "config.json"
+    ours = config.is_file() and {"settings", "parents", "seed"} <= set(
+        files.read_json(config, "the settings of the run")
+    )
+    if not ours:
+        raise G3dError(
+            f"'{folder}' holds something else than a run, so --overwrite does not touch it; choose another --out"
+        )
+
+
 def _clear(folder: Path) -> None:
     """Remove what an earlier run wrote here, and nothing else."""
-    for name in (
-        "config.json",
-        "log.jsonl",
-        "state.safetensors",
-        "model.safetensors",
-        "latents.safetensors",
-        "metrics.json",
-    ):
-        (folder / name).unlink(missing_ok=True)
+    for path in (folder / "config.json", folder / "log.jsonl", folder / "metrics.json", *folder.glob("*.safetensors")):
+        path.unlink(missing_ok=True)
 
 
-def _cut_log(path: Path, step: int) -> None:
-    """Drop what was logged after the state that is resumed, and a line that a kill cut short."""
+def _cut_log(path: Path, step: int) -> float:
+    """Drop what was logged after the state that is resumed, and a line that a kill cut short; return the seconds spent."""
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
@@ -192,6 +211,7 @@ def _cut_log(path: Path, step: int) -> None:
             continue
     with files.atomic(path) as temporary:
         temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    return float(json.loads(kept[-1]).get("seconds", 0.0)) if kept else 0.0
 
 
 def peak_memory_mb() -> float:

@@ -248,3 +248,18 @@ def test_gradients() -> None:
     leaves = tuple(v.requires_grad_() for v in start.values())
     assert torch.autograd.gradcheck(run, leaves)
     assert all(float(v.abs().max()) > 0 for v in torch.autograd.grad(run(*leaves)[0].sum(), leaves))
+
+
+def test_a_gaussian_far_outside_the_picture_does_not_flood_it() -> None:
+    """Ten half-widths to the side, in front: the affine approximation alone would spread it over every pixel."""
+    from g3d.cameras import CameraPrior
+
+    camera = CameraPrior(
+        radius_world=3.0, fov_deg=50.0, width=16, height=16, default_azimuth_deg=0, default_elevation_deg=0
+    )
+    scene = Gaussians(
+        torch.tensor([[[14.0, 0.0, 0.0]]]), torch.full((1, 1, 3), -2.0), torch.tensor([[[1.0, 0, 0, 0]]]),
+        torch.full((1, 1), 5.0), torch.ones(1, 1, 1, 3), World(),
+    )  # fmt: skip
+    _, alpha, _ = rasterize(scene, camera.default())
+    assert alpha.max() == 0

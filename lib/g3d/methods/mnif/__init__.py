@@ -9,11 +9,10 @@ negative), Adam on all codes at once, rays that miss the data's bounding box are
 """
 
 from g3d.methods.mnif.codec import DecodeSettings, Model, decode, latent_space, load, unfitted
-from g3d.methods.mnif.config import PRESETS, Config
+from g3d.methods.mnif.config import PAPER, PRESETS, Config
 from g3d.methods.mnif.networks import MixtureOfSirens
 from g3d.methods.mnif.training import check, fit
 
-PAPER = "Generative Neural Fields by Mixtures of Neural Implicit Functions (You et al., NeurIPS 2023)"
 build = MixtureOfSirens
 
 __all__ = [

@@ -5,6 +5,8 @@ from typing import Literal
 
 from g3d.config import setting
 
+PAPER = "Generative Neural Fields by Mixtures of Neural Implicit Functions (You, Kim, Kim, Han; NeurIPS 2023)"
+
 
 @dataclass(frozen=True)
 class Config:

@@ -15,7 +15,7 @@ from g3d.dataset import Dataset, step_items
 from g3d.errors import G3dError
 from g3d.methods.mnif.batches import RayBatch, RaySource
 from g3d.methods.mnif.codec import field, latent_space
-from g3d.methods.mnif.config import Config
+from g3d.methods.mnif.config import PAPER, Config
 from g3d.methods.mnif.networks import MixtureOfSirens, code_size, weights_of
 from g3d.render import volume
 from g3d.scene import World, query
@@ -27,6 +27,10 @@ from g3d.training.run import Run
 def fit(config: Config, dataset: Dataset, run: Run) -> None:
     """Fit bases, projection and one code per training item; writes the model and the latents into the run."""
     items, world = check(config, dataset)
+    if distributed.world() > config.batch:
+        raise G3dError(
+            f"{distributed.world()} processes cannot share a batch of {config.batch}; set batch to at least that"
+        )
     source = RaySource(dataset, items, world, run.seed, run.device)
     mixture = MixtureOfSirens(config, generator(run.seed, 0, "weights")).to(run.device)
     start = torch.randn(len(items), code_size(config), generator=generator(run.seed, 0, "codes")) * config.latent_std
@@ -111,14 +115,11 @@ def check(config: Config, dataset: Dataset) -> tuple[list[int], World]:
             f"'{dataset.path}': the object '{empty[0]}' has no training views; prepare it with --views 1 or more"
         )
     prior = dataset.camera_prior
-    reach = max(
-        sum(c * c for c in corner) ** 0.5 for corner in dataset.bounds
-    )  # from the origin to the farthest corner
     low, high = dataset.bounds
     world = World(
         bounds=((low[0], low[1], low[2]), (high[0], high[1], high[2])),
-        near_world=max(0.05, prior.radius_world - reach),
-        far_world=prior.radius_world + reach,
+        near_world=0.01 * prior.radius_world,  # the bounds clip every ray, from wherever it comes
+        far_world=10 * prior.radius_world,
         background=tuple(dataset.info["background"]),
         samples=config.points_per_ray,
         camera_prior=prior,
@@ -133,6 +134,7 @@ def write(
     space = latent_space(config)
     about: dict[str, Any] = {
         "method": "mnif",
+        "paper": PAPER,
         "settings": as_json(config),
         "latent_space": space,
         "world": world.as_json(),

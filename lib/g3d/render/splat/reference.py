@@ -56,7 +56,7 @@ def _view(scene: Gaussians, covariances: Tensor, camera: Cameras, background: Te
     z = local[:, 2]
     fx, fy, cx, cy = camera.intrinsics[0].to(local.dtype).unbind()
     centre = torch.stack([fx * local[:, 0] / z + cx, fy * local[:, 1] / z + cy], dim=-1)  # [N, 2] pixels
-    conic = _conic(covariances[order], rotation, local, fx, fy)
+    conic = _conic(covariances[order], rotation, _within_view(local, camera), fx, fy)
     colour = (sh_colour(scene.sh[0, order], scene.means[0, order] - c2w[:3, 3]) + 0.5).clamp(min=0)
     opacity = scene.opacity_logits[0, order].sigmoid()
     pixels = torch.arange(camera.width * camera.height, device=local.device)
@@ -78,6 +78,18 @@ def _view(scene: Gaussians, covariances: Tensor, camera: Cameras, background: Te
     rgb, alpha, depth = (torch.cat(p) for p in zip(*parts, strict=True))
     shape = (camera.height, camera.width)
     return rgb.clamp(max=1).reshape(*shape, 3), alpha.reshape(shape), depth.reshape(shape)
+
+
+def _within_view(local: Tensor, camera: Cameras) -> Tensor:
+    """Centres [N, 3] for the affine approximation, moved to at most 0.3 half-widths outside the picture.
+
+    Far outside it the approximation would spread a Gaussian over the whole picture (Kerbl et al.'s code does the same)."""
+    fx, fy, cx, cy = camera.intrinsics[0].to(local.dtype).unbind()
+    x, y, z = local.unbind(-1)
+    margin_x, margin_y = 0.3 * 0.5 * camera.width / fx, 0.3 * 0.5 * camera.height / fy
+    x = z * (x / z).clamp(-cx / fx - margin_x, (camera.width - cx) / fx + margin_x)
+    y = z * (y / z).clamp(-cy / fy - margin_y, (camera.height - cy) / fy + margin_y)
+    return torch.stack([x, y, z], dim=-1)
 
 
 def _conic(covariances: Tensor, rotation: Tensor, local: Tensor, fx: Tensor, fy: Tensor) -> Tensor:

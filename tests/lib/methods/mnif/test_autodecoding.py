@@ -1,9 +1,10 @@
 """mNIF's stage 1: the gradient of a step does not depend on chunks or on shares; rays show the pixels they claim."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from commands import Pipeline
-from g3d.config import with_values
 from g3d.dataset import open_dataset
 from g3d.methods.mnif import PRESETS, MixtureOfSirens, check
 from g3d.methods.mnif.batches import RayBatch, RaySource
@@ -13,7 +14,7 @@ from g3d.methods.mnif.training import backward
 from g3d.render import volume
 from g3d.scene import query
 
-SETTINGS = with_values(PRESETS["smoke"], rays_per_chunk=7)
+SETTINGS = replace(PRESETS["smoke"], rays_per_chunk=7)
 ALL = slice(0, 3)
 
 
@@ -68,7 +69,7 @@ def test_shares_see_what_one_process_sees(source: RaySource) -> None:
 
 
 def gradients(rays: RayBatch, source: RaySource, **changes: int) -> tuple[float, list[torch.Tensor]]:
-    settings = with_values(SETTINGS, points_per_ray=6, **changes)
+    settings = replace(SETTINGS, points_per_ray=6, **changes)
     net = MixtureOfSirens(settings)
     codes = torch.nn.Parameter(torch.randn(4, 8, generator=torch.Generator().manual_seed(3)))
     loss = backward(net, codes[torch.tensor([2, 0, 3])], rays, settings, source.world, 3)
@@ -90,7 +91,7 @@ def test_the_gradient_is_that_of_the_plain_loss(source: RaySource) -> None:
     """Mean over rays that meet the box and channels of the squared difference, plus the decay, by autograd in one piece."""
     rays = draw(source)
     _, found = gradients(rays, source)
-    settings = with_values(SETTINGS, points_per_ray=6)
+    settings = replace(SETTINGS, points_per_ray=6)
     net = MixtureOfSirens(settings)
     codes = torch.nn.Parameter(torch.randn(4, 8, generator=torch.Generator().manual_seed(3)))
     picked = codes[torch.tensor([2, 0, 3])]

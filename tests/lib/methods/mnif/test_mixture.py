@@ -1,10 +1,10 @@
 """mNIF's network: exact parameter counts, and mixed weights against the sum over basis networks that they stand for."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from g3d.config import with_values
 from g3d.methods.mnif import PRESETS, Config, MixtureOfSirens, decode, unfitted
 from g3d.methods.mnif.networks import DIMENSIONS, code_size, layer_sizes, network, weights_of
 from g3d.mlp import evaluate
@@ -25,7 +25,7 @@ COUNTS = [
 
 def config(signal: str, mixture: str, sizes: tuple[int, int, int, int]) -> Config:
     layers, width, bases, latent = sizes
-    return with_values(
+    return replace(
         Config(), signal=signal, mixture=mixture, hidden_layers=layers, width=width, bases=bases, latent_dim=latent
     )
 
