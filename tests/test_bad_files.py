@@ -62,7 +62,7 @@ PLACES: dict[str, Callable[[Path, Pipeline, Path], list[object]]] = {
     "fit-prior": lambda bad, p, out: ["fit-prior", bad, "--out", out],
     "fit-stage1": lambda bad, p, out: ["fit-stage1", "mnif", "--preset", "smoke", "--data", bad, "--out", out],
     "edit": lambda bad, p, out: ["edit", "interpolate", bad, "--out", out],
-    "sheet": lambda bad, p, out: ["sheet", bad, "--out", out],
+    "sheet": lambda bad, p, out: ["sheet", bad, "--out", out.with_suffix(".png")],
     "eval-fid real": lambda bad, p, out: ["eval-fid", bad, p.data, "--extractor", "random"],
     "eval-fid fake": lambda bad, p, out: ["eval-fid", p.data, bad, "--extractor", "random"],
     "profile": lambda bad, p, out: ["profile", bad],

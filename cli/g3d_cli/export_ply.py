@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import Device, DryRun, Json, Out, Overwrite, Seed
+from g3d_cli.options import Device, DryRun, Json, Out, Overwrite
 
 EXAMPLE = "g3d export-ply demo/scenes --as mesh --resolution 48 --out demo/plys"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -17,13 +17,17 @@ def export_ply(
     scenes: Annotated[Path, typer.Argument(help="A scene, or a folder of scenes.")],
     out: Out,
     form: Annotated[str, typer.Option("--as", help="mesh or points.")] = "mesh",
-    resolution: Annotated[int, typer.Option("--resolution", help="Cells on the longest side of the bounds.")] = 128,
+    resolution: Annotated[
+        int | None, typer.Option("--resolution", help="Cells on the longest side of a field's bounds; default 128.")
+    ] = None,
     level: Annotated[
         float | None,
         typer.Option("--level", help="Density of the surface; default: a tenth of the diagonal is half opaque."),
     ] = None,
-    num: Annotated[int, typer.Option("--num", help="Points of --as points.")] = 20000,
-    seed: Seed = 0,
+    num: Annotated[
+        int | None, typer.Option("--num", help="Points on a field's surface, of --as points; default 20000.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of these points; default 0.")] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,

@@ -297,13 +297,13 @@ def _check_rule(head: Header, rule: ArtifactRule) -> None:
             raise G3dError(f"'{head.path}' ({head.kind}) lacks the tensor '{pattern}' [{want.shape}]; write it again")
         for name in matches:
             _check_tensor(head, name, want, bound)
-    if head.kind == "latents":
-        _check_names(head, bound.get("N", 0))
     for name in head.tensors:
         if not any(fnmatchcase(name, pattern) for pattern in rule.tensors):
             raise G3dError(
                 f"'{head.path}' ({head.kind}) has a tensor '{name}' that its format does not know; it is another format"
             )
+    if head.kind == "latents":
+        _check_names(head, bound.get("N", 0))
 
 
 def _check_names(head: Header, count: int) -> None:

@@ -191,6 +191,7 @@ def from_transforms(data: Mapping[str, Any], where: str) -> Cameras:
         for i, frame in enumerate(frames):
             matrices.append(_checked_pose(torch.tensor(frame["transform_matrix"], dtype=torch.float64), where, i))
             both = {**data, **frame}
+            _check_frame(both, width, height, where, i)
             focal = both.get("fl_x") or focal_from_fov(math.degrees(both["camera_angle_x"]), width)
             k = [focal, both.get("fl_y", focal), both.get("cx", width / 2), both.get("cy", height / 2)]
             if not all(math.isfinite(v) for v in k) or min(k[:2]) <= 0:
@@ -202,6 +203,20 @@ def from_transforms(data: Mapping[str, Any], where: str) -> Cameras:
         raise G3dError(f"'{where}' is not a transforms.json that can be read ({type(error).__name__}: {error}); "
                        "it needs 'frames' with 'transform_matrix', and fl_x or camera_angle_x") from error  # fmt: skip
     return Cameras(c2w.float(), torch.tensor(intrinsics, dtype=torch.float64).float(), width, height)
+
+
+def _check_frame(frame: Mapping[str, Any], width: int, height: int, where: str, number: int) -> None:
+    """Refuse what these cameras cannot express, rather than read it wrong: lens distortion, frames of several sizes."""
+    bent = [name for name in ("k1", "k2", "k3", "k4", "p1", "p2") if float(frame.get(name, 0)) != 0]
+    if bent:
+        raise G3dError(
+            f"frame {number} of '{where}' has lens distortion ({', '.join(bent)}); undistort the pictures first"
+        )
+    size = (int(frame.get("w", width)), int(frame.get("h", height)))
+    if size != (width, height):
+        raise G3dError(
+            f"frame {number} of '{where}' has the size {size}, the first one {(width, height)}; use one size a file"
+        )
 
 
 def _checked_pose(matrix: Tensor, where: str, frame: int) -> Tensor:

@@ -118,15 +118,25 @@ def to_u8(values: NDArray[np.float32]) -> U8:
 
 
 def sheet(rows: Sequence[Sequence[U8]], gap_px: int = 2) -> U8:
-    """Pictures of one size in rows => one picture on white."""
-    height, width = rows[0][0].shape[:2]
+    """Pictures in rows => one picture on white. Cells are as large as the largest; a smaller one lies in the middle."""
+    height = max(picture.shape[0] for row in rows for picture in row)
+    width = max(picture.shape[1] for row in rows for picture in row)
     columns = max(len(row) for row in rows)
     page = np.full((len(rows) * (height + gap_px) + gap_px, columns * (width + gap_px) + gap_px, 3), 255, np.uint8)
     for r, row in enumerate(rows):
         for c, picture in enumerate(row):
             top, left = gap_px + r * (height + gap_px), gap_px + c * (width + gap_px)
-            page[top : top + height, left : left + width] = picture
+            top, left = top + (height - picture.shape[0]) // 2, left + (width - picture.shape[1]) // 2
+            page[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     return page
+
+
+def check_png(path: Path, what: str) -> None:
+    """Refuse a place for a single picture that does not end in .png, or is a folder."""
+    if path.suffix.lower() != ".png":
+        raise G3dError(f"{what} '{path}' must end in .png; rename it")
+    if path.is_dir():
+        raise G3dError(f"{what} '{path}' is a folder; give a file that ends in .png")
 
 
 def resized(pixels: U8, width: int, height: int) -> U8:

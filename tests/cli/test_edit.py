@@ -37,6 +37,7 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
 
     refused(run("interpolat", pipeline.model), "did you mean 'interpolate'")
     refused(run("interpolate", pipeline.model, "--items", "0"), "two or more")
+    refused(run("interpolate", pipeline.model, "--items", "0,²"), "no item '²'")
     refused(run("interpolate", pipeline.model, "--items", "0,9"), "no item '9'", "0-3")
     refused(run("interpolate", pipeline.model, "--items", "0,carr"), "no item 'carr'")
     refused(run("interpolate", pipeline.model, "--steps", "1"), "at least 2")

@@ -92,6 +92,9 @@ def test_out_is_written_and_protected(tmp_path: Path) -> None:
     assert written["value"] == pytest.approx(0, abs=1e-6)
     with pytest.raises(G3dError, match="--overwrite"):
         run(options)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(G3dError, match=r"folder' is a folder.*fid\.json"):
+        resolve(Options(real, real, extractor="random", out=tmp_path / "folder", overwrite=True))
     with pytest.raises(G3dError, match="lies inside the input"):
         run(Options(real, real, extractor="random", out=real / "fid.json"))
 

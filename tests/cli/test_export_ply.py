@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 from commands import Pipeline, g3d, refused
+from g3d.scene_file import save_scene
 from g3d.steps import export_ply
 from g3d.steps.export_ply import Options
 from plyfile import PlyData
+from toy_scenes import gaussians, image_field
 
 
 def test_a_mesh_lies_within_the_bounds_and_has_colours(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -42,5 +44,24 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
         g3d("export-ply", pipeline.scenes, "--level", 1e6, "--resolution", 8, *out), "--level", "000000.safetensors"
     )
     refused(g3d("export-ply", pipeline.scenes, "--out", tmp_path / "x.ply"), "give a folder")
+    refused(g3d("export-ply", pipeline.scenes, "--num", 5, *out), "--num has no effect", "--as mesh")
+    refused(g3d("export-ply", pipeline.scenes, "--seed", 0, "--dry-run", *out), "--seed has no effect")
     refused(g3d("export-ply", pipeline.data, *out), "holds")
     assert not list(tmp_path.iterdir())
+
+
+def test_gaussians_are_written_as_they_are(tmp_path: Path) -> None:
+    scene = tmp_path / "g.safetensors"
+    save_scene(scene, gaussians())
+    words = ["export-ply", scene, "--as", "points", "--device", "cpu", "--out", tmp_path / "g.ply"]
+    for option in ("--num", "--resolution", "--level", "--seed"):
+        refused(g3d(*words, option, 3), f"{option} has no effect", "g.safetensors")
+    refused(g3d("export-ply", scene, "--out", tmp_path / "p"), "no surface", "g.safetensors")
+    assert {"resolution", "points"}.isdisjoint(g3d(*words, "--dry-run").json)
+    assert g3d(*words).code == 0
+    assert len(PlyData.read(str(tmp_path / "g.ply"))["vertex"]) == 2
+
+
+def test_an_image_field_has_no_surface(tmp_path: Path) -> None:
+    save_scene(tmp_path / "i.safetensors", image_field())
+    refused(g3d("export-ply", tmp_path / "i.safetensors", "--out", tmp_path / "p"), "no surface", "i.safetensors")

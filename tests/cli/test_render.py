@@ -3,17 +3,21 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from commands import Pipeline, environment, g3d, refused
 from g3d import images
 from g3d.cameras import read_transforms
 from g3d.errors import G3dError
 from g3d.files import read_json
+from g3d.scene_file import save_scene
 from g3d.steps import render
 from g3d.steps.render import Drawing, Options
+from toy_scenes import every_kind, gaussians, image_field, radiance
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,8 +139,9 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(g3d(*base, "--set", "sampels=3", *out), "did you mean 'samples'")
     refused(g3d(*base, "--set", "background=1,1", *out), "wanted are 3")
     refused(g3d(*base, "--size", "0", *out), "--size")
-    refused(g3d(*base, "--video", tmp_path / "v.avi", *out), "must end in .mp4")
+    refused(g3d(*base, "--video", tmp_path / "v.avi", *out), "ends in .mp4")
     refused(g3d(*base, "--sheet", tmp_path / "i" / "s.png", *out), "put it beside")
+    refused(g3d(*base, "--sheet", tmp_path / "s.jpg", *out), "must end in .png")
     refused(g3d("render", pipeline.model, *out), "latents")  # the first tensor file there is no scene
     refused(g3d("render", tmp_path, "--out", tmp_path / "x" / "i"), "holds no scenes")
     assert not list(tmp_path.iterdir())
@@ -151,3 +156,88 @@ def test_a_scene_without_cameras_of_its_own_says_so(pipeline: Pipeline, tmp_path
     save_scene(tmp_path / "s.safetensors", replace(scene, world=replace(scene.world, camera_prior=None)))
     with pytest.raises(G3dError, match="records no cameras"):
         render.run(Options(tmp_path / "s.safetensors", tmp_path / "i"))
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder of a radiance, an occupancy, a triplane, a Gaussian and an image scene; the second has larger pictures."""
+    (tmp_path / "mixed").mkdir()
+    for name, scene in every_kind().items():
+        save_scene(tmp_path / "mixed" / f"{name}.safetensors", scene)
+    return tmp_path / "mixed"
+
+
+def test_a_folder_of_all_kinds_of_scenes(mixed: Path, tmp_path: Path) -> None:
+    how = Drawing(sheet=tmp_path / "s.png", video=tmp_path / "v.mp4")
+    assert render.run(Options(mixed, tmp_path / "i", how, "cpu"))["views"] == 5
+    sizes = {p.stem: images.read_image(p).shape[:2] for p in (tmp_path / "i").glob("*.png")}
+    wanted = {"000000": (8, 8), "000001": (12, 12), "000002": (8, 8), "000003": (8, 8), "000004": (64, 64)}
+    assert sizes == wanted
+    for name in ("000000", "000001", "000002", "000003"):
+        assert (images.read_image(tmp_path / "i" / f"{name}.png") < 200).any(), name  # something is there
+    assert images.read_image(tmp_path / "i" / "000000.png")[4, 4].tolist() == [255, 0, 0]
+    field = images.read_image(tmp_path / "i" / "000004.png")
+    assert field[0, -1, 0] > 250 and field[0, 0, 0] < 5 and field[-1, 0, 1] > 250
+    table = read_json(tmp_path / "i" / "transforms.json", "cameras")
+    assert "w" not in table and [(f["file_path"], f["w"], f["h"]) for f in table["frames"]] == [
+        (f"{n}.png", s[1], s[0]) for n, s in list(wanted.items())[:4]
+    ]
+    assert images.read_image(tmp_path / "s.png").shape == (2 * 66 + 2, 3 * 66 + 2, 3)
+    assert (tmp_path / "v.mp4").is_file()
+    found = render.resolve(Options(mixed, tmp_path / "j"))
+    kinds = ["gaussians", "mlp_field image", "mlp_field occupancy", "mlp_field radiance", "triplane"]
+    assert sorted(found["settings"]) == kinds and found["views"] == 1
+
+
+def test_an_image_field_takes_a_size_and_nothing_else(tmp_path: Path) -> None:
+    scene = tmp_path / "x.safetensors"
+    save_scene(scene, image_field())
+    base = ["render", scene, "--out", tmp_path / "i", "--device", "cpu"]
+    for dry in ([], ["--dry-run"]):
+        refused(g3d(*base, "--set", "bogus=3", *dry), "no settings", "bogus=3")
+        refused(g3d(*base, "--set", "samples=3", *dry), "no settings")
+        refused(g3d(*base, "--alpha", *dry), "--alpha")
+        refused(g3d(*base, "--depth", *dry), "--depth")
+        refused(g3d(*base, "--cameras", "orbit:3", *dry), "--cameras")
+    resolved = g3d(*base, "--dry-run").json
+    assert {"views", "cameras"}.isdisjoint(resolved) and resolved["settings"] == {}
+    assert g3d(*base, "--size", 20).code == 0
+    assert images.read_image(tmp_path / "i" / "x.png").shape == (20, 20, 3)
+
+
+def test_a_dry_run_refuses_what_a_run_refuses(pipeline: Pipeline, tmp_path: Path) -> None:
+    base = ["render", pipeline.scenes, "--dry-run", "--out", tmp_path / "i"]
+    refused(g3d(*base, "--video", tmp_path / "v.avi"), "must be a file that ends in .mp4")
+    refused(g3d(*base, "--set", "background=1,1"), "wanted are 3")
+    (tmp_path / "i").mkdir()
+    refused(g3d(*base), "exists")
+
+
+def test_depth_beyond_16_units_is_not_cut(tmp_path: Path) -> None:
+    scene = replace(gaussians(far_along_z=90.0), opacity_logits=torch.tensor([[-30.0, 9.0]]))
+    scene = replace(scene, log_scales=torch.full((1, 2, 3), 2.0))
+    prior = scene.world.camera_prior
+    assert prior is not None
+    ahead = replace(scene.world, camera_prior=replace(prior, default_azimuth_deg=0.0, default_elevation_deg=0.0))
+    save_scene(tmp_path / "s.safetensors", replace(scene, world=ahead))
+    render.run(Options(tmp_path / "s.safetensors", tmp_path / "i", Drawing(depth=True), "cpu"))
+    scale = read_json(tmp_path / "i" / "depth" / "depth.json", "depth")["depth_scale"]
+    depth = images.read_grey(tmp_path / "i" / "depth" / "000000.png")
+    assert depth[4, 4] * scale == pytest.approx(93.0, abs=0.01)
+
+
+def test_scenes_of_one_folder_record_their_own_depth_scales(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    for i, far in enumerate((10.0, 40.0)):
+        scene = radiance()
+        save_scene(tmp_path / "s" / f"00000{i}.safetensors", replace(scene, world=replace(scene.world, far_world=far)))
+    render.run(Options(tmp_path / "s", tmp_path / "i", Drawing(depth=True), "cpu"))
+    scales = read_json(tmp_path / "i" / "depth" / "depth.json", "depth")["depth_scales"]
+    assert scales == {"000000.png": 10 / 65535, "000001.png": 40 / 65535}
+    a, b = (images.read_grey(tmp_path / "i" / "depth" / n)[4, 4] * s for n, s in scales.items())
+    assert a == pytest.approx(b, abs=1e-3) and 1 < a < 4
+
+
+def test_a_scene_whose_name_is_no_decimal_number(tmp_path: Path) -> None:
+    save_scene(tmp_path / "²" / "².safetensors", radiance())
+    assert render.run(Options(tmp_path / "²", tmp_path / "i", Drawing("prior"), "cpu"))["views"] == 1

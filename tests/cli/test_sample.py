@@ -46,8 +46,8 @@ def test_render_at_once_writes_the_very_files_of_the_two_command_way(pipeline: P
 def test_diffusion_prior_end_to_end(pipeline: Pipeline, tmp_path: Path) -> None:
     small = ["width=16", "blocks=1", "epochs=8", "batch=2", "time_steps=20"]
     fit_prior.run(fit_prior.Options(pipeline.model, tmp_path / "p", "diffusion", small, device="cpu"))
-    for sampler in ("ddpm", "ddim"):
-        words = ["--set", f"sampler={sampler}", "--num", 2, "--device", "cpu"]
+    for sampler, steps in (("ddpm", 0), ("ddim", 7)):
+        words = ["--set", f"ddim_steps={steps}", "--num", 2, "--device", "cpu"]
         result = g3d("sample", pipeline.model, "--prior", tmp_path / "p", *words, "--out", tmp_path / sampler)
         assert result.code == 0, result.err
         assert result.out.split() == [str(tmp_path / sampler)]

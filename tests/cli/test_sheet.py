@@ -34,4 +34,11 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(g3d("sheet", pipeline.data, "--columns", 0, *out), "--columns is 0")
     refused(g3d("sheet", pipeline.scenes, *out), "holds no images")
     refused(g3d("sheet", f"{pipeline.scenes}:test", *out), "not a dataset")
+    refused(g3d("sheet", pipeline.data, "--out", tmp_path / "s.jpg"), "must end in .png")
+    (tmp_path / "folder.png").mkdir()
+    refused(g3d("sheet", pipeline.data, "--out", tmp_path / "folder.png", "--overwrite"), "is a folder")
+    for inside in (pipeline.data, f"{pipeline.data}:test"):
+        for words in ((), ("--dry-run",)):
+            refused(g3d("sheet", inside, *words, "--out", pipeline.data / "images" / "s.png"), "lies inside the input")
+    (tmp_path / "folder.png").rmdir()
     assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ WORLD = {"scene": "gaussians", "world": {}}
 CONFIGS: dict[str, dict[str, Any]] = {
     "cameras": {"width": 4, "height": 4},
     "shapes": {"bounds": [[-1, -1, -1], [1, 1, 1]]},
-    "latents": {"space": "z", "names": []},
+    "latents": {"space": "z", "names": ["a", "b", "c"]},
     "model": {"method": "m", "settings": {}, "latent_space": "z"},
     "state": {"step": 1, "settings": {}},
     "prior": {"kind": "k", "settings": {}, "latent_space": "z"},
@@ -227,6 +227,13 @@ def test_a_letter_binds_across_the_file(tmp_path: Path) -> None:
     assert "'opacity_logits'" in text and "[4]" in text and "[N]" in text and "N = 3" in text
     grids = {"occupancy": torch.ones(2, 4, 4, 5, dtype=torch.uint8)}
     assert "G = 4" in sentence(write_raw(tmp_path / "a", grids, meta_of("shapes")), "shapes")
+
+
+@pytest.mark.parametrize("names", [[], ["a", "b"], list("abcd"), "abc", None, {"a": 0}])
+def test_every_latent_has_a_name(names: Any, tmp_path: Path) -> None:
+    config = {"space": "z", "names": names}
+    path = write_raw(tmp_path / "a", {"codes": torch.ones(3, 2)}, meta_of("latents", config=config))
+    assert "'names'" in sentence(path, "latents") and "each of the 3 latents" in sentence(path)
 
 
 def test_our_own_writer_obeys_the_table(tmp_path: Path) -> None:

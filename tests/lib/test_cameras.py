@@ -2,13 +2,13 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from g3d.artifacts import read
 from g3d.cameras import (
     CameraPrior,
     Cameras,
@@ -17,7 +17,6 @@ from g3d.cameras import (
     look_at,
     read_transforms,
     to_transforms,
-    write_cameras,
     write_transforms,
 )
 from g3d.errors import G3dError
@@ -270,9 +269,14 @@ def test_a_pose_is_refused_by_its_frame() -> None:
         from_transforms(data, "t.json")
 
 
-def test_the_cameras_artifact(tmp_path: Path) -> None:
-    cameras = PRIOR.orbit(3)
-    write_cameras(tmp_path / "c.safetensors", cameras, {"object": torch.tensor([0, 0, 1])}, {"splits": ["train"]})
-    found = read(tmp_path / "c.safetensors", "cameras")
-    assert torch.equal(found.values["c2w"], cameras.c2w) and found.values["object"].tolist() == [0, 0, 1]
-    assert found.config == {"width": 8, "height": 4, "splits": ["train"]}
+@pytest.mark.parametrize(
+    ("change", "words"), [({"k1": 0.1}, "lens distortion (k1)"), ({"w": 9}, "use one size"), ({"p2": -1e-4}, "(p2)")]
+)
+def test_frames_that_these_cameras_cannot_express_are_refused(change: dict[str, float], words: str) -> None:
+    prior = CameraPrior(radius_world=2.0, fov_deg=40.0, width=8, height=6)
+    data = to_transforms(prior.orbit(2), ["a.png", "b.png"])
+    data["frames"][1] |= change
+    with pytest.raises(G3dError, match=re.escape(words)):
+        from_transforms(data, "t.json")
+    data["frames"][1] |= {"k1": 0.0, "p2": 0.0, "w": 8}
+    assert len(from_transforms(data, "t.json")) == 2

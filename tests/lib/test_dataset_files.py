@@ -93,8 +93,9 @@ def test_a_missing_picture(tmp_path: Path) -> None:
     (tmp_path / "images/000003.png").unlink()
     assert "4 of the 5 pictures" in refused(tmp_path)
     images.write_image(tmp_path / "images/000009.png", PICTURES[0])  # the count is right, the picture is not
-    with pytest.raises(G3dError, match=r"000003\.png' does not exist"):
-        open_dataset(tmp_path).pictures([3])
+    assert "not '000003.png'" in refused(tmp_path)
+    images.write_image(tmp_path / "images/000003.png", PICTURES[3])
+    assert "'000009.png', which is no view" in refused(tmp_path)
     for path in (tmp_path / "images").iterdir():
         path.unlink()
     (tmp_path / "images").rmdir()
@@ -129,6 +130,30 @@ def test_a_description_of_the_wrong_form(changes: dict[str, Any], tmp_path: Path
     info = json.loads((tmp_path / "dataset.json").read_text())
     (tmp_path / "dataset.json").write_text(json.dumps({**info, **changes}))
     assert "dataset.json" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"bounds": "no"}, {"bounds": [[-1, -1], [1, 1]]}, {"bounds": [[-1, -1, 1], [1, 1, 1]]}, {"bounds": [0, 1]},
+     {"bounds": [[-1, -1, "a"], [1, 1, 1]]}, {"bounds": [[-1, -1, -1], [1, 1, 1e400]]}, {"bounds": None},
+     {"background": [1, 1]}, {"background": "white"}, {"background": [0, 0, 255]}, {"background": [True, 1, 1]},
+     {"camera_prior": {"radius": 3}}, {"camera_prior": [1, 2]}, {"camera_prior": {**PRIOR.as_json(), "fov_deg": 0}}],
+)  # fmt: skip
+def test_a_value_of_the_wrong_form_is_named(changes: dict[str, Any], tmp_path: Path) -> None:
+    write(tmp_path)
+    info = json.loads((tmp_path / "dataset.json").read_text())
+    (tmp_path / "dataset.json").write_text(json.dumps({**info, **changes}))
+    sentence = refused(tmp_path)
+    assert "dataset.json" in sentence and next(iter(changes)) in sentence
+
+
+@pytest.mark.parametrize("key", ["width", "height"])
+def test_cameras_of_another_size(key: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    info = json.loads((tmp_path / "dataset.json").read_text())
+    (tmp_path / "dataset.json").write_text(json.dumps({**info, key: 7}))
+    sentence = refused(tmp_path)
+    assert "cameras.safetensors" in sentence and f"says {key} 7" in sentence
 
 
 def test_a_damaged_description(tmp_path: Path) -> None:

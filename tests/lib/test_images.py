@@ -181,3 +181,11 @@ def test_sheet_and_enlarge() -> None:
     np.testing.assert_array_equal(page[4:6, 1:3], COLOURS)
     assert (page[3] == 255).all() and (page[4:6, 4:6] == 255).all()
     np.testing.assert_array_equal(images.enlarge(COLOURS, 3)[::3, 1::3], COLOURS)
+
+
+def test_a_sheet_of_several_sizes_has_cells_of_the_largest() -> None:
+    small, wide = np.zeros((1, 1, 3), np.uint8), np.full((3, 5, 3), 9, np.uint8)
+    page = images.sheet([[small, wide]], gap_px=1)
+    assert page.shape == (5, 13, 3)
+    assert (page[2, 3] == 0).all() and (page[1:4, 7:12] == 9).all()
+    assert (page[1:4, 1:6] != 255).any(axis=-1).sum() == 1  # the small one in the middle of its cell, white around it

@@ -15,7 +15,9 @@ from g3d.errors import G3dError, require_module
 from g3d.images import U8, to_u8
 from g3d.progress import SILENT, Progress
 
-PointFunction = Callable[[Tensor], Tensor]  # points [P, 3] float32, world units => [P] density or [P, 3] colour in [0, 1]
+PointFunction = Callable[
+    [Tensor], Tensor
+]  # points [P, 3] float32, world units => [P] density or [P, 3] colour in [0, 1]
 Bounds = Sequence[Sequence[float]]  # (low, high) corners, world units
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -94,7 +96,11 @@ def _axes(bounds: Bounds, resolution: int) -> list[NDArray[np.float64]]:
 
 
 def _evaluate_grid(
-    density: PointFunction, axes: Sequence[NDArray[np.float64]], device: str | torch.device, chunk: int, progress: Progress
+    density: PointFunction,
+    axes: Sequence[NDArray[np.float64]],
+    device: str | torch.device,
+    chunk: int,
+    progress: Progress,
 ) -> F32:
     """Density [X, Y, Z] at the nodes; only a chunk of points exists at a time."""
     x, y, z = (torch.from_numpy(axis).float().to(device) for axis in axes)

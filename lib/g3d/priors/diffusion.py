@@ -6,7 +6,7 @@ Letters: N codes, D numbers of a code, W width.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from g3d import artifacts, config
 from g3d.config import as_json, setting
 from g3d.errors import G3dError
+from g3d.priors import checked, code_size
 from g3d.seeds import Noise, generator
 from g3d.training import checkpoint, diffusion, distributed, schedules
 from g3d.training.run import Run
@@ -36,8 +37,7 @@ class Config:
 class SampleSettings:
     """Settings of sampling."""
 
-    sampler: Literal["ddpm", "ddim"] = setting("ddpm", "ancestral over all T steps, or deterministic over a few")
-    ddim_steps: int = setting(100, "steps of the ddim sampler", low=1)
+    ddim_steps: int = setting(0, "0: ancestral (DDPM) over all T steps; n: deterministic (DDIM) over n of them", low=0)
     clip: bool = setting(True, "keep the predicted code within the range of the fitted codes, number by number")
 
 
@@ -88,7 +88,7 @@ def fit(settings: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> 
     if run.resumed:
         checkpoint.load_module(network, checkpoint.unpack("network", run.resumed.values), str(run.resumed.path))
         checkpoint.unpack_optimiser("optimiser", optimiser, run.resumed.values)
-    total = max(1, math.ceil(settings.epochs * len(codes) / settings.batch))
+    total = math.ceil(settings.epochs * len(codes) / settings.batch)  # 0 epochs: written as it was drawn
 
     def state() -> Mapping[str, Tensor]:
         slots = checkpoint.pack_optimiser("optimiser", optimiser)
@@ -125,7 +125,7 @@ def _batch(data: Tensor, settings: Config, seed: int, step: int) -> tuple[Tensor
 
 def _build(size: int, settings: Config, seed: int) -> ResidualMlp:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(generator(seed, 0, "initial weights").initial_seed())  # any whole number => 63 bits
         return ResidualMlp(size, settings)
 
 
@@ -142,9 +142,14 @@ class Loaded:
 
 def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
     """Read a prior from its file."""
+    if not isinstance(file.config["settings"], dict):
+        raise G3dError(f"'{file.path}' (prior): the metadata 'settings' is no table of settings; fit the prior again")
     fitted = config.from_json(Config, file.config["settings"], f"the prior '{file.path}'")
-    mean, std, low, high = (file.values[name].to(device) for name in ("mean", "std", "low", "high"))
-    network = _build(len(mean), fitted, 0)
+    size = code_size(file)
+    numbers = checked(file, dict.fromkeys(("mean", "std", "low", "high"), (size,)))
+    mean, std, low, high = (value.float().to(device) for value in numbers)
+    network = _build(size, fitted, 0)
+    checked(file, {f"network.{name}": tuple(value.shape) for name, value in network.state_dict().items()})
     checkpoint.load_module(network, checkpoint.unpack("network", file.values), str(file.path))
     schedule = diffusion.linear_schedule(fitted.time_steps).to(device)
     return Loaded(network.to(device).eval(), schedule, mean, std, ((low - mean) / std, (high - mean) / std))
@@ -154,7 +159,7 @@ def sample(loaded: Loaded, indices: Sequence[int], seed: int, settings: SampleSe
     """Codes [len(indices), D]."""
     noise = Noise(seed, indices, "prior", loaded.mean.shape)
     within = loaded.within if settings.clip else None
-    if settings.sampler == "ddim":
+    if settings.ddim_steps:
         steps = min(settings.ddim_steps, len(loaded.schedule.alpha_bar))
         x = diffusion.sample_ddim(loaded.network, loaded.schedule, noise, steps, within)
     else:

@@ -13,6 +13,7 @@ from torch import Tensor
 from g3d import artifacts
 from g3d.config import as_json, setting
 from g3d.errors import G3dError
+from g3d.priors import checked, code_size
 from g3d.seeds import generator
 from g3d.training.run import Run
 
@@ -51,7 +52,9 @@ def fit(config: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> No
 
 def load(file: artifacts.Artifact, device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean [D] and directions [R, D]."""
-    return file.values["mean"].to(device), file.values["directions"].to(device)
+    size = code_size(file)
+    mean, directions = checked(file, {"mean": (size,), "directions": (None, size)})
+    return mean.float().to(device), directions.float().to(device)
 
 
 def sample(loaded: tuple[Tensor, Tensor], indices: Sequence[int], seed: int, settings: SampleSettings) -> Tensor:

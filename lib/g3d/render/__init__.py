@@ -69,7 +69,12 @@ class GaussianSettings:
     background: tuple[float, ...] = _background()
 
 
-RenderSettings = FieldSettings | TriplaneSettings | OccupancySettings | GaussianSettings
+@dataclass(frozen=True)
+class ImageSettings:
+    """Image fields: nothing can be changed."""
+
+
+RenderSettings = FieldSettings | TriplaneSettings | OccupancySettings | GaussianSettings | ImageSettings
 
 
 def default_settings(scene: Scene) -> RenderSettings:
@@ -80,6 +85,8 @@ def default_settings(scene: Scene) -> RenderSettings:
             return GaussianSettings(background=world.background)
         case MlpField(signal="occupancy"):
             return OccupancySettings(world.background)
+        case MlpField(signal="image"):
+            return ImageSettings()
         case MlpField():
             return FieldSettings(world.samples, world.opaque_end, world.background)
         case Triplane():
@@ -87,15 +94,20 @@ def default_settings(scene: Scene) -> RenderSettings:
             return TriplaneSettings(world.samples, proposal_samples, world.opaque_end, world.background)
 
 
+def check_background(settings: RenderSettings) -> None:
+    """Refuse a background that is no colour."""
+    if not isinstance(settings, ImageSettings) and len(settings.background) != 3:
+        raise G3dError(
+            f"the background has {len(settings.background)} numbers; wanted are 3, e.g. --set background=1,1,1"
+        )
+
+
 @torch.no_grad()
 def render_scene(scene: Scene, cameras: Cameras, settings: RenderSettings | None = None) -> Rendering:
     """Draw one scene (a batch of one) from each camera. Raises `G3dError` for a scene that takes no cameras."""
     assert len(scene) == 1, "render_scene draws one scene"
     settings = default_settings(scene) if settings is None else settings
-    if len(settings.background) != 3:
-        raise G3dError(
-            f"the background has {len(settings.background)} numbers; wanted are 3, e.g. --set background=1,1,1"
-        )
+    check_background(settings)
     match scene:
         case Gaussians():
             assert isinstance(settings, GaussianSettings)
@@ -103,6 +115,7 @@ def render_scene(scene: Scene, cameras: Cameras, settings: RenderSettings | None
         case MlpField(signal="image"):
             raise G3dError("an image field takes no cameras; draw it without --cameras")
         case MlpField(signal="occupancy"):
+            assert isinstance(settings, OccupancySettings)
             return Rendering(*occupancy.first_hit(scene, cameras, settings.background))
         case MlpField() | Triplane():
             assert isinstance(settings, FieldSettings | TriplaneSettings)

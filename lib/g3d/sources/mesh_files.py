@@ -8,9 +8,12 @@ Letters: P vertices, F triangles.
 
 import json
 import struct
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +46,10 @@ def read_surface(path: Path) -> Surface:
 def _gltf(path: Path) -> Surface:
     data = path.read_bytes()
     if path.suffix.lower() == ".gltf":
-        _check_gltf(path, json.loads(data), b"")
+        document = json.loads(data)
+        _check_gltf(path, document, b"")
+        with _without_percent(path, document) as plain:
+            return _by_open3d(path, linear_colours=True, through=plain)
     else:
         magic, version, length = struct.unpack_from("<4sII", data)
         if magic != b"glTF" or version != 2:
@@ -53,6 +59,23 @@ def _gltf(path: Path) -> Surface:
         size = struct.unpack_from("<I", data, 12)[0]
         _check_gltf(path, json.loads(data[20 : 20 + size]), data[28 + size :])
     return _by_open3d(path, linear_colours=True)
+
+
+@contextmanager
+def _without_percent(path: Path, document: Mapping[str, Any]) -> Iterator[Path]:
+    """The path of the same model with plain names: URIs are percent-encoded (glTF 2.0, 2.8), which open3d does not undo."""
+    parts = [part for kind in ("buffers", "images") for part in document.get(kind, [])]
+    encoded = [part for part in parts if "%" in part.get("uri", "") and not part["uri"].startswith("data:")]
+    if not encoded:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as name:
+        for i, part in enumerate(part for part in parts if not part.get("uri", "data:").startswith("data:")):
+            file = (path.parent / unquote(part["uri"])).resolve()
+            part["uri"] = f"{i}{file.suffix}"
+            (Path(name) / part["uri"]).symlink_to(file)
+        (Path(name) / "plain.gltf").write_text(json.dumps(document), encoding="utf-8")
+        yield Path(name) / "plain.gltf"
 
 
 def _check_gltf(path: Path, document: Mapping[str, Any], chunk: bytes) -> None:
@@ -93,12 +116,14 @@ def _obj(path: Path) -> Surface:
     return _by_open3d(path, linear_colours=False)
 
 
-def _by_open3d(path: Path, linear_colours: bool) -> Surface:
-    """Node transforms are baked and parts merged by material. Texture v: open3d's runs up, ours down (v => 1 - v)."""
+def _by_open3d(path: Path, linear_colours: bool, through: Path | None = None) -> Surface:
+    """`through` is the file to open in the place of `path`.
+
+    Node transforms are baked and parts merged by material. Texture v: open3d's runs up, ours down (v => 1 - v)."""
     import open3d as o3d
 
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):  # its warnings go to stdout
-        model = o3d.io.read_triangle_model(str(path))
+        model = o3d.io.read_triangle_model(str(through or path))
     if not model.meshes:
         raise ValueError("no triangles could be read from it")
     parts = [_part(path, part.mesh, model.materials[part.material_idx], linear_colours) for part in model.meshes]

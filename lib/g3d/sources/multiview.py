@@ -35,6 +35,7 @@ FOV_DEG = 45.5  # the unit sphere just fits: 2 asin(1 / 2.6) = 45.2
 BACKGROUND = (1.0, 1.0, 1.0)
 SHAPE_BOUNDS = [[-1.0] * 3, [1.0] * 3]
 _BOX_MARGIN = 0.03  # of each side's length
+_MARGIN_LEAST_WORLD = 1e-3  # so that flat objects have a box, too
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -121,7 +122,7 @@ def _describe(collection: Collection, layout: Layout, source: str, tally: _Tally
     train = objects - layout.holdout
     for i, entry in enumerate(tally.entries):
         entry["split"] = SPLITS[0] if i < train else SPLITS[1]
-    margin = _BOX_MARGIN * (tally.high - tally.low)
+    margin = np.maximum(_BOX_MARGIN * (tally.high - tally.low), _MARGIN_LEAST_WORLD)
     settings = {
         **collection.settings, "views": layout.views, "test_views": layout.test_views, "size": layout.size,
         "holdout": layout.holdout, "skip_bad": layout.skip_bad,

@@ -50,7 +50,9 @@ def resolve(options: Options) -> dict[str, Any]:
         )
     if options.out is not None:
         if options.out.is_dir():
-            raise G3dError(f"--out '{options.out}' is a folder; the figure goes into a file, e.g. {options.out / 'fid.json'}")
+            raise G3dError(
+                f"--out '{options.out}' is a folder; the figure goes into a file, e.g. {options.out / 'fid.json'}"
+            )
         files.refuse_existing(options.out, options.overwrite, inputs)
     resolved: dict[str, Any] = {
         "real": str(options.real), "fake": str(options.fake), "extractor": options.extractor,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import device, files
+from g3d import artifacts, device, files
 from g3d.errors import G3dError, did_you_mean
 from g3d.export.mesh import Mesh, evaluate, field_mesh
 from g3d.export.ply import write_mesh, write_points
@@ -20,45 +20,45 @@ from g3d.scene import Field, Gaussians, MlpField, query, query_output, to
 from g3d.scene_file import load_scene, scene_files
 
 FORMS = ("mesh", "points")
+RESOLUTION, NUM, SEED = 128, 20000, 0  # where they are not given
 
 
 @dataclass(frozen=True)
 class Options:
-    """Scenes (a file or a folder), the form, and how fine it is."""
+    """Scenes (a file or a folder), the form, and how fine it is.
+
+    None means not given: what would have no effect is refused. `resolution` and `level` belong to fields, `num` and
+    `seed` to points drawn from their surface."""
 
     scenes: Path
     out: Path
     form: str = "mesh"
-    resolution: int = 128
+    resolution: int | None = None
     level: float | None = None
-    num: int = 20000
-    seed: int = 0
+    num: int | None = None
+    seed: int | None = None
     device: str = "auto"
     overwrite: bool = False
 
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
-    _check(options)
-    scenes = scene_files(options.scenes)
+    scenes = _checked(options)
+    drawn = {"points": options.num or NUM, "seed": options.seed or SEED} if options.form == "points" else {}
+    fields = any(artifacts.header(file).kind != "scene/gaussians" for file in scenes)
+    fine = {"resolution": options.resolution or RESOLUTION, "level": options.level, **drawn} if fields else {}
     return {
-        "scenes": len(scenes), "as": options.form, "resolution": options.resolution, "level": options.level,
-        "points": options.num, "out": str(options.out), "device": str(device.pick(options.device)),
+        "scenes": len(scenes), "as": options.form, **fine, "out": str(options.out),
+        "device": str(device.pick(options.device)),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Write one PLY a scene, under the scene's name; one scene goes to `out` itself where it ends in .ply."""
-    _check(options)
-    scenes = scene_files(options.scenes)
+    scenes = _checked(options)
     where = device.pick(options.device)
     figures: dict[str, Any] = {}
     if options.out.suffix.lower() == ".ply":
-        if len(scenes) != 1:
-            raise G3dError(
-                f"'{options.out}' is one file, but '{options.scenes}' holds {len(scenes)} scenes; give a folder"
-            )
-        files.refuse_existing(options.out, options.overwrite, (options.scenes,))
         figures = _export(scenes[0], options.out, options, where, progress)
     else:
         with files.output_folder(options.out, options.overwrite, (options.scenes,)) as folder:
@@ -71,12 +71,12 @@ def _export(file: Path, out: Path, options: Options, where: torch.device, progre
     scene = to(load_scene(file), where)
     try:
         if isinstance(scene, Gaussians):
-            return _gaussians(scene, out, options.form)
+            return _gaussians(scene, out)
         mesh = _mesh(scene, options, where, progress)
     except G3dError as error:
         raise G3dError(f"'{file}': {error}") from error
     if options.form == "points":
-        points, normals = surface_points(mesh.vertices, mesh.faces, options.num, options.seed)
+        points, normals = surface_points(mesh.vertices, mesh.faces, options.num or NUM, options.seed or SEED)
         write_points(out, points, to_u8(evaluate(colour_of(scene), points, where)), normals)
         return {"points": len(points)}
     write_mesh(out, mesh.vertices, mesh.faces, mesh.colours)
@@ -89,7 +89,7 @@ def _mesh(scene: Field, options: Options, where: torch.device, progress: Progres
         density_of(scene),
         colour_of(scene),
         scene.world.bounds,
-        options.resolution,
+        options.resolution or RESOLUTION,
         level,
         device=where,
         progress=progress,
@@ -106,8 +106,6 @@ def default_level(scene: Field) -> float:
 
 def density_of(scene: Field) -> Any:
     """The field as a callable, points [P, 3] => [P]."""
-    if isinstance(scene, MlpField) and scene.signal == "image":
-        raise G3dError("an image field has no surface to export; use g3d render")
     if isinstance(scene, MlpField) and scene.signal == "occupancy":
         return lambda points: query_output(scene, points[None], "occupancy")[0, :, 0]
     return lambda points: query(scene, points[None], _from_above(points))[1][0]
@@ -125,19 +123,42 @@ def _from_above(points: Tensor) -> Tensor:
     return torch.tensor([0.0, -1.0, 0.0], device=points.device).expand(1, *points.shape)
 
 
-def _gaussians(scene: Gaussians, out: Path, form: str) -> dict[str, Any]:
-    if form == "mesh":
-        raise G3dError("3D Gaussians have no surface to mesh; use --as points")
+def _gaussians(scene: Gaussians, out: Path) -> dict[str, Any]:
+    """The centres, each in its own colour."""
     down = torch.tensor([0.0, -1.0, 0.0], device=scene.means.device).expand_as(scene.means[0])
     colours = to_u8((sh_colour(scene.sh[0], down) + 0.5).clamp(0, 1).cpu().numpy())
     write_points(out, scene.means[0].cpu().numpy(), colours)
     return {"points": len(colours)}
 
 
-def _check(options: Options) -> None:
+def _checked(options: Options) -> list[Path]:
+    """The scene files, once every option has its range and an effect on each of them, and the output can be written."""
     if options.form not in FORMS:
         raise G3dError(f"--as {options.form} is unknown{did_you_mean(options.form, FORMS)}")
-    if not 2 <= options.resolution <= 1024:
+    if options.resolution is not None and not 2 <= options.resolution <= 1024:
         raise G3dError(f"--resolution is {options.resolution}; it must lie between 2 and 1024")
-    if options.num < 1:
+    if options.num is not None and options.num < 1:
         raise G3dError(f"--num is {options.num}; it must be at least 1")
+    if options.form == "mesh":
+        _refuse(options, ("num", "seed"), "--as mesh draws no points")
+    scenes = scene_files(options.scenes)
+    for file in scenes:
+        head = artifacts.header(file)
+        if head.config.get("signal") == "image":
+            raise G3dError(f"'{file}': an image field has no surface to export; use g3d render")
+        if head.kind == "scene/gaussians":
+            if options.form == "mesh":
+                raise G3dError(f"'{file}': 3D Gaussians have no surface to mesh; use --as points")
+            _refuse(
+                options, ("resolution", "level", "num", "seed"), f"the Gaussians of '{file}' are written as they are"
+            )
+    if options.out.suffix.lower() == ".ply" and len(scenes) != 1:
+        raise G3dError(f"'{options.out}' is one file, but '{options.scenes}' holds {len(scenes)} scenes; give a folder")
+    files.refuse_existing(options.out, options.overwrite, (options.scenes,))
+    return scenes
+
+
+def _refuse(options: Options, names: tuple[str, ...], why: str) -> None:
+    for name in names:
+        if getattr(options, name) is not None:
+            raise G3dError(f"--{name} has no effect: {why}; leave it out")

@@ -45,7 +45,7 @@ def _folder(path: Path) -> dict[str, Any]:
         return {**described, "objects": len(objects)}
     for name in ("model.safetensors", "prior.safetensors"):
         if (path / name).is_file():
-            return _file(path / name)
+            return {**_file(path / name), "run": _run(path)}
     scenes = sorted(path.glob("*.safetensors"))
     if scenes:
         kinds = sorted({artifacts.header(scene).kind for scene in scenes})
@@ -60,6 +60,12 @@ def _folder(path: Path) -> dict[str, Any]:
     if pictures:
         return {"format": "images", "pictures": len(pictures), "cameras": len(list(path.rglob("transforms.json")))}
     raise G3dError(f"'{path}' is a folder in which g3d finds no dataset, model, scenes or images; give another one")
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """What else lies in a run folder, and its figures."""
+    figures = files.read_json(path / "metrics.json", "the figures") if (path / "metrics.json").is_file() else None
+    return {"files": sorted(p.name for p in path.iterdir() if p.is_file()), "figures": figures}
 
 
 def _product(shape: tuple[int, ...]) -> int:

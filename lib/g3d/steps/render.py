@@ -4,7 +4,7 @@ One scene goes into the folder itself, several with several views into a folder 
 several scenes of one view each lie side by side under the scene's name, with one `transforms.json` for all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +15,20 @@ import torch
 
 from g3d import artifacts, config, device, files, images
 from g3d.camera_plan import CameraPlan
-from g3d.cameras import Cameras, write_transforms
+from g3d.cameras import Cameras, to_transforms, write_transforms
 from g3d.errors import G3dError
 from g3d.export.video import write_video
 from g3d.progress import SILENT, Progress, track
-from g3d.render import Rendering, default_settings, render_image_field, render_scene
-from g3d.scene import MlpField, Scene, tensors_of, to
+from g3d.render import (
+    ImageSettings,
+    Rendering,
+    RenderSettings,
+    check_background,
+    default_settings,
+    render_image_field,
+    render_scene,
+)
+from g3d.scene import Gaussians, MlpField, Scene, tensors_of, to
 from g3d.scene_file import load_scene, scene_files
 
 SHEET_SCENES, SHEET_VIEWS = 25, 12  # a contact sheet shows so many at most
@@ -53,26 +61,59 @@ class Options:
 
 
 def resolve(options: Options) -> dict[str, Any]:
-    """The settings as they will be used."""
-    scenes = scene_files(options.scenes)
-    plan = CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)
-    scene = load_scene(scenes[0])
-    settings = config.override(default_settings(scene), options.drawing.settings, f"a scene of {type(scene).__name__}")
-    return {
-        "scenes": len(scenes), "cameras": plan.spec, "views": plan.views, "settings": config.as_json(settings),
+    """The settings as they will be used, for each kind of scene where there are several; refuses what `run` would."""
+    heads, settings = _checked(options)
+    kinds = {kind: config.as_json(found) for kind, found in settings.items()}
+    result: dict[str, Any] = {
+        "scenes": len(heads), "settings": kinds if len(kinds) > 1 else next(iter(kinds.values())),
         "out": str(options.out), "device": str(device.pick(options.device)),
     }  # fmt: skip
+    if any(not isinstance(found, ImageSettings) for found in settings.values()):
+        plan = CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)
+        result |= {"cameras": plan.spec, "views": plan.views}
+    return result
+
+
+def _checked(options: Options) -> tuple[list[artifacts.Header], dict[str, RenderSettings]]:
+    """The scenes' headers, and the settings of each kind of scene, found on the first of its kind."""
+    heads = [artifacts.header(file) for file in scene_files(options.scenes)]
+    check_targets(options.out, options.drawing, options.overwrite, (options.scenes,))
+    plan = CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)
+    settings: dict[str, RenderSettings] = {}
+    for head in heads:
+        kind = " ".join([head.kind.removeprefix("scene/"), str(head.config.get("signal", ""))]).strip()
+        if kind in settings:
+            continue
+        scene = load_scene(head.path)
+        settings[kind] = _settings(scene, options.drawing)
+        if not isinstance(settings[kind], ImageSettings):
+            plan.for_scene(scene, 0, head.config.get("item"))
+    return heads, settings
+
+
+def _settings(scene: Scene, drawing: Drawing) -> RenderSettings:
+    """What `--set` gives on top of the scene's own settings; what the kind of scene does not take is refused."""
+    defaults = default_settings(scene)
+    if isinstance(defaults, ImageSettings):
+        given = {"--cameras": drawing.cameras != "default", "--depth": drawing.depth, "--alpha": drawing.masks}
+        for option, used in given.items():
+            if used:
+                raise G3dError(f"an image field takes no cameras, depth or coverage; leave {option} out")
+        if drawing.settings:
+            raise G3dError(f"an image field has no settings to change; leave '{drawing.settings[0]}' out")
+    settings = config.override(defaults, drawing.settings, f"a scene of {type(scene).__name__}")
+    check_background(settings)
+    return settings
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Draw every scene; returns what was written and views per second."""
-    scenes = scene_files(options.scenes)
+    heads, _ = _checked(options)
     where = device.pick(options.device)
-    heads = [artifacts.header(file) for file in scenes]
-    with painter(options.out, options.drawing, len(scenes), options.overwrite, (options.scenes,)) as paint:
-        for file, head in track(list(zip(scenes, heads, strict=True)), len(scenes), "render", progress):
-            paint.add(file.stem, to(load_scene(file), where), head.config.get("item"))
-    return {"written": paint.written, "scenes": len(scenes), "views": paint.views_drawn}
+    with painter(options.out, options.drawing, len(heads), options.overwrite, (options.scenes,)) as paint:
+        for head in track(heads, len(heads), "render", progress):
+            paint.add(head.path.stem, to(load_scene(head.path), where), head.config.get("item"))
+    return {"written": paint.written, "scenes": len(heads), "views": paint.views_drawn}
 
 
 class Painter:
@@ -85,35 +126,38 @@ class Painter:
         self.views_drawn = 0
         self._kept: list[list[images.U8]] = []
         self._flat: list[tuple[str, Cameras]] = []  # of scenes with one view each
+        self._flat_depth: dict[str, float] = {}  # picture => its scale
         self._drawn = 0
 
     def add(self, name: str, scene: Scene, item: str | None = None) -> None:
         """Draw one scene (a batch of one); `name` is its file's, a number where it has one."""
-        index = int(name) if name.isdigit() else self._drawn
+        index = int(name) if name.isdecimal() else self._drawn
         self._drawn += 1
-        if isinstance(scene, MlpField) and scene.signal == "image":
+        settings = _settings(scene, self.drawing)
+        if isinstance(settings, ImageSettings):
+            assert isinstance(scene, MlpField)
             self._add_image_field(name, scene)
             return
-        defaults = default_settings(scene)
-        settings = config.override(defaults, self.drawing.settings, f"a scene of {type(scene).__name__}")
         cameras = self.plan.for_scene(scene, index, item)
         where = next(iter(tensors_of(scene).values())).device
         flat = self.scenes > 1 and len(cameras) == 1 and self.plan.one_view(item)
         folder = self.folder if self.scenes == 1 or flat else self.folder / name
+        names = [name] if flat else [f"{view:06d}" for view in range(len(cameras))]
+        depth_scale = _farthest_world(scene, cameras) / 65535
         pictures = []
-        for view in range(len(cameras)):
+        for view, file_name in enumerate(names):
             drawn = render_scene(scene, cameras[view].to(where), settings)
-            file_name = name if flat else f"{view:06d}"
-            pictures.append(self._write(folder, file_name, drawn))
+            pictures.append(self._write(folder, file_name, drawn, depth_scale))
+        scales = {f"{n}.png": depth_scale for n in names}
         if flat:
             self._flat.append((f"{name}.png", cameras))
+            self._flat_depth |= scales
         else:
-            write_transforms(folder / "transforms.json", cameras, [f"{v:06d}.png" for v in range(len(cameras))])
+            write_transforms(folder / "transforms.json", cameras, list(scales))
+            self._describe_depth(folder, scales)
         self._keep(pictures)
 
     def _add_image_field(self, name: str, scene: MlpField) -> None:
-        if self.drawing.cameras != "default" or self.drawing.depth or self.drawing.masks:
-            raise G3dError("an image field takes no cameras, depth or masks; leave --cameras, --depth and --masks out")
         size = self.drawing.size or 64
         picture = images.to_u8(render_image_field(scene, size, size).cpu().numpy())
         images.write_image(self.folder / f"{name}.png", picture)
@@ -124,7 +168,7 @@ class Painter:
         if (self.drawing.sheet or self.drawing.video) and len(self._kept) < SHEET_SCENES:
             self._kept.append(pictures)
 
-    def _write(self, folder: Path, name: str, drawn: Rendering) -> images.U8:
+    def _write(self, folder: Path, name: str, drawn: Rendering, depth_scale: float) -> images.U8:
         """One view as PNG, with its mask and depth where they are wanted."""
         picture = images.to_u8(drawn.rgb[0].cpu().numpy())
         images.write_image(folder / f"{name}.png", picture)
@@ -132,28 +176,23 @@ class Painter:
             images.write_image(folder / "masks" / f"{name}.png", images.to_u8(drawn.alpha[0].cpu().numpy()))
         if self.drawing.depth:
             z = drawn.depth[0].cpu().numpy()
-            images.write_image(
-                folder / "depth" / f"{name}.png", (z / DEPTH_SCALE + 0.5).clip(0, 65535).astype(np.uint16)
-            )
-            if not (folder / "depth" / "depth.json").is_file():
-                about = {
-                    "depth_scale": DEPTH_SCALE,
-                    "what": "expected camera z, world units = value * depth_scale, 0: nothing",
-                }
-                files.write_json(folder / "depth" / "depth.json", about)
+            steps = (z / depth_scale + 0.5).clip(0, 65535).astype(np.uint16)
+            images.write_image(folder / "depth" / f"{name}.png", steps)
         return picture
+
+    def _describe_depth(self, folder: Path, scales: Mapping[str, float]) -> None:
+        """depth.json: one `depth_scale`, or `depth_scales` by picture where scenes of several share the folder."""
+        if self.drawing.depth and scales:
+            one = len(set(scales.values())) == 1
+            about = {"depth_scale": next(iter(scales.values()))} if one else {"depth_scales": dict(scales)}
+            what = f"expected camera z, world units = value * {'depth_scale' if one else 'its own scale'}, 0: nothing"
+            files.write_json(folder / "depth" / "depth.json", {**about, "what": what})
 
     def finish(self) -> None:
         """Cameras of flat folders, the sheet and the video."""
         if self._flat:
-            names, parts = [n for n, _ in self._flat], [c for _, c in self._flat]
-            whole = Cameras(
-                torch.cat([c.c2w for c in parts]),
-                torch.cat([c.intrinsics for c in parts]),
-                parts[0].width,
-                parts[0].height,
-            )
-            write_transforms(self.folder / "transforms.json", whole, names)
+            files.write_json(self.folder / "transforms.json", _joined_transforms(self._flat))
+            self._describe_depth(self.folder, self._flat_depth)
         if self.drawing.sheet:
             rows = [_spread(row, SHEET_VIEWS) for row in self._kept]
             if max(len(row) for row in rows) == 1:  # one view each: lay the scenes out in a square
@@ -174,14 +213,25 @@ class Painter:
             yield images.enlarge(page, max(1, 256 // max(page.shape[:2])))
 
 
-DEPTH_SCALE = 1 / 4096  # world units a step of 16-bit depth: up to 16 units
+def _farthest_world(scene: Scene, cameras: Cameras) -> float:
+    """The largest depth that a picture of the scene can hold, so that 65535 steps reach it."""
+    if not isinstance(scene, Gaussians):
+        return scene.world.far_world  # where rays end
+    c2w = cameras.c2w.to(scene.means)  # Gaussians are drawn wherever they lie; expected depth is a mean of theirs
+    z = torch.einsum("vnc,vc->vn", scene.means[0] - c2w[:, None, :3, 3], c2w[:, :3, 2])
+    return max(float(z.max()), scene.world.near_world, 1e-6) if z.numel() else scene.world.far_world
 
 
-@contextmanager
-def painter(
-    out: Path, drawing: Drawing, scenes: int, overwrite: bool, inputs: tuple[Path, ...] = ()
-) -> Iterator[Painter]:
-    """A painter whose folder appears under the name `out` when all is drawn."""
+def _joined_transforms(flat: Sequence[tuple[str, Cameras]]) -> dict[str, Any]:
+    """One `transforms.json` of one view of each scene; where their sizes differ, each frame has its own `w` and `h`."""
+    tables = [to_transforms(cameras, [name]) for name, cameras in flat]
+    if len({(table["w"], table["h"]) for table in tables}) == 1:
+        return {**tables[0], "frames": [table["frames"][0] for table in tables]}
+    return {"frames": [{**table["frames"][0], "w": table["w"], "h": table["h"]} for table in tables]}
+
+
+def check_targets(out: Path, drawing: Drawing, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Refuse places that pictures, sheet or video cannot go to."""
     for extra in (drawing.sheet, drawing.video):
         if extra is not None:
             files.refuse_existing(extra, overwrite)
@@ -189,8 +239,19 @@ def painter(
                 raise G3dError(
                     f"'{extra}' lies inside the image folder '{out}' and would be counted as a view; put it beside"
                 )
-    if drawing.video is not None and drawing.video.suffix != ".mp4":
-        raise G3dError(f"the video '{drawing.video}' must end in .mp4; rename it")
+    if drawing.sheet is not None:
+        images.check_png(drawing.sheet, "the sheet")
+    if drawing.video is not None and (drawing.video.suffix != ".mp4" or drawing.video.is_dir()):
+        raise G3dError(f"the video '{drawing.video}' must be a file that ends in .mp4; rename it")
+    files.refuse_existing(out, overwrite, inputs)
+
+
+@contextmanager
+def painter(
+    out: Path, drawing: Drawing, scenes: int, overwrite: bool, inputs: tuple[Path, ...] = ()
+) -> Iterator[Painter]:
+    """A painter whose folder appears under the name `out` when all is drawn."""
+    check_targets(out, drawing, overwrite, inputs)
     with files.output_folder(out, overwrite, inputs) as folder:
         paint = Painter(folder, out, drawing, scenes)
         yield paint

@@ -26,6 +26,7 @@ class Options:
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     _check(options)
+    _check_out(options)
     found = {text: len(_pictures(text)[1]) for text in options.folders}
     return {"pictures": found, "columns": options.columns, "rows": options.rows, "out": str(options.out)}
 
@@ -33,7 +34,7 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Write the page. Folders of equally many pictures show the same ones of each: their columns correspond."""
     _check(options)
-    files.refuse_existing(options.out, options.overwrite)
+    _check_out(options)
     page = []
     for text in options.folders:
         source, numbers = _pictures(text)
@@ -47,15 +48,26 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 
 def _pictures(text: str) -> tuple[images.ImageSet, Sequence[int]]:
     """The pictures that the words stand for, and which of them."""
-    folder, colon, split = text.rpartition(":")
-    if not colon or split not in SPLITS:
-        found = images.image_set(Path(text))
+    folder, split = _source(text)
+    if split is None:
+        found = images.image_set(folder)
         return found, range(len(found))
-    data = open_dataset(Path(folder))
+    data = open_dataset(folder)
     numbers: list[int] = (data.view_split == SPLITS.index(split)).nonzero().squeeze(1).tolist()
     if not numbers:
         raise G3dError(f"'{folder}' has no views of the split '{split}'; use another one")
-    return images.image_set(Path(folder)), numbers
+    return images.image_set(folder), numbers
+
+
+def _source(text: str) -> tuple[Path, str | None]:
+    """FOLDER, ZIP, DATASET or DATASET:SPLIT => the path and the split."""
+    folder, colon, split = text.rpartition(":")
+    return (Path(folder), split) if colon and split in SPLITS else (Path(text), None)
+
+
+def _check_out(options: Options) -> None:
+    images.check_png(options.out, "the page")
+    files.refuse_existing(options.out, options.overwrite, tuple(_source(text)[0] for text in options.folders))
 
 
 def _square(picture: images.U8, size: int) -> images.U8:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from g3d.errors import G3dError
-from g3d.metrics.paired import mse_per_image, psnr, psnr_per_image_db
+from g3d.metrics.paired import mse_per_image, psnr
 
 
 def test_two_figures_of_two_images() -> None:
@@ -22,9 +22,9 @@ def test_two_figures_of_two_images() -> None:
 def test_bytes_and_floats_agree() -> None:
     stream = np.random.default_rng(0)
     a, b = stream.integers(0, 256, (2, 3, 5, 6, 3), dtype=np.uint8)
-    as_floats = psnr_per_image_db(a.astype(np.float64) / 255, b.astype(np.float64) / 255)
-    np.testing.assert_allclose(psnr_per_image_db(a, b), as_floats, rtol=1e-12)
-    np.testing.assert_allclose(psnr_per_image_db(a, (b / 255).astype(np.float32)), as_floats, rtol=1e-6)
+    as_floats = mse_per_image(a.astype(np.float64) / 255, b.astype(np.float64) / 255)
+    np.testing.assert_allclose(mse_per_image(a, b), as_floats, rtol=1e-12)
+    np.testing.assert_allclose(mse_per_image(a, (b / 255).astype(np.float32)), as_floats, rtol=1e-6)
 
 
 def test_bytes_do_not_wrap_around() -> None:

@@ -1,11 +1,13 @@
 """Priors by what they must reproduce: moments, modes, independence of the batch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from g3d import artifacts
-from g3d.priors import diffusion, gaussian
+from g3d.errors import G3dError
+from g3d.priors import diffusion, gaussian, prior
 from g3d.steps import fit_prior
 
 
@@ -50,7 +52,7 @@ def test_diffusion_finds_both_modes_and_little_between(tmp_path: Path) -> None:
     )
     settings = ["width=64", "blocks=2", "epochs=150", "lr=2e-3", "batch=64", "time_steps=200"]
     loaded = diffusion.load(fitted(tmp_path, "diffusion", codes, settings), torch.device("cpu"))
-    for sampling in (diffusion.SampleSettings("ddpm"), diffusion.SampleSettings("ddim", 50)):
+    for sampling in (diffusion.SampleSettings(), diffusion.SampleSettings(ddim_steps=50)):
         found = diffusion.sample(loaded, range(400), 0, sampling)
         right = ((found - torch.tensor([2.0, 1.0])).norm(dim=1) < 0.8).float().mean()
         left = ((found - torch.tensor([-2.0, 0.0])).norm(dim=1) < 0.8).float().mean()
@@ -62,7 +64,7 @@ def test_a_sample_does_not_depend_on_its_batch(tmp_path: Path) -> None:
     codes = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     settings = ["width=16", "blocks=1", "epochs=2", "time_steps=80"]
     loaded = diffusion.load(fitted(tmp_path, "diffusion", codes, settings), torch.device("cpu"))
-    for sampling in (diffusion.SampleSettings("ddpm"), diffusion.SampleSettings("ddim", 7)):
+    for sampling in (diffusion.SampleSettings(), diffusion.SampleSettings(ddim_steps=7)):
         together = diffusion.sample(loaded, [3, 11, 4], 9, sampling)
         alone = diffusion.sample(loaded, [11], 9, sampling)
         torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-5)
@@ -77,8 +79,52 @@ def test_samples_stay_within_the_range_of_the_codes(tmp_path: Path) -> None:
     settings = ["width=16", "blocks=1", "epochs=1", "time_steps=100"]
     loaded = diffusion.load(fitted(tmp_path, "diffusion", codes, settings), torch.device("cpu"))
     low, high = codes.amin(dim=0), codes.amax(dim=0)
-    for sampling in (diffusion.SampleSettings("ddpm"), diffusion.SampleSettings("ddim", 20)):
+    for sampling in (diffusion.SampleSettings(), diffusion.SampleSettings(ddim_steps=20)):
         found = diffusion.sample(loaded, range(20), 0, sampling)
         assert (found >= low - 1e-5).all() and (found <= high + 1e-5).all()
     free = diffusion.sample(loaded, range(20), 0, diffusion.SampleSettings(clip=False))
     assert (free.abs() > 10).any()
+
+
+CODES = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+SMALL = ["width=8", "blocks=1", "epochs=1", "time_steps=20"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("gaussian", "mean"), ("gaussian", "directions"), ("diffusion", "mean"), ("diffusion", "std"), ("diffusion", "low"),
+     ("diffusion", "high"), ("diffusion", "network.enter.weight"), ("diffusion", "network.leave.2.bias")],
+)  # fmt: skip
+def test_a_prior_whose_tensors_do_not_fit_is_refused_by_name(kind: str, name: str, tmp_path: Path) -> None:
+    file = fitted(tmp_path, kind, CODES, SMALL if kind == "diffusion" else [])
+    wrong = {
+        "gone": {k: v for k, v in file.values.items() if k != name},
+        "short": {**file.values, name: file.values[name][..., :-1]},
+        "whole numbers": {**file.values, name: file.values[name].long()},
+        "nan": {**file.values, name: file.values[name] * float("nan")},
+    }
+    for what, values in wrong.items():
+        with pytest.raises(G3dError) as caught:
+            prior(kind).load(replace(file, values=values), torch.device("cpu"))
+        assert name in str(caught.value) and str(file.path) in str(caught.value), what
+
+
+def test_a_prior_of_another_size_than_its_latent_space_is_refused(tmp_path: Path) -> None:
+    for kind in ("gaussian", "diffusion"):
+        (tmp_path / kind).mkdir()
+        file = fitted(tmp_path / kind, kind, CODES, SMALL if kind == "diffusion" else [])
+        for space in ({"space": "phi", "shape": [5]}, {"space": "phi"}, "phi"):
+            with pytest.raises(G3dError, match="prior"):
+                prior(kind).load(replace(file, config={**file.config, "latent_space": space}), torch.device("cpu"))
+
+
+def test_any_whole_number_is_a_seed_and_zero_epochs_are_no_steps(tmp_path: Path) -> None:
+    source, found = latents(tmp_path / "l.safetensors", CODES), []
+    settings = ["width=8", "blocks=1", "epochs=0", "time_steps=20"]
+    for i, seed in enumerate((0, -3, 99999999999999999999)):
+        fit_prior.run(fit_prior.Options(source, tmp_path / str(i), "diffusion", settings, seed=seed, device="cpu"))
+        file = artifacts.read(tmp_path / str(i) / "prior.safetensors", "prior")
+        found.append(file.values["network.enter.weight"])
+        fresh = diffusion._build(4, diffusion.Config(width=8, blocks=1), seed).state_dict()
+        assert torch.equal(found[-1], fresh["enter.weight"])  # as drawn
+    assert not torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])

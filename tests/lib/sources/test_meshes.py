@@ -241,3 +241,23 @@ def test_the_sedan_is_red_orange_on_dark_wheels(tmp_path: Path) -> None:
     rows = np.nonzero(picture.mask.any(1))[0]
     lowest = picture.rgb[rows[-3]][picture.mask[rows[-3]] == 255] / 255  # only tyres reach the ground
     assert len(lowest) and lowest.max() < 0.6 and np.ptp(lowest, axis=1).max() < 0.2
+
+
+def test_a_gltf_names_its_files_percent_encoded(tmp_path: Path) -> None:
+    picture = _half_red_half_blue()
+    uvs = [[0, 1], [1, 1], [1, 0], [0, 0]]
+    data = _glb(tmp_path / "a.glb", *SQUARE, uvs=uvs, picture=picture).read_bytes()
+    size = struct.unpack_from("<I", data, 12)[0]
+    document = json.loads(data[20 : 20 + size])
+    (tmp_path / "my cup.bin").write_bytes(data[28 + size :])
+    (tmp_path / "my paint.png").write_bytes(picture)
+    document["buffers"][0]["uri"] = "my%20cup.bin"
+    document["images"] = [{"uri": "my%20paint.png"}]
+    (tmp_path / "b.gltf").write_text(json.dumps(document))
+    found, wanted = read_surface(tmp_path / "b.gltf"), read_surface(tmp_path / "a.glb")
+    np.testing.assert_array_equal(found.corners, wanted.corners)
+    assert len(found.textures) == 1
+    np.testing.assert_array_equal(found.textures[0], wanted.textures[0])
+    (tmp_path / "my cup.bin").unlink()
+    with pytest.raises(G3dError, match=r"b\.gltf' cannot be read"):
+        read_surface(tmp_path / "b.gltf")

@@ -7,6 +7,7 @@ import pytest
 from g3d.dataset import open_dataset
 from g3d.errors import G3dError
 from g3d.sources import procedural
+from g3d.sources.multiview import _mean_image_psnr_db
 from g3d.sources.surface import normalised
 from g3d.steps.prepare_data import Options, resolve, run
 
@@ -136,3 +137,13 @@ def test_wrong_options_are_told_in_one_sentence(tmp_path: Path, changes: dict[st
         assert all(word in str(caught.value) for word in words), str(caught.value)
         assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_mean_image_where_it_is_not_defined() -> None:
+    """dataset.json holds no NaN and no infinity: no training views, or all of them the same blank picture."""
+    blank = np.full((2, 2, 3), 3 * 255, np.int64)
+    assert _mean_image_psnr_db([(blank, 3 * 12 * 255**2)], 3) is None
+    assert _mean_image_psnr_db([(blank * 0, 0)], 0) is None
+    assert _mean_image_psnr_db([], 4) is None
+    half = np.full((1, 1, 3), 255, np.int64)  # one black and one white picture: the mean is off by a half everywhere
+    assert _mean_image_psnr_db([(half, 3 * 255**2)], 2) == pytest.approx(-10 * np.log10(0.25))

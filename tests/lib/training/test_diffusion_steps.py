@@ -124,3 +124,21 @@ def test_a_sample_does_not_depend_on_its_batch(sampler: str) -> None:
     torch.testing.assert_close(draw([3])[0], together[3], atol=1e-6, rtol=0)
     torch.testing.assert_close(draw([4, 0]), together[[4, 0]], atol=1e-6, rtol=0)
     assert not torch.allclose(together[0], together[1])
+
+
+def test_steps_so_small_that_float32_would_lose_them() -> None:
+    """A slow float64 reference of eq. 7 with the exact predictor of N(0, 1), the same noise."""
+    schedule, count = linear_schedule(2000), 500
+    x = sample_ddpm(lambda x, t: (1 - schedule.alpha_bar[t]).sqrt().float()[:, None] * x, schedule,
+                    Noise(0, range(count), "z", (1,)))  # fmt: skip
+    noise, ab = Noise(0, range(count), "z", (1,)), schedule.alpha_bar.double()
+    wanted = noise.draw().double()
+    for t in range(1999, -1, -1):
+        before = ab[t - 1] if t else torch.ones(()).double()
+        beta = 1 - ab[t] / before
+        x0 = (wanted - (1 - ab[t]) * wanted) / ab[t].sqrt()
+        wanted = (before.sqrt() * beta * x0 + (1 - beta).sqrt() * (1 - before) * wanted) / (1 - ab[t])
+        if t:
+            wanted = wanted + beta.sqrt() * noise.draw().double()
+    assert ab.dtype == torch.float64 and x.dtype == torch.float32
+    torch.testing.assert_close(x.double(), wanted, atol=2e-5, rtol=0)
