@@ -10,6 +10,7 @@ from torch import Tensor
 
 from g3d import artifacts, device, files
 from g3d.errors import G3dError, did_you_mean
+from g3d.export.colour import surface_colour
 from g3d.export.mesh import Mesh, evaluate, field_mesh
 from g3d.export.ply import write_mesh, write_points
 from g3d.export.points import surface_points
@@ -19,6 +20,7 @@ from g3d.render.splat.reference import sh_colour
 from g3d.scene import Field, Gaussians, MlpField, query, query_output, to
 from g3d.scene_file import load_scene, scene_files
 
+SURFACE = 0.1  # of the bounds' diagonal: what a surface may be thick
 FORMS = ("mesh", "points")
 RESOLUTION, NUM, SEED = 128, 20000, 0  # where they are not given
 
@@ -97,11 +99,11 @@ def _mesh(scene: Field, options: Options, where: torch.device, progress: Progres
 
 
 def default_level(scene: Field) -> float:
-    """Occupancy 1/2; density at which a tenth of the bounds' diagonal is half opaque."""
+    """Occupancy 1/2; density at which SURFACE, a tenth of the bounds' diagonal, is half opaque."""
     if isinstance(scene, MlpField) and scene.signal == "occupancy":
         return 0.5
     diagonal = math.dist(*scene.world.bounds)
-    return math.log(2) / (0.1 * diagonal)
+    return math.log(2) / (SURFACE * diagonal)
 
 
 def density_of(scene: Field) -> Any:
@@ -112,14 +114,19 @@ def density_of(scene: Field) -> Any:
 
 
 def colour_of(scene: Field) -> Any:
-    """Its colour, points [P, 3] => [P, 3]; grey where the field has none."""
+    """Its colour at the surface, points [P, 3] => [P, 3]; grey where the field has none."""
     if isinstance(scene, MlpField) and scene.signal == "occupancy":
         return lambda points: torch.full_like(points, 0.65)
-    return lambda points: query(scene, points[None], _from_above(points))[0][0]
+
+    def ask(points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        rgb, density = query(scene, points[None], directions[None])
+        return rgb[0], density[0]
+
+    return surface_colour(ask, SURFACE * math.dist(*scene.world.bounds))
 
 
 def _from_above(points: Tensor) -> Tensor:
-    """A colour that depends on the direction is taken as seen from straight above."""
+    """The density does not depend on the direction, but a field may ask for one."""
     return torch.tensor([0.0, -1.0, 0.0], device=points.device).expand(1, *points.shape)
 
 
