@@ -1,5 +1,5 @@
 #!/bin/sh
-# mNIF on 25 textured vehicles (GLB files; Kenney's Car Kit, CC0), 50 views each at 64²; about 12 minutes on two cores.
+# mNIF on 25 textured vehicles (GLB files; Kenney's Car Kit, CC0), 50 views each at 64²; about 14 minutes on two cores.
 # usage: recipes/mnif-cars.sh FOLDER_OF_GLB [OUT]
 set -eu
 CARS=${1:?give the folder with the GLB files}
