@@ -72,6 +72,10 @@ def output_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> 
                 )
             out.rename(old)  # aside first: a kill between two renames loses nothing
         temporary.rename(out)
+    except OSError:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        raise
     finally:
         for rest in (temporary, old):
             if rest.is_dir() and not rest.is_symlink():

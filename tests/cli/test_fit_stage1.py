@@ -27,6 +27,12 @@ def options(pipeline: Pipeline, out: Path, *settings: str) -> fit_stage1.Options
     )
 
 
+def words_of(pipeline: Pipeline, *settings: str) -> list[object]:
+    """The command line of a smoke run, without its output."""
+    words: list[object] = ["fit-stage1", "mnif", "--data", pipeline.data, "--preset", "smoke", "--device", "cpu"]
+    return words + [word for pair in settings for word in ("--set", pair)]
+
+
 def test_same_inputs_and_seed_give_the_same_bytes(pipeline: Pipeline, tmp_path: Path) -> None:
     fit_stage1.run(options(pipeline, tmp_path / "a"))
     for name in FILES:
@@ -47,18 +53,7 @@ def test_the_run_folder_holds_its_settings_log_and_figures(pipeline: Pipeline) -
 
 def test_an_interrupted_run_resumes_to_the_same_tensors(pipeline: Pipeline, tmp_path: Path) -> None:
     """SIGTERM saves and ends with 143; --resume then reaches what an undisturbed run reaches, bit for bit."""
-    words = [
-        "fit-stage1",
-        "mnif",
-        "--data",
-        pipeline.data,
-        "--preset",
-        "smoke",
-        "--set",
-        "epochs=400",
-        "--device",
-        "cpu",
-    ]
+    words = words_of(pipeline, "epochs=400")
     undisturbed = g3d_process(*words, "--out", tmp_path / "whole")
     assert undisturbed.code == 0, undisturbed.err
     command = [sys.executable, "-m", "g3d_cli.main", *map(str, words), "--out", str(tmp_path / "cut")]
@@ -79,8 +74,7 @@ def test_an_interrupted_run_resumes_to_the_same_tensors(pipeline: Pipeline, tmp_
 
 def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> None:
     """Shares of the same batch, summed gradients: equal up to the order of floating-point sums. Batch 3 splits unevenly."""
-    words = ["fit-stage1", "mnif", "--data", pipeline.data, "--preset", "smoke", "--device", "cpu"]
-    words += ["--set", "epochs=6", "--set", "batch=3"]
+    words = words_of(pipeline, "epochs=6", "batch=3")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*torchrun, "-m", "g3d_cli.main", *map(str, words), "--out", str(tmp_path / "two")],
@@ -97,18 +91,7 @@ def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> 
 
 def test_a_signal_to_two_processes_saves_first(pipeline: Pipeline, tmp_path: Path) -> None:
     """They agree on the step to stop at, so that none waits for another; the state is that of one process."""
-    words = [
-        "fit-stage1",
-        "mnif",
-        "--data",
-        pipeline.data,
-        "--preset",
-        "smoke",
-        "--device",
-        "cpu",
-        "--set",
-        "epochs=4000",
-    ]
+    words = words_of(pipeline, "epochs=4000")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "g3d_cli.main", *map(str, words), "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -146,7 +129,7 @@ def test_divergence_keeps_the_last_good_state_and_ends_with_3(
 
     monkeypatch.setattr(training, "backward", fails_at_5)
     monkeypatch.setattr(runs, "LOG_EVERY_S", 0.0)
-    words = ["fit-stage1", "mnif", "--data", pipeline.data, "--preset", "smoke", "--device", "cpu"]
+    words = words_of(pipeline)
     result = g3d(*words, "--out", tmp_path / "run")
     assert result.code == 3
     assert "the loss became nan at step 6" in result.err and "last good state is kept" in result.err

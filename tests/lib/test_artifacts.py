@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -399,6 +400,15 @@ def test_output_folder_replaces_only_when_told(tmp_path: Path) -> None:
         assert (out / "old.ply").is_file()
     assert [p.name for p in out.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_was_there_comes_back_when_the_new_folder_cannot_take_its_place(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old.ply").write_text("old")
+    with pytest.raises(OSError), files.output_folder(out, True) as folder:
+        shutil.rmtree(folder)  # the last rename fails, after the old folder has been set aside
+    assert (out / "old.ply").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
 def test_overwrite_replaces_nothing_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
