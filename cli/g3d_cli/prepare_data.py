@@ -1,6 +1,7 @@
 """`g3d prepare-data`: make a dataset from a source."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -8,32 +9,80 @@ from g3d_cli.execute import execute
 from g3d_cli.options import DryRun, Json, Out, Overwrite, Seed
 
 EXAMPLE = "g3d prepare-data procedural cars --num 8 --views 8 --size 32 --out demo/data"
+SOURCES = """\b
+SOURCE and its INPUT:
+  procedural  cars, chairs or planes, drawn from --seed
+  meshes      a folder of GLB, GLTF, OBJ, PLY, OFF, STL files
+  voxels      such a folder, or IM-Net's .hdf5: occupancy and points, no pictures
+  images      a folder or zip of pictures; classes by subfolder or dataset.json
+  eg3d        a folder or zip with a dataset.json of 25 numbers a picture
+  srn         folders of rgb/ pose/ intrinsics.txt
+  transforms  transforms.json of NeRF-synthetic, instant-ngp, nerfstudio, g3d render
+  faces       the ICT face model's folder, or one in the FaceScape layout
+  depth       a dataset, to which it adds inverse depth
+"""
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"\b\nExample: {EXAMPLE}")
+def _option(name: str, help: str, **more: Any) -> Any:
+    return typer.Option(name, help=help, show_default=False, **more)
+
+
+@app.command(epilog=f"{SOURCES}\n\n\b\nExample: {EXAMPLE}")
 def prepare_data(
-    source: Annotated[str, typer.Argument(help="procedural or meshes.")],
+    source: Annotated[str, typer.Argument(help="One of those below.", show_default=False)],
     out: Out,
-    input: Annotated[
-        str | None,
-        typer.Argument(help="procedural: cars, chairs or planes; meshes: a folder of GLB, OBJ, PLY, OFF, STL files."),
+    input: Annotated[str | None, typer.Argument(help="What the source reads.", show_default=False)] = None,
+    size: Annotated[int | None, _option("--size", "Width and height of a picture, pixels.")] = None,
+    split: Annotated[
+        Path | None, _option("--split", "Names of test objects, one a line; or JSON of two lists.")
     ] = None,
-    num: Annotated[int | None, typer.Option("--num", help="Objects to draw (procedural only); default 48.")] = None,
-    views: Annotated[int, typer.Option("--views", help="Training views of each object, random from above.")] = 16,
-    test_views: Annotated[int, typer.Option("--test-views", help="Test views of each object, on a spiral.")] = 8,
-    size: Annotated[int, typer.Option("--size", help="Width and height of a picture, pixels.")] = 64,
     holdout: Annotated[int, typer.Option("--holdout", help="The last N objects become the split 'test'.")] = 0,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out unusable files (meshes only).")] = False,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes; default one for each core.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be used, and list it.")] = False,
+    store: Annotated[str, typer.Option("--store", help="Pictures in a folder, or in a stored zip.")] = "folder",
+    workers: Annotated[int | None, _option("--workers", "Processes; default one for each core.")] = None,
+    num: Annotated[int | None, _option("--num", "procedural: objects (48); faces: subjects (24).")] = None,
+    views: Annotated[int | None, _option("--views", "Training views of an object (16); srn: the most.")] = None,
+    test_views: Annotated[int | None, _option("--test-views", "Test views of an object, from other places.")] = None,
+    cameras: Annotated[str | None, _option("--cameras", "meshes: hemisphere, sphere or file:transforms.json.")] = None,
+    normals: Annotated[bool | None, _option("--normals", "Where drawn: world normals, too.")] = None,
+    backgrounds: Annotated[Path | None, _option("--backgrounds", "meshes: folder of photos to put behind.")] = None,
+    background: Annotated[str | None, _option("--background", "white or black, under transparent pictures.")] = None,
+    mirror: Annotated[bool | None, _option("--mirror", "Pictures: add mirrored copies.")] = None,
+    group: Annotated[
+        str | None, _option("--group", "What is an object; eg3d: none, folder; transforms: auto, file, none.")
+    ] = None,
+    up: Annotated[str | None, _option("--up", "Axis that is up in the source: y, z, -y, ..., auto.")] = None,
+    box: Annotated[float | None, _option("--box", "Posed pictures: half side of the bounds, world units.")] = None,
+    cells: Annotated[int | None, _option("--cells", "voxels: cells a side (64).")] = None,
+    points: Annotated[int | None, _option("--points", "voxels: points near the surface (16384).")] = None,
+    expressions: Annotated[int | None, _option("--expressions", "faces: the first N of 20.")] = None,
+    holdout_subjects: Annotated[int | None, _option("--holdout-subjects", "faces: the last N become 'test'.")] = None,
+    lit: Annotated[bool | None, _option("--lit", "faces: random light and jittered poses.")] = None,
+    files: Annotated[Path | None, _option("--files", "depth: folder of inverse depth, a file a view.")] = None,
+    estimator: Annotated[Path | None, _option("--estimator", "depth: TorchScript file of an estimator.")] = None,
+    estimator_size: Annotated[int | None, _option("--estimator-size", "Its input's side, pixels (384).")] = None,
+    estimator_norm: Annotated[
+        str | None, _option("--estimator-norm", "Its input's range: half, imagenet, none.")
+    ] = None,
+    trust: Annotated[bool | None, _option("--trust", "Run an estimator of unknown origin: it is code.")] = None,
+    device: Annotated[str | None, _option("--device", "For an estimator: auto, cpu, cuda or cuda:N.")] = None,
+    max_unpacked_gb: Annotated[float | None, _option("--max-unpacked-gb", "What a zip may unpack to (100).")] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Make a dataset: pictures, cameras, masks, depth and occupancy of procedural shapes or mesh files."""
+    """Make a dataset: pictures, with cameras, masks, depth, labels, occupancy where the source has them.
+
+    Interrupted, the same command goes on where it stopped."""
     options = {
-        "source": source, "input": input, "out": out, "num": num, "views": views, "test_views": test_views, "size": size,
-        "holdout": holdout, "skip_bad": skip_bad, "workers": workers, "seed": seed, "overwrite": overwrite,
+        "source": source, "input": input, "out": out, "split": split, "holdout": holdout, "store": store,
+        "skip_bad": skip_bad, "workers": workers, "seed": seed, "overwrite": overwrite, "num": num, "views": views,
+        "test_views": test_views, "size": size, "cameras": cameras, "normals": normals, "backgrounds": backgrounds,
+        "background": background, "mirror": mirror, "group": group, "up": up, "box": box, "cells": cells,
+        "points": points, "expressions": expressions, "holdout_subjects": holdout_subjects, "lit": lit, "files": files,
+        "estimator": estimator, "estimator_size": estimator_size, "estimator_norm": estimator_norm, "trust": trust,
+        "device": device, "max_unpacked_gb": max_unpacked_gb,
     }  # fmt: skip
     execute("prepare_data", options, as_json=as_json, dry_run=dry_run)

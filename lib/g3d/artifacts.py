@@ -15,7 +15,7 @@ Conventions that every artifact follows (images and cameras: `cameras.py`):
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,6 +25,7 @@ from g3d import __version__, files
 from g3d.errors import G3dError, existing, from_os_error
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 FLOATS = ("F32", "F16", "BF16", "F64")
@@ -64,14 +65,30 @@ ARTIFACTS: dict[str, ArtifactRule] = {
         ("width", "height"),
         "cameras of a folder of images",
     ),
-    "shapes": ArtifactRule(
+    "labels": ArtifactRule(
         1,
         {
-            "occupancy": T("N G G G", ("U8",), optional=True),  # 1 inside; axes x, y, z
+            "object": T("V", INTS, optional=True),  # of a dataset without cameras
+            "split": T("V", INTS, optional=True),
+            "class": T("V", INTS, optional=True),
+            "subject": T("V", INTS, optional=True),
+            "expression": T("V", INTS, optional=True),
+            "landmarks": T("V 68 2", optional=True),  # x y, pixels
+            "inverse_depth_range": T("V 2", optional=True),  # inverse depth of steps 0 and 65535
+        },
+        ("names",),
+        "labels of the views of a dataset",
+    ),
+    "shapes": ArtifactRule(
+        2,
+        {
+            "occupancy_bits": T(
+                "N B", ("U8",), optional=True
+            ),  # packed bits, 1 inside; axes x, y, z, the last one fastest
             "points": T("N P 3", optional=True),
             "labels": T("N P", ("U8",), optional=True),
         },
-        ("bounds",),
+        ("bounds", "cells"),
         "occupancy of the objects of a dataset",
     ),
     "latents": ArtifactRule(
@@ -206,6 +223,47 @@ def read(path: Path, *kinds: str, role: str = "the file", device: str = "cpu") -
     return Artifact(**vars(head), values=values)
 
 
+def write_arrays(path: Path, kind: str, arrays: "Mapping[str, NDArray[Any]]", config: Mapping[str, Any]) -> str:
+    """Write an artifact from numpy arrays, maps of files among them, block by block: none is ever whole in memory.
+
+    The bytes are those of the safetensors format; returns the digest that `write` would give."""
+    rule = ARTIFACTS[kind]
+    order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    found = {name: (_NUMPY_DTYPES[arrays[name].dtype.str], tuple(arrays[name].shape)) for name in sorted(arrays)}
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name}|torch.{arrays[name].dtype.name}|{list(arrays[name].shape)}|".encode())
+        for block in _blocks(arrays[name]):
+            digest.update(block)
+    meta = {
+        "format": f"g3d/{kind.split('/')[0]}@{rule.version}", "config": dict(config), "seed": None, "version": __version__,
+        "parents": {}, "digest": f"sha256:{digest.hexdigest()}",
+    }  # fmt: skip
+    text = json.dumps(meta, sort_keys=True, allow_nan=False)
+    _check_rule(Header(path, kind, found, json.loads(text)["config"], None, __version__, {}, ""), rule)
+    table: dict[str, Any] = {"__metadata__": {"g3d": text}}
+    end = 0
+    for name in order:
+        start, end = end, end + arrays[name].nbytes
+        table[name] = {"dtype": found[name][0], "shape": list(arrays[name].shape), "data_offsets": [start, end]}
+    first = json.dumps(table, separators=(",", ":")).encode()
+    first += b" " * (-len(first) % 8)  # tensors begin at a multiple of 8
+    with files.atomic(path) as temporary, temporary.open("wb") as stream:
+        stream.write(struct.pack("<Q", len(first)) + first)
+        for name in order:
+            for block in _blocks(arrays[name]):
+                stream.write(block)
+    return str(meta["digest"])
+
+
+def _blocks(array: "NDArray[Any]") -> Iterator[bytes]:
+    """The bytes of an array of little-endian numbers, some megabytes at a time."""
+    flat = array.reshape(-1)
+    step = max(1, (4 << 20) // array.dtype.itemsize)
+    for start in range(0, len(flat), step):
+        yield flat[start : start + step].tobytes()
+
+
 def write(
     path: Path,
     kind: str,
@@ -243,6 +301,7 @@ _DTYPES = {
     "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "torch.float64": "F64",
     "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.uint16": "U16", "torch.uint8": "U8",
 }  # fmt: skip
+_NUMPY_DTYPES = {"<f4": "F32", "<f2": "F16", "<i8": "I64", "|u1": "U8"}
 
 
 def _apart(tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":

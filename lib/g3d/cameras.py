@@ -9,7 +9,8 @@ Letters: V views.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from g3d import files
 from g3d.errors import G3dError
 from g3d.seeds import generator
 
+DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")  # names of OpenCV's lens distortion
 OPENGL_FLIP = torch.tensor([1.0, -1.0, -1.0, 1.0])  # OpenCV axes <=> OpenGL axes: y and z change sign
 
 
@@ -170,19 +172,21 @@ def look_at(eye: Tensor, target: Tensor, up: tuple[float, float, float] = (0.0, 
 
 
 def to_transforms(cameras: Cameras, file_names: Sequence[str]) -> dict[str, Any]:
-    """Our cameras => the `transforms.json` of the field (OpenGL axes: y up, z backward), intrinsics per frame."""
+    """Our cameras => the `transforms.json` of the field (OpenGL axes: y up, z backward), intrinsics per frame.
+
+    `world_up` says that our world is y-up; files of other tools are z-up and do not say it."""
     frames: list[dict[str, Any]] = []
     for name, c2w, k in zip(file_names, cameras.c2w.double(), cameras.intrinsics.double(), strict=True):
         fx, fy, cx, cy = (float(v) for v in k)
         matrix = (c2w * OPENGL_FLIP.double()).tolist()
         frames.append({"file_path": name, "transform_matrix": matrix, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy})
     angle = 2 * math.atan(0.5 * cameras.width / frames[0]["fl_x"]) if frames else 0.0
-    return {"camera_angle_x": angle, "w": cameras.width, "h": cameras.height, "frames": frames}
+    return {"camera_angle_x": angle, "w": cameras.width, "h": cameras.height, "world_up": "y", "frames": frames}
 
 
 def from_transforms(data: Mapping[str, Any], where: str) -> Cameras:
     """`transforms.json` => our cameras. Intrinsics per frame or shared, or from `camera_angle_x` with `w` and `h`."""
-    try:
+    with reading_transforms(where):
         frames = data["frames"]
         width, height = int(data.get("w", frames[0].get("w", 0))), int(data.get("h", frames[0].get("h", 0)))
         if not frames or width < 1 or height < 1:
@@ -192,26 +196,45 @@ def from_transforms(data: Mapping[str, Any], where: str) -> Cameras:
             matrices.append(_checked_pose(torch.tensor(frame["transform_matrix"], dtype=torch.float64), where, i))
             both = {**data, **frame}
             _check_frame(both, width, height, where, i)
-            focal = both.get("fl_x") or focal_from_fov(math.degrees(both["camera_angle_x"]), width)
-            k = [focal, both.get("fl_y", focal), both.get("cx", width / 2), both.get("cy", height / 2)]
-            if not all(math.isfinite(v) for v in k) or min(k[:2]) <= 0:
-                raise G3dError(f"frame {i} of '{where}' has the intrinsics {k} (fx fy cx cy, pixels); focal lengths "
-                               "are finite and above 0")  # fmt: skip
-            intrinsics.append(k)
+            intrinsics.append(frame_intrinsics_px(both, width, height, where, i))
         c2w = torch.stack(matrices) * OPENGL_FLIP.double()  # OpenGL => OpenCV
+    return Cameras(c2w.float(), torch.tensor(intrinsics, dtype=torch.float64).float(), width, height)
+
+
+@contextmanager
+def reading_transforms(where: str) -> Iterator[None]:
+    """What a `transforms.json` of the wrong form raises while it is read => one sentence."""
+    try:
+        yield
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         raise G3dError(f"'{where}' is not a transforms.json that can be read ({type(error).__name__}: {error}); "
                        "it needs 'frames' with 'transform_matrix', and fl_x or camera_angle_x") from error  # fmt: skip
-    return Cameras(c2w.float(), torch.tensor(intrinsics, dtype=torch.float64).float(), width, height)
+
+
+def frame_intrinsics_px(frame: Mapping[str, Any], width: int, height: int, where: str, number: int) -> list[float]:
+    """fx fy cx cy of frame `number`, pixels; `frame` also holds what its file says of all frames."""
+    fx = frame.get("fl_x") or focal_from_fov(math.degrees(frame["camera_angle_x"]), width)
+    fy = frame.get("fl_y", fx)
+    if "fl_y" not in frame and "camera_angle_y" in frame:
+        fy = focal_from_fov(math.degrees(frame["camera_angle_y"]), height)
+    k = [fx, fy, frame.get("cx", width / 2), frame.get("cy", height / 2)]
+    if not all(math.isfinite(v) for v in k) or min(k[:2]) <= 0:
+        raise G3dError(f"frame {number} of '{where}' has the intrinsics {k} (fx fy cx cy, pixels); focal lengths "
+                       "are finite and above 0")  # fmt: skip
+    return k
+
+
+def bent_by(frame: Mapping[str, Any]) -> list[str]:
+    """The names of the terms of lens distortion that a frame has."""
+    return [name for name in DISTORTION if float(frame.get(name, 0)) != 0]
 
 
 def _check_frame(frame: Mapping[str, Any], width: int, height: int, where: str, number: int) -> None:
     """Refuse what these cameras cannot express, rather than read it wrong: lens distortion, frames of several sizes."""
-    bent = [name for name in ("k1", "k2", "k3", "k4", "p1", "p2") if float(frame.get(name, 0)) != 0]
+    bent = bent_by(frame)
     if bent:
-        raise G3dError(
-            f"frame {number} of '{where}' has lens distortion ({', '.join(bent)}); undistort the pictures first"
-        )
+        raise G3dError(f"frame {number} of '{where}' has lens distortion ({', '.join(bent)}); undistort the pictures first, e.g. "
+                       "with prepare-data transforms")  # fmt: skip
     size = (int(frame.get("w", width)), int(frame.get("h", height)))
     if size != (width, height):
         raise G3dError(

@@ -1,20 +1,27 @@
-"""What `prepare-data` wrote, read and written: pictures, cameras, masks, depth, shapes, and an exact, resumable order.
+"""What `prepare-data` wrote, read: pictures, cameras, labels, masks, depth, shapes, and an exact, resumable order.
 
-    DATASET/dataset.json          counts, size, splits, bounds, camera prior, licence, provenance, digest
-            images/NNNNNN.png     RGB over the recorded background
-            masks/NNNNNN.png      8-bit coverage of the object        (optional)
-            depth/NNNNNN.png      16-bit camera z, scale recorded     (optional)
-            cameras.safetensors   c2w, intrinsics, object, split      (optional)
-            shapes.safetensors    occupancy grids, points             (optional)
+    DATASET/dataset.json             counts, size, splits, bounds, camera prior, licence, provenance, digest
+            images/NNNNNN.png        RGB over the recorded background
+            masks/NNNNNN.png         8-bit coverage of the object           (optional)
+            depth/NNNNNN.png         16-bit camera z, scale recorded        (optional)
+            normals/NNNNNN.png       8-bit world normals                    (optional)
+            inverse_depth/NNNNNN.png 16-bit, range a picture in labels      (optional)
+            cameras.safetensors      c2w, intrinsics, object, split         (optional)
+            labels.safetensors       class, subject, expression, landmarks  (optional; object and split if no cameras)
+            shapes.safetensors       occupancy grids, points                (optional)
 
-Letters: V views, O objects, S items of a step.
+Each folder of pictures may be one stored zip instead (`images.zip`). `dataset_writer.py` writes all this.
+
+Letters: V views, O objects, S items of a step, G cells a side, P points.
 """
 
-import hashlib
 import math
+import os
+import struct
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +32,12 @@ from torch import Tensor
 
 from g3d import artifacts, files, images
 from g3d.cameras import CameraPrior, Cameras
+from g3d.dataset_writer import FOLDERS
+from g3d.dataset_writer import FORMAT as FORMAT
+from g3d.dataset_writer import SPLITS as SPLITS
 from g3d.errors import G3dError, existing
 from g3d.seeds import generator
 
-FORMAT = "g3d/dataset@1"
-SPLITS = ("train", "test")
 _BOUNDS = [[-1.0] * 3, [1.0] * 3]
 _KEYS = ("format", "name", "views", "width", "height", "objects", "background", "licence", "provenance", "digest")
 
@@ -43,6 +51,7 @@ class Dataset:
     cameras: Cameras | None
     view_object: Tensor  # [V] which object a view shows
     view_split: Tensor  # [V] index into SPLITS
+    labels: Mapping[str, Tensor]  # class, subject, expression [V], landmarks [V, 68, 2] px, inverse_depth_range [V, 2]
 
     @property
     def digest(self) -> str:
@@ -80,27 +89,135 @@ class Dataset:
 
     def pictures(self, views: Sequence[int] | Tensor) -> NDArray[np.uint8]:
         """Pictures [n, H, W, 3] of the given views."""
-        found = [images.read_image(self._file("images", int(v))) for v in views]
+        found = [images.decode(self._bytes("images", int(v)), self._place("images", int(v))) for v in views]
         size = (self.info["height"], self.info["width"], 3)
         for view, picture in zip(views, found, strict=True):
             if picture.shape != size:
-                raise G3dError(f"'{self._file('images', int(view))}' has size {picture.shape}; the dataset says {size}")
+                raise G3dError(
+                    f"'{self._place('images', int(view))}' has size {picture.shape}; the dataset says {size}"
+                )
         return np.stack(found)
 
     def mask(self, view: int) -> NDArray[np.uint8]:
         """Coverage [H, W] of the object, 0..255."""
-        return images.read_grey(self._file("masks", view)).astype(np.uint8)
+        return self._grey("masks", view).astype(np.uint8)
 
     def depth_world(self, view: int) -> NDArray[np.float32]:
         """Camera z [H, W] in world units; 0 where nothing was hit."""
-        return images.read_grey(self._file("depth", view)).astype(np.float32) * np.float32(self.info["depth_scale"])
+        return self._grey("depth", view).astype(np.float32) * np.float32(self.info["depth_scale"])
 
-    def shapes(self) -> artifacts.Artifact:
-        """Occupancy grids of the objects."""
-        return artifacts.read(self.path / "shapes.safetensors", "shapes", role="the shapes")
+    def inverse_depth(self, view: int) -> NDArray[np.float32]:
+        """Inverse depth [H, W] as it was given, per world unit where it is exact; 0 is infinitely far."""
+        low, high = (float(v) for v in self.labels["inverse_depth_range"][view])
+        return low + self._grey("inverse_depth", view).astype(np.float32) * np.float32((high - low) / 65535)
 
-    def _file(self, folder: str, view: int) -> Path:
-        return self.path / folder / f"{view:06d}.png"
+    def normals(self, view: int) -> NDArray[np.float32]:
+        """World normals [H, W, 3], each component in [-1, 1]; zero where nothing was hit."""
+        stored = images.decode(self._bytes("normals", view), self._place("normals", view))
+        unit: NDArray[np.float32] = stored.astype(np.float32) * np.float32(2 / 255) - 1
+        unit[(stored == 0).all(-1)] = 0
+        return unit
+
+    def raw(self, folder: str, view: int) -> bytes | None:
+        """The PNG of a view in `images`, `masks`, `depth`, `normals` or `inverse_depth`; None if there is no such folder."""
+        return self._bytes(folder, view) if folder in self._stores else None
+
+    def shape_arrays(self, obj: int) -> dict[str, NDArray[Any]]:
+        """What is known of the solid of one object: its rows of shapes.safetensors, nothing else is read."""
+        from safetensors import safe_open
+
+        path = self.path / "shapes.safetensors"
+        if not path.is_file():
+            return {}
+        artifacts.check(path, "shapes", role="the shapes")
+        with safe_open(path, "np") as file:
+            return {name: file.get_slice(name)[obj] for name in sorted(file.keys())}
+
+    def occupancy(self, obj: int) -> NDArray[np.uint8]:
+        """[G, G, G] (x, y, z) of one object: 1 inside."""
+        bits = self._shape(obj, "occupancy_bits")
+        cells = int(artifacts.header(self.path / "shapes.safetensors").config["cells"])
+        return np.unpackbits(bits)[: cells**3].reshape(cells, cells, cells)
+
+    def points(self, obj: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Points [P, 3] near the surface of one object, and their labels [P], 1 inside."""
+        return self._shape(obj, "points").astype(np.float32), self._shape(obj, "labels")
+
+    def _shape(self, obj: int, name: str) -> NDArray[Any]:
+        found = self.shape_arrays(obj)
+        if name not in found:
+            raise G3dError(f"'{self.path}' holds no {name} of its objects; prepare meshes, procedural shapes or voxels")
+        return found[name]
+
+    @cached_property
+    def _stores(self) -> Mapping[str, "_Folder | _Zip"]:
+        """Where the pictures of each kind are."""
+        found: dict[str, _Folder | _Zip] = {}
+        for name in FOLDERS:
+            if (self.path / f"{name}.zip").is_file():
+                found[name] = _Zip(self.path / f"{name}.zip")
+            elif (self.path / name).is_dir():
+                found[name] = _Folder(self.path / name)
+        return found
+
+    def _bytes(self, folder: str, view: int) -> bytes:
+        if folder not in self._stores:
+            raise G3dError(f"'{self.path}' has no {folder}; prepare it with them")
+        return self._stores[folder].read(f"{view:06d}.png")
+
+    def _place(self, folder: str, view: int) -> str:
+        return f"{self._stores[folder].path}/{view:06d}.png"
+
+    def _grey(self, folder: str, view: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        return images.decode_grey(self._bytes(folder, view), self._place(folder, view))
+
+
+class _Folder:
+    """Pictures as files."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def names(self) -> set[str]:
+        return {p.name for p in self.path.iterdir() if p.suffix.lower() in images.SUFFIXES}
+
+    def read(self, name: str) -> bytes:
+        return existing(self.path / name, "the image").read_bytes()
+
+
+class _Zip:
+    """Pictures in a stored zip, read where they lie: safe for threads and for processes that share the handle."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = archive.infolist()
+        except (zipfile.BadZipFile, OSError) as error:
+            raise G3dError(f"'{path}' is not a zip that can be read ({error}); prepare the dataset again") from error
+        packed = next((m.filename for m in members if m.compress_type != zipfile.ZIP_STORED or m.flag_bits & 1), None)
+        if packed is not None:
+            raise G3dError(
+                f"'{path}' holds '{packed}' compressed; a dataset's zip is stored (zip -0), so write it again"
+            )
+        self._where = {m.filename: (m.header_offset, m.file_size) for m in members}
+        self._handle = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_handle"):
+            os.close(self._handle)
+
+    def names(self) -> set[str]:
+        return {name for name in self._where if name.lower().endswith(images.SUFFIXES)}
+
+    def read(self, name: str) -> bytes:
+        if name not in self._where:
+            raise G3dError(f"'{self.path}' holds no '{name}'; prepare the dataset again")
+        start, size = self._where[name]
+        head = os.pread(self._handle, 30, start)  # a local file header: 26 fixed bytes, then two lengths
+        if len(head) < 30:
+            raise G3dError(f"'{self.path}' is truncated before '{name}'; prepare the dataset again")
+        return os.pread(self._handle, size, start + 30 + sum(struct.unpack("<HH", head[26:])))
 
 
 def open_dataset(path: Path) -> Dataset:
@@ -109,9 +226,11 @@ def open_dataset(path: Path) -> Dataset:
     if not path.is_dir() or not (path / "dataset.json").is_file():
         raise G3dError(f"'{path}' is not a dataset folder (it has no dataset.json); make one with g3d prepare-data")
     info = _description(path / "dataset.json")
-    cameras, view_object, view_split = _posed(path, info)
-    _check_pictures(path / "images", info["views"])
-    return Dataset(path, info, cameras, view_object, view_split)
+    labels = _labels(path, info)
+    cameras, view_object, view_split = _posed(path, info, labels)
+    data = Dataset(path, info, cameras, view_object, view_split, labels)
+    _check_pictures(data, info["views"])
+    return data
 
 
 def _description(file: Path) -> dict[str, Any]:
@@ -120,11 +239,12 @@ def _description(file: Path) -> dict[str, Any]:
     missing = [k for k in _KEYS if k not in info]
     if missing or info["format"] != FORMAT:
         raise G3dError(f"'{file}' is not {FORMAT} (lacks {', '.join(missing) or 'nothing'}); prepare it again")
-    counts = (info["views"], info["width"], info["height"])
+    counts = [info["views"], info["width"], info["height"]]
+    solids_only = counts == [0, 0, 0]  # a dataset of shapes has no pictures
     named = isinstance(info["objects"], list) and all(
         isinstance(o, dict) and {"name", "split"} <= o.keys() for o in info["objects"]
     )
-    if not named or not all(isinstance(n, int) and n > 0 for n in counts):
+    if not named or not (solids_only or all(isinstance(n, int) and n > 0 for n in counts)):
         raise G3dError(
             f"'{file}' is damaged: views, width and height are whole numbers, objects a list of name and split; "
             "prepare it again"
@@ -148,12 +268,25 @@ def _numbers(value: Any, count: int) -> bool:
     return plain and len(value) == count and all(math.isfinite(v) for v in value)
 
 
-def _posed(path: Path, info: Mapping[str, Any]) -> tuple[Cameras | None, Tensor, Tensor]:
-    """Cameras, object and split of each view [V]; without a camera file one object of one split."""
+def _labels(path: Path, info: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What labels.safetensors says of each view, if it is there."""
+    if not (path / "labels.safetensors").is_file():
+        return {}
+    file = artifacts.read(path / "labels.safetensors", "labels", role="the labels")
+    for name, values in file.values.items():
+        if len(values) != info["views"]:
+            raise G3dError(f"'{path}' has {info['views']} views but {len(values)} labels ({name}); prepare it again")
+    return dict(file.values)
+
+
+def _posed(path: Path, info: Mapping[str, Any], labels: dict[str, Tensor]) -> tuple[Cameras | None, Tensor, Tensor]:
+    """Cameras, object and split of each view [V]; where nothing says them, one object of one split."""
     views = info["views"]
     nothing = torch.zeros(views, dtype=torch.int64)
     if not (path / "cameras.safetensors").is_file():
-        return None, nothing, nothing
+        of, split = (labels.pop(name, nothing).long() for name in ("object", "split"))
+        _check_index(path, info, of, split)
+        return None, of, split
     file = artifacts.read(path / "cameras.safetensors", "cameras", role="the cameras")
     for key in ("width", "height"):
         if file.config[key] != info[key]:
@@ -168,16 +301,22 @@ def _posed(path: Path, info: Mapping[str, Any]) -> tuple[Cameras | None, Tensor,
     view_split = file.values.get("split", nothing).long()
     if len(cameras) != views:
         raise G3dError(f"'{path}' has {views} views but {len(cameras)} cameras; prepare it again")
-    for found, known in ((view_object, info["objects"]), (view_split, SPLITS)):
-        if not ((found >= 0) & (found < len(known))).all():
-            raise G3dError(f"'{path}' has views of objects or splits that dataset.json does not list; prepare it again")
+    _check_index(path, info, view_object, view_split)
     return cameras, view_object, view_split
 
 
-def _check_pictures(folder: Path, views: int) -> None:
+def _check_index(path: Path, info: Mapping[str, Any], view_object: Tensor, view_split: Tensor) -> None:
+    for found, known in ((view_object, info["objects"]), (view_split, SPLITS)):
+        if not ((found >= 0) & (found < len(known))).all():
+            raise G3dError(f"'{path}' has views of objects or splits that dataset.json does not list; prepare it again")
+
+
+def _check_pictures(data: Dataset, views: int) -> None:
     """One picture a view, NNNNNN.png, and none besides: whoever counts the folder counts the views."""
+    store = data._stores.get("images")
+    folder = data.path / "images" if store is None else store.path
     wanted = {f"{view:06d}.png" for view in range(views)}
-    there = {p.name for p in folder.iterdir() if p.suffix.lower() in images.SUFFIXES} if folder.is_dir() else set()
+    there = set() if store is None else store.names()
     missing, foreign = sorted(wanted - there), sorted(there - wanted)
     if missing:
         raise G3dError(
@@ -189,57 +328,6 @@ def _check_pictures(folder: Path, views: int) -> None:
             f"'{folder}' holds '{foreign[0]}', which is no view of dataset.json (views is {views}: 000000.png to "
             f"{views - 1:06d}.png); take it away, or correct views"
         )
-
-
-class Writer:
-    """Writes the pictures of a dataset in any order, then its description; knows the digest at the end."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self._digests: dict[str, str] = {}
-        for name in ("images", "masks", "depth"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-
-    def add(self, view: int, png: bytes, mask_png: bytes | None = None, depth_png: bytes | None = None) -> None:
-        """One view as encoded PNGs (encoded where it was drawn, often in another process)."""
-        for folder, data in (("images", png), ("masks", mask_png), ("depth", depth_png)):
-            if data is not None:
-                name = f"{folder}/{view:06d}.png"
-                (self.folder / name).write_bytes(data)
-                self._digests[name] = hashlib.sha256(data).hexdigest()
-
-    def close(
-        self,
-        info: Mapping[str, Any],
-        cameras: Cameras | None = None,
-        view_object: Tensor | None = None,
-        view_split: Tensor | None = None,
-        occupancy: Tensor | None = None,
-    ) -> str:
-        """Write cameras, shapes and `dataset.json`; return the digest. `info` holds what only the source knows:
-        name, width, height, objects [{name, split, ...}], background, bounds, camera_prior, licence, provenance."""
-        for name in ("masks", "depth"):
-            if not any((self.folder / name).iterdir()):
-                (self.folder / name).rmdir()
-        parts = [f"{name}:{digest}" for name, digest in sorted(self._digests.items())]
-        if cameras is not None:
-            assert view_object is not None and view_split is not None
-            tensors = {
-                "c2w": cameras.c2w, "intrinsics": cameras.intrinsics, "object": view_object, "split": view_split.to(torch.uint8),
-            }  # fmt: skip
-            config = {"width": cameras.width, "height": cameras.height, "splits": list(SPLITS)}
-            parts.append(artifacts.write(self.folder / "cameras.safetensors", "cameras", tensors, config))
-        if occupancy is not None:
-            config = {"bounds": info["shape_bounds"], "order": "x y z"}
-            parts.append(
-                artifacts.write(
-                    self.folder / "shapes.safetensors", "shapes", {"occupancy": occupancy.to(torch.uint8)}, config
-                )
-            )
-        digest = "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        views = sum(name.startswith("images/") for name in self._digests)
-        files.write_json(self.folder / "dataset.json", {**info, "format": FORMAT, "views": views, "digest": digest})
-        return digest
 
 
 def step_items(count: int, batch: int, seed: int, step: int) -> Tensor:
@@ -256,13 +344,6 @@ def step_items(count: int, batch: int, seed: int, step: int) -> Tensor:
     return torch.tensor(picked)
 
 
-_PERMUTATIONS: dict[tuple[int, int, int], Tensor] = {}
-
-
+@lru_cache(maxsize=4)  # threads that prefetch may be at the end of one epoch and at the start of the next
 def _permutation(count: int, seed: int, epoch: int) -> Tensor:
-    key = (count, seed, epoch)
-    if key not in _PERMUTATIONS:
-        if len(_PERMUTATIONS) > 4:
-            _PERMUTATIONS.clear()
-        _PERMUTATIONS[key] = torch.randperm(count, generator=generator(seed, epoch, "order"))
-    return _PERMUTATIONS[key]
+    return torch.randperm(count, generator=generator(seed, epoch, "order"))

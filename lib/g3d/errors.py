@@ -68,7 +68,7 @@ def from_os_error(error: OSError, doing: str) -> Failure:
     """An operating-system error as one sentence: `doing` is e.g. 'writing runs/a/model.safetensors'."""
     reason = error.strerror or str(error)
     free = ""
-    if error.errno == 28:  # ENOSPC
+    if error.errno in (27, 28, 122):  # EFBIG, ENOSPC, EDQUOT
         free = "; free some space and run the same command again"
     elif error.errno in (13, 30):  # EACCES, EROFS
         free = "; choose a folder that you may write to"

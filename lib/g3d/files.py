@@ -1,8 +1,10 @@
 """Files and folders that appear whole or not at all, and never in the place of something that is not ours."""
 
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from g3d.errors import Failure, G3dError, existing, from_os_error
+from g3d.errors import G3dError, existing, from_os_error
 
 
 def inside(path: Path, name: str) -> Path:
@@ -41,11 +43,11 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise from_os_error(error, f"writing {path}") from error
     except Exception as error:
-        if "No space left" in str(error):  # safetensors wraps the system's error in its own
-            raise Failure(
-                f"writing {path} failed: no space left; free some space and run the same command again"
-            ) from error
-        raise
+        found = re.search(r"\(os error (\d+)\)", str(error))  # safetensors wraps the system's error in its own
+        if found is None:
+            raise
+        wrapped = OSError(int(found[1]), os.strerror(int(found[1])))
+        raise from_os_error(wrapped, f"writing {path}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -53,18 +55,81 @@ def atomic(path: Path) -> Iterator[Path]:
 @contextmanager
 def output_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
     """A new folder that appears under the name `out` only when the block ends well; what was there stays until then."""
-    refuse_existing(out, overwrite, inputs)
-    if overwrite:
-        _refuse_foreign_folder(out)
+    _refuse_place(out, overwrite, inputs)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".partial"))
         temporary.chmod(0o777 & ~_umask())
     except OSError as error:
         raise from_os_error(error, f"writing {out}") from error
-    old = temporary.with_suffix(".old")
     try:
         yield temporary
+        _take_place(temporary, out, overwrite)
+    finally:
+        _remove(temporary)
+
+
+@contextmanager
+def resumable_folder(
+    out: Path, overwrite: bool, inputs: tuple[Path, ...], identity: Any, journal: str
+) -> Iterator[tuple[Path, bool]]:
+    """As `output_folder`, but work that an interruption or a failure ended stays beside `out`, and the next block of the
+    same `identity` (any JSON value) goes on with it. Yields the folder, and whether what an earlier block of another
+    identity had left was removed. Work is there when the file `journal` is not empty."""
+    _refuse_place(out, overwrite, inputs)
+    mark = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    temporary = out.with_name(f".{out.name}.{mark}.partial")
+    try:
+        others = [p for p in sorted(out.parent.glob(f".{glob.escape(out.name)}.*.partial")) if p != temporary]
+        temporary.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise from_os_error(error, f"writing {out}") from error
+    with locked(temporary, out):
+        removed = False
+        for other in others:
+            with locked(other, out):
+                removed = True
+                _remove(other)
+        try:
+            yield temporary, removed
+            _take_place(temporary, out, overwrite)
+        finally:
+            worked = (temporary / journal).is_file() and (temporary / journal).stat().st_size > 0
+            if temporary.is_dir() and not worked and not (temporary / "dataset.json").is_file():
+                _remove(temporary)
+
+
+@contextmanager
+def locked(folder: Path, out: Path) -> Iterator[None]:
+    """Hold `folder` for this process, or say that another run writes `out`; the system lets go however the process ends."""
+    try:
+        import fcntl
+    except ImportError:  # not on this system: two runs into one folder are not noticed
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise G3dError(
+                f"another run is writing '{out}' now; wait for it, end it, or choose another --out"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def _refuse_place(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> None:
+    refuse_existing(out, overwrite, inputs)
+    if overwrite:
+        _refuse_foreign_folder(out)
+
+
+def _take_place(temporary: Path, out: Path, overwrite: bool) -> None:
+    """`temporary` becomes `out`; what was there is put back when that fails."""
+    old = temporary.with_suffix(".old")
+    try:
         if out.exists():
             if not overwrite:
                 raise G3dError(
@@ -77,11 +142,14 @@ def output_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> 
             old.rename(out)
         raise
     finally:
-        for rest in (temporary, old):
-            if rest.is_dir() and not rest.is_symlink():
-                shutil.rmtree(rest, ignore_errors=True)
-            else:
-                rest.unlink(missing_ok=True)
+        _remove(old)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _refuse_foreign_folder(out: Path) -> None:

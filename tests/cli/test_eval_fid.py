@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from g3d.cameras import Cameras
-from g3d.dataset import Writer
+from g3d.dataset_writer import Made, View, Writer
 from g3d.errors import G3dError
 from g3d.images import encode, write_image
 from g3d.metrics.features import random_extractor
@@ -32,22 +30,24 @@ def _folder(path: Path, count: int, seed: int, bright: int = 200) -> Path:
 
 
 def _dataset(path: Path, count: int, tests: int) -> Path:
+    path.mkdir()
     writer = Writer(path)
     stream = np.random.default_rng(0)
-    for i in range(count):
-        writer.add(i, encode(stream.integers(0, 256, (8, 8, 3), dtype=np.uint8)))
-    split = torch.tensor([0] * (count - tests) + [1] * tests)
-    cameras = Cameras(torch.eye(4).repeat(count, 1, 1), torch.ones(count, 4), 8, 8)
+    views = [View(encode(stream.integers(0, 256, (8, 8, 3), dtype=np.uint8))) for _ in range(count)]
+    split = np.array([0] * (count - tests) + [1] * tests)
+    writer.add(
+        "one",
+        Made(views, {"c2w": np.tile(np.eye(4), (count, 1, 1)), "intrinsics": np.ones((count, 4)), "split": split}),
+    )
     info = {
         "name": "t",
         "width": 8,
         "height": 8,
-        "objects": [{"name": "one", "split": "train"}],
         "background": [1, 1, 1],
         "licence": "",
         "provenance": "",
     }
-    writer.close(info, cameras, torch.zeros(count, dtype=torch.int64), split)
+    writer.close(info)
     return path
 
 

@@ -2,11 +2,15 @@
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from commands import g3d
 from g3d.dataset import open_dataset
 from g3d_cli.prepare_data import EXAMPLE
 
@@ -46,8 +50,12 @@ def test_a_dry_run_prints_the_settings_and_writes_nothing(tmp_path: Path) -> Non
         (["procedurl", "cars"], "did you mean 'procedural'"),
         (["procedural", "boats"], "'boats'"),
         (["procedural", "cars", "--size", "2"], "--size is 2"),
-        (["procedural", "cars", "--skip-bad"], "does not use --skip-bad"),
         (["meshes", ".", "--num", "3"], "does not use --num"),
+        (["images", ".", "--views", "3"], "does not use --views"),
+        (["procedural", "cars", "--mirror"], "does not use --mirror (images, eg3d, srn, transforms do)"),
+        (["procedural", "cars", "--store", "tar"], "--store is 'tar'"),
+        (["procedural", "cars", "--holdout", "48"], "--holdout is 48"),
+        (["procedural", "cars", "--split", "nowhere.txt"], "the split list 'nowhere.txt' does not exist"),
         (["meshes", "nowhere"], "'nowhere' does not exist"),
     ],
 )
@@ -67,7 +75,11 @@ def test_a_damaged_mesh_ends_with_2_in_a_worker_too(tmp_path: Path) -> None:
     done = _g3d("meshes", folder, "--out", tmp_path / "data", "--views", "1", "--size", "16", "--workers", "2")
     assert done.returncode == 2
     assert "b.glb" in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
-    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    assert not (tmp_path / "data").exists()
+    left = [p for p in tmp_path.iterdir() if p != folder]
+    assert all(
+        p.name.startswith(".data.") and p.name.endswith(".partial") for p in left
+    )  # the mesh before it is not lost
 
 
 def test_a_missing_open3d_ends_with_4_and_says_what_to_install(tmp_path: Path) -> None:
@@ -77,3 +89,74 @@ def test_a_missing_open3d_ends_with_4_and_says_what_to_install(tmp_path: Path) -
     assert done.returncode == 4
     assert "pip install open3d" in done.stderr and "libusb-1.0" in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "data").exists()
+
+
+KILLED = (
+    "procedural", "cars", "--num", "16", "--views", "2", "--test-views", "1", "--size", "16", "--holdout", "2",
+    "--normals", "--store", "zip",
+)  # fmt: skip
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def _start(out: Path, *words: object, limit_bytes: int | None = None) -> subprocess.Popen[str]:
+    def limited() -> None:
+        if limit_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+
+    command = [sys.executable, "-m", "g3d_cli.main", "prepare-data", *KILLED, *map(str, words), "--out", str(out)]
+    env = {**os.environ, "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, preexec_fn=limited
+    )
+
+
+def _items(out: Path) -> int:
+    """How many items are in the journal."""
+    return sum(p.read_text().count("\n") for p in out.parent.glob(f".{out.name}.*.partial/journal.jsonl"))
+
+
+def _wait_for(out: Path, items: int, process: subprocess.Popen[str]) -> None:
+    """Until so many items are in the journal, or one more than there were if there were so many."""
+    before = _items(out)
+    for _ in range(6000):
+        if _items(out) >= max(items, before + 1) or process.poll() is not None:
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never got there")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("undisturbed") / "data"
+    assert g3d("prepare-data", *KILLED, "--workers", 1, "--out", out).code == 0
+    return _tree(out)
+
+
+def test_killed_again_and_again_it_ends_with_the_bytes_of_an_undisturbed_run(
+    tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    for number, (items, how) in enumerate([(1, signal.SIGKILL), (4, signal.SIGTERM), (8, signal.SIGINT)]):
+        process = _start(tmp_path / "data", "--workers", 1 + number % 2)
+        _wait_for(tmp_path / "data", items, process)
+        process.send_signal(how)
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how], err
+        assert "Traceback" not in err and not (tmp_path / "data").exists()
+    done = g3d("prepare-data", *KILLED, "--workers", 1, "--out", tmp_path / "data")
+    assert done.code == 0 and "going on behind" in done.err and done.out.strip() == str(tmp_path / "data")
+    assert _tree(tmp_path / "data") == undisturbed
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_full_disk_ends_with_1_and_the_same_command_goes_on(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    """A limit on the size of a file stands for the disk: the occupancy of the fourth object goes beyond it."""
+    process = _start(tmp_path / "data", "--workers", 1, limit_bytes=100_000)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1 and err.splitlines()[-1].startswith("g3d: writing ") and "Traceback" not in err
+    assert not (tmp_path / "data").exists() and list(tmp_path.glob(".data.*.partial"))
+    done = g3d("prepare-data", *KILLED, "--workers", 1, "--out", tmp_path / "data")
+    assert done.code == 0 and "going on behind" in done.err
+    assert _tree(tmp_path / "data") == undisturbed

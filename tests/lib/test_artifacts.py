@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from g3d import __version__, artifacts, files
@@ -18,7 +19,8 @@ from torch import Tensor
 WORLD = {"scene": "gaussians", "world": {}}
 CONFIGS: dict[str, dict[str, Any]] = {
     "cameras": {"width": 4, "height": 4},
-    "shapes": {"bounds": [[-1, -1, -1], [1, 1, 1]]},
+    "labels": {"names": {}},
+    "shapes": {"bounds": [[-1, -1, -1], [1, 1, 1]], "cells": 4},
     "latents": {"space": "z", "names": ["a", "b", "c"]},
     "model": {"method": "m", "settings": {}, "latent_space": "z"},
     "state": {"step": 1, "settings": {}},
@@ -28,7 +30,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "scene/triplane": {"scene": "triplane", "world": {}, "contraction": "none"},
     "features": {"extractor": "e"},
 }
-SIZES = {"V": 2, "N": 3, "G": 4, "P": 5, "S": 6, "K": 4, "C": 2, "H": 3, "W": 3, "D": 7, "*": 2}
+SIZES = {"V": 2, "N": 3, "B": 8, "P": 5, "S": 6, "K": 4, "C": 2, "H": 3, "W": 3, "D": 7, "*": 2}
 TORCH = {"F32": torch.float32, "U8": torch.uint8, "I64": torch.int64}
 
 
@@ -226,8 +228,8 @@ def test_a_letter_binds_across_the_file(tmp_path: Path) -> None:
     tensors = {**whole("scene/gaussians"), "opacity_logits": torch.ones(4)}  # N is 3 everywhere else
     text = sentence(write_raw(tmp_path / "a", tensors, meta_of("scene/gaussians")), "scene")
     assert "'opacity_logits'" in text and "[4]" in text and "[N]" in text and "N = 3" in text
-    grids = {"occupancy": torch.ones(2, 4, 4, 5, dtype=torch.uint8)}
-    assert "G = 4" in sentence(write_raw(tmp_path / "a", grids, meta_of("shapes")), "shapes")
+    points = {"points": torch.ones(2, 4, 3), "labels": torch.ones(2, 5, dtype=torch.uint8)}
+    assert "P = 4" in sentence(write_raw(tmp_path / "a", points, meta_of("shapes")), "shapes")
 
 
 @pytest.mark.parametrize("names", [[], ["a", "b"], list("abcd"), "abc", None, {"a": 0}])
@@ -461,3 +463,25 @@ def test_json_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         files.write_json(tmp_path / "b.json", float("nan"))
     assert not (tmp_path / "b.json").exists()
+
+
+def test_arrays_are_written_as_tensors_are(tmp_path: Path) -> None:
+    """Block by block from numpy, maps of files too: the digest, and what every reader sees, is the same."""
+    tensors = {
+        "c2w": torch.arange(2**21 + 16.0).view(-1, 4, 4), "intrinsics": torch.rand(2**17 + 1, 4),
+        "object": torch.arange(2**17 + 1),
+        "split": torch.ones(2**17 + 1, dtype=torch.uint8),
+    }  # fmt: skip
+    config = {"width": 4, "height": 4}
+    arrays = {name: value.numpy() for name, value in tensors.items()}
+    arrays["c2w"].tofile(tmp_path / "raw")
+    arrays["c2w"] = np.memmap(tmp_path / "raw", "<f4", "r", shape=arrays["c2w"].shape)
+    assert artifacts.write_arrays(tmp_path / "a", "cameras", arrays, config) == artifacts.write(
+        tmp_path / "b", "cameras", tensors, config
+    )
+    one, other = artifacts.read(tmp_path / "a", "cameras"), artifacts.read(tmp_path / "b", "cameras")
+    assert one.config == other.config and one.values.keys() == other.values.keys() == tensors.keys()
+    for name in tensors:
+        assert torch.equal(one.values[name], other.values[name]) and one.values[name].dtype == tensors[name].dtype
+    with pytest.raises(G3dError, match="intrinsics"):
+        artifacts.write_arrays(tmp_path / "c", "cameras", {**arrays, "intrinsics": np.ones((3, 3), "<f4")}, config)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from g3d.cameras import (
+    DISTORTION,
     CameraPrior,
     Cameras,
     focal_from_fov,
@@ -280,3 +281,17 @@ def test_frames_that_these_cameras_cannot_express_are_refused(change: dict[str, 
         from_transforms(data, "t.json")
     data["frames"][1] |= {"k1": 0.0, "p2": 0.0, "w": 8}
     assert len(from_transforms(data, "t.json")) == 2
+
+
+def test_our_files_say_that_y_is_up_and_a_vertical_angle_is_a_focal_length() -> None:
+    data = to_transforms(PRIOR.orbit(1), ["a.png"])
+    assert data["world_up"] == "y"
+    tall = nerf_synthetic(camera_angle_y=2 * math.atan(40 / 25))
+    assert from_transforms(tall, "t.json").intrinsics[0].tolist() == pytest.approx([50, 25, 50, 40])
+    assert from_transforms({**tall, "fl_y": 30.0}, "t.json").intrinsics[0, 1] == 30
+
+
+def test_every_term_of_lens_distortion_is_refused() -> None:
+    for name in DISTORTION:
+        with pytest.raises(G3dError, match=rf"lens distortion \({name}\)"):
+            from_transforms(nerf_synthetic(**{name: 0.1}), "t.json")

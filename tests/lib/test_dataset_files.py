@@ -1,6 +1,7 @@
 """A dataset folder written and opened again; damaged ones refused; the order of items."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 from g3d import images
 from g3d.cameras import CameraPrior
-from g3d.dataset import FORMAT, Writer, open_dataset, step_items
+from g3d.dataset import FORMAT, open_dataset, step_items
+from g3d.dataset_writer import Made, View, Writer
 from g3d.errors import G3dError
 
 PRIOR = CameraPrior(radius_world=2.0, fov_deg=45.0, width=3, height=2)
@@ -17,27 +19,56 @@ RNG = np.random.default_rng(0)
 PICTURES = RNG.integers(0, 256, (5, 2, 3, 3)).astype(np.uint8)
 MASKS = RNG.integers(0, 256, (5, 2, 3)).astype(np.uint8)
 DEPTHS = RNG.integers(0, 65536, (5, 2, 3)).astype(np.uint16)
-OBJECT, SPLIT = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 1, 0, 0, 1])
+NORMALS = RNG.integers(1, 256, (5, 2, 3, 3)).astype(np.uint8)
+OWN = {"cup": [0, 1], "jar": [2, 3, 4]}  # the views of each object
+SPLIT = np.array([0, 1, 0, 0, 1], np.uint8)
 INFO: dict[str, Any] = {
     "name": "toy", "width": 3, "height": 2, "background": [1, 1, 1], "licence": "CC0", "provenance": "made here",
-    "objects": [{"name": "cup", "split": "train"}, {"name": "jar", "split": "test"}], "depth_scale": 0.001,
+    "depth_scale": 0.001,
     "bounds": [[-1, -1, -1], [1, 2, 1]], "shape_bounds": [[-1, -1, -1], [1, 1, 1]], "camera_prior": PRIOR.as_json(),
 }  # fmt: skip
 
 
-def write(folder: Path, order: tuple[int, ...] = (0, 1, 2, 3, 4)) -> str:
+def item(name: str, flipped: int = -1) -> Made:
+    pictures = PICTURES ^ (np.arange(5) == flipped)[:, None, None, None]
+    views = [View(*(images.encode(kind[v]) for kind in (pictures, MASKS, DEPTHS, NORMALS))) for v in OWN[name]]
+    cameras = PRIOR.sample(0, OWN[name])
+    grid = np.zeros((4, 4, 4), np.uint8)
+    grid[0, 1, 2] = name == "jar"
+    columns = {
+        "c2w": cameras.c2w.numpy(), "intrinsics": cameras.intrinsics.numpy(), "split": SPLIT[OWN[name]],
+        "class": np.full(len(OWN[name]), len(name)), "landmarks": np.full((len(OWN[name]), 68, 2), 0.5),
+    }  # fmt: skip
+    return Made(views, columns, {"occupancy_bits": np.packbits(grid)}, {"colour": name[0]})
+
+
+def write(folder: Path, flipped: int = -1, *, zipped: bool = False) -> str:
+    folder.mkdir(exist_ok=True)
     writer = Writer(folder)
-    for v in order:
-        writer.add(v, images.encode(PICTURES[v]), images.encode(MASKS[v]), images.encode(DEPTHS[v]))
-    grids = torch.zeros(2, 4, 4, 4, dtype=torch.bool)
-    grids[1, 0, 1, 2] = True
-    return writer.close(INFO, PRIOR.sample(0, range(5)), OBJECT, SPLIT, grids)
+    for name in OWN:
+        writer.add(name, item(name, flipped))
+    return writer.close(INFO, ["train", "test"], zipped=zipped)
 
 
-def test_what_the_writer_wrote_opens_again(tmp_path: Path) -> None:
-    digest = write(tmp_path / "data")
+def alone(folder: Path, count: int, names: tuple[str, ...] = ("one",)) -> Writer:
+    """A dataset of pictures without cameras: `count` of each object."""
+    writer = Writer(folder)
+    for name in names:
+        writer.add(name, Made([View(images.encode(PICTURES[v])) for v in range(count)]))
+    return writer
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_what_the_writer_wrote_opens_again(zipped: bool, tmp_path: Path) -> None:
+    digest = write(tmp_path / "data", zipped=zipped)
     data = open_dataset(tmp_path / "data")
+    kinds = ["depth", "images", "masks", "normals"]
+    stored = sorted(f"{k}.zip" for k in kinds) if zipped else kinds
+    assert sorted(p.name for p in data.path.iterdir()) == sorted(
+        ["cameras.safetensors", "dataset.json", "labels.safetensors", "shapes.safetensors", *stored]
+    )
     assert data.digest == digest and data.object_names == ["cup", "jar"]
+    assert [o["colour"] for o in data.info["objects"]] == ["c", "j"]
     assert data.bounds == ((-1, -1, -1), (1, 2, 1)) and data.camera_prior == PRIOR
     assert data.objects("train") == [0] and data.objects("test") == [1]
     assert data.views(1).tolist() == [2, 3, 4] and data.views(1, "train").tolist() == [2, 3]
@@ -46,32 +77,65 @@ def test_what_the_writer_wrote_opens_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.pictures(data.views(0)), PICTURES[:2])
     np.testing.assert_array_equal(data.mask(3), MASKS[3])
     np.testing.assert_allclose(data.depth_world(2), DEPTHS[2] * 0.001, rtol=1e-6)
+    np.testing.assert_allclose(data.normals(2), NORMALS[2] / 127.5 - 1, atol=1e-6)
+    assert data.raw("images", 4) == images.encode(PICTURES[4]) and data.raw("inverse_depth", 4) is None
     assert data.cameras is not None and torch.equal(data.cameras.c2w, PRIOR.sample(0, range(5)).c2w)
-    occupancy = data.shapes().values["occupancy"]
-    assert occupancy.nonzero().tolist() == [[1, 0, 1, 2]] and occupancy.dtype == torch.uint8
+    assert data.labels["class"].tolist() == [3] * 5 and data.labels["landmarks"].shape == (5, 68, 2)
+    assert np.argwhere(data.occupancy(1)).tolist() == [[0, 1, 2]] and not data.occupancy(0).any()
     info = json.loads((tmp_path / "data/dataset.json").read_text())
     assert info["format"] == FORMAT and info["views"] == 5
 
 
-def test_the_digest_follows_the_bytes_and_not_the_order_of_writing(tmp_path: Path) -> None:
+def test_the_digest_follows_the_bytes(tmp_path: Path) -> None:
     first = write(tmp_path / "a")
-    assert write(tmp_path / "b", (3, 1, 4, 0, 2)) == first
-    names = [sorted(str(p.relative_to(tmp_path / n)) for p in (tmp_path / n).rglob("*")) for n in "ab"]
-    assert names[0] == names[1]
-    writer = Writer(tmp_path / "c")
-    for v in range(5):
-        writer.add(v, images.encode(PICTURES[v] ^ (v == 2)), images.encode(MASKS[v]), images.encode(DEPTHS[v]))
-    assert writer.close(INFO, PRIOR.sample(0, range(5)), OBJECT, SPLIT) != first
+    assert write(tmp_path / "b") == first and write(tmp_path / "c", flipped=2) != first
+    files = [sorted(p.relative_to(tmp_path / n) for p in (tmp_path / n).rglob("*")) for n in "ab"]
+    assert files[0] == files[1]
+    for file in files[0]:
+        if (tmp_path / "a" / file).is_file():
+            assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert write(tmp_path / "z", zipped=True) == first  # how it is stored is not what it holds
 
 
 def test_pictures_alone_make_a_dataset(tmp_path: Path) -> None:
-    writer = Writer(tmp_path)
-    for v in range(2):
-        writer.add(v, images.encode(PICTURES[v]))
-    writer.close(INFO)
+    alone(tmp_path, 2, ("one", "two")).close(INFO, ["train", "test"])
     data = open_dataset(tmp_path)
-    assert data.cameras is None and data.view_object.tolist() == [0, 0]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["dataset.json", "images"]
+    assert data.cameras is None and data.view_object.tolist() == [0, 0, 1, 1]
+    assert data.view_split.tolist() == [0, 0, 1, 1]  # without a split of its own a view has that of its object
+    assert data.labels == {}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dataset.json", "images", "labels.safetensors"]
+
+
+def test_solids_alone_make_a_dataset(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    points = np.arange(12, dtype=np.float16).reshape(4, 3) / 16
+    for number in range(3):
+        bits = np.packbits(np.arange(64) % 3 == number)
+        writer.add(
+            f"o{number}", Made(shape={"occupancy_bits": bits, "points": points + number, "labels": np.eye(4)[number]})
+        )
+    writer.close({**INFO, "width": 0, "height": 0})
+    data = open_dataset(tmp_path)
+    assert data.info["views"] == 0 and sorted(p.name for p in tmp_path.iterdir()) == [
+        "dataset.json",
+        "shapes.safetensors",
+    ]
+    found, labels = data.points(2)
+    np.testing.assert_array_equal(found, (points + 2).astype(np.float32))
+    assert labels.tolist() == [0, 0, 1, 0] and data.occupancy(1).sum() == 21
+    with pytest.raises(G3dError, match="has no images"):
+        data.pictures([0])
+
+
+def test_a_zip_that_is_not_stored_or_was_cut(tmp_path: Path) -> None:
+    write(tmp_path, zipped=True)
+    place = tmp_path / "images.zip"
+    whole = place.read_bytes()
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("000000.png", images.encode(PICTURES[0]))
+    assert "compressed" in refused(tmp_path)
+    place.write_bytes(whole[:-30])
+    assert "images.zip" in refused(tmp_path)
 
 
 def refused(folder: Path) -> str:
@@ -111,11 +175,11 @@ def test_a_picture_of_another_size(tmp_path: Path) -> None:
 
 def test_as_many_cameras_as_views(tmp_path: Path) -> None:
     write(tmp_path)
-    writer = Writer(tmp_path)
-    for v in range(4):
-        writer.add(v, images.encode(PICTURES[v]))
+    (tmp_path / "images/000004.png").unlink()
     info = {**json.loads((tmp_path / "dataset.json").read_text()), "views": 4}
     (tmp_path / "dataset.json").write_text(json.dumps(info))
+    assert "4 views but 5" in refused(tmp_path)
+    (tmp_path / "labels.safetensors").unlink()
     assert "4 views but 5 cameras" in refused(tmp_path)
 
 
@@ -168,14 +232,16 @@ def test_a_damaged_description(tmp_path: Path) -> None:
 
 
 def test_what_a_dataset_without_cameras_cannot_say(tmp_path: Path) -> None:
-    writer = Writer(tmp_path)
-    writer.add(0, images.encode(PICTURES[0]))
-    writer.close({k: v for k, v in INFO.items() if k not in ("camera_prior", "depth_scale", "bounds")})
+    alone(tmp_path, 1).close({k: v for k, v in INFO.items() if k not in ("camera_prior", "depth_scale", "bounds")})
     data = open_dataset(tmp_path)
     with pytest.raises(G3dError, match="camera_prior"):
         _ = data.camera_prior
-    with pytest.raises(G3dError, match=r"masks.000000\.png' does not exist"):
-        data.mask(0)
+    for read in (data.mask, data.depth_world, data.normals):
+        with pytest.raises(G3dError, match=r"has no (masks|depth|normals)"):
+            read(0)
+    for ask in (data.occupancy, data.points):
+        with pytest.raises(G3dError, match=r"holds no (occupancy_bits|points)"):
+            ask(0)
 
 
 @pytest.mark.parametrize(("count", "batch"), [(7, 3), (4, 4), (3, 8), (1, 2), (10, 1)])

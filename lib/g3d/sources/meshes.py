@@ -1,59 +1,113 @@
 """`prepare-data meshes FOLDER`: mesh files (GLB, GLTF, OBJ, PLY, OFF, STL) with textures, vertex colours or a base colour.
 
-Files are taken as y up. Each object keeps the name of its file; its centre and scale are recorded with it.
+Files are taken as y up unless --up says otherwise. Each object keeps the name of its file; its centre and scale are recorded
+with it. --backgrounds puts a photograph behind each picture, another one each time.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from g3d.errors import G3dError, existing
-from g3d.sources import Collection, Item, Request
+import numpy as np
+from numpy.typing import NDArray
+
+from g3d.errors import G3dError
+from g3d.images import image_set
+from g3d.sources import Collection, Item, Request, multiview, needs_input
+from g3d.sources.drawing import Photos, make_object
+from g3d.sources.licence import licence_of
 from g3d.sources.mesh_files import READERS, read_surface
+from g3d.sources.posed import UPS, find_world, stamp
 from g3d.sources.surface import Surface
 
-OPTIONS = frozenset({"skip_bad"})
-_LICENCE_NAMES = ("license", "licence", "copying")
+
+@dataclass(frozen=True)
+class Options:
+    """What this source takes from the command line; None is the default of `multiview`."""
+
+    views: int | None = None
+    test_views: int | None = None
+    size: int | None = None
+    cameras: str = "hemisphere"
+    normals: bool = False
+    backgrounds: Path | None = None
+    up: str = "y"
 
 
 def collect(request: Request) -> Collection:
     """Every mesh file in the folder `input` and below it, in the order of their names."""
-    if request.input is None:
-        raise G3dError("the source 'meshes' needs a folder of mesh files; write e.g. prepare-data meshes my/cars")
-    folder = existing(Path(request.input), "the mesh folder")
+    folder = needs_input(request, "meshes", "a folder of mesh files", "my/cars")
+    options: Options = request.options
+    files = mesh_files(folder)
+    plan = multiview.layout(options.cameras, options.views, options.test_views, options.size, options.normals)
+    pictures = len(files) * (plan.views + plan.test_views)
+    multiview.check_pictures(pictures, len(files))
+    rotation = turned(options.up)
+    photos = None if options.backgrounds is None else photographs(options.backgrounds, request.seed)
+    stages = multiview.stages(plan, request.seed, len(files), photos)
+    items = []
+    for name, path, stage in zip(names(folder, files), files, stages, strict=True):
+        file = path.relative_to(folder).as_posix()
+        make = partial(make_object, partial(read, path, rotation), file, stage, {"file": file})
+        about = path.stat()
+        items.append(Item(name, make, stamp(about.st_size, about.st_mtime_ns)))
+    name = folder.resolve().name
+    settings: dict[str, Any] = {"input": name, "up": options.up, **plan.settings}
+    if photos is not None:
+        settings["backgrounds"] = {
+            "name": photos.path.resolve().name,
+            "photos": len(photos.names),
+            "names": stamp(photos.names),
+        }
+    inputs = (folder,) if options.backgrounds is None else (folder, options.backgrounds)
+    return Collection(
+        name, items, licence_of(folder), settings, plan.width, plan.height, multiview.BACKGROUND,
+        partial(multiview.describe, plan, rotation), inputs=inputs, pictures=pictures,
+    )  # fmt: skip
+
+
+def mesh_files(folder: Path) -> list[Path]:
+    """The mesh files in a folder and below it, in the order of their names."""
     suffixes = ", ".join(sorted(READERS))
     if not folder.is_dir():
         raise G3dError(f"'{folder}' is a file; give the folder that holds the mesh files ({suffixes})")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in READERS and p.is_file())
     if not files:
         raise G3dError(f"the folder '{folder}' holds no mesh files ({suffixes}); give another one")
-    items = [
-        Item(name, partial(read, path), {"file": path.relative_to(folder).as_posix()})
-        for name, path in zip(_names(folder, files), files, strict=True)
-    ]
-    name = folder.resolve().name
-    return Collection(name, items, _licence(folder), {"input": name}, (folder,))
+    return files
 
 
-def read(path: Path) -> Surface:
-    """The surface in a mesh file, with the digest of the file."""
-    surface = read_surface(path)
-    digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    return replace(surface, traits={**surface.traits, "digest": digest})
-
-
-def _names(folder: Path, files: Sequence[Path]) -> list[str]:
+def names(folder: Path, files: Sequence[Path]) -> list[str]:
     """Paths without their suffix; with it where two would be the same."""
     short = [p.relative_to(folder).with_suffix("").as_posix() for p in files]
-    return [s if short.count(s) == 1 else p.relative_to(folder).as_posix() for s, p in zip(short, files, strict=True)]
+    count = Counter(short)
+    return [s if count[s] == 1 else p.relative_to(folder).as_posix() for s, p in zip(short, files, strict=True)]
 
 
-def _licence(folder: Path) -> str:
-    """The text of the folder's licence file, shortened."""
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.stem.lower() in _LICENCE_NAMES:
-            text = " ".join(path.read_text(encoding="utf-8", errors="replace").split())
-            return f"{path.name}: {text[:600]}"
-    return "unknown (the folder holds no licence file)"
+def turned(up: str) -> NDArray[np.float64] | None:
+    """What turns the axis that is up in the files to y, [3, 3]; None where it is y."""
+    if up not in UPS or up == "auto":
+        raise G3dError(f"--up is '{up}'; of meshes it is one of {', '.join(u for u in UPS if u != 'auto')}")
+    return None if up == "y" else find_world(np.eye(4)[None], up, "y").rotation
+
+
+def photographs(path: Path, seed: int) -> Photos:
+    """The pictures of a folder or a zip."""
+    found = image_set(path, "the folder of backgrounds")
+    return Photos(found.path, found.names, seed)
+
+
+def read(path: Path, rotation: NDArray[np.float64] | None, painted: bool = True) -> Surface:
+    """The surface in a mesh file, y up, with the digest of the file; with its textures if `painted`."""
+    surface = read_surface(path, painted)
+    digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    surface = replace(surface, traits={**surface.traits, "digest": digest})
+    if rotation is None:
+        return surface
+    turn = rotation.astype(np.float32).T
+    normals = None if surface.normals is None else surface.normals @ turn
+    return replace(surface, corners=surface.corners @ turn, normals=normals)

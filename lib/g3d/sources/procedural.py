@@ -5,32 +5,55 @@ Object i depends on (seed, i) alone, so more objects extend a set and do not cha
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from g3d.errors import G3dError, did_you_mean
-from g3d.sources import Collection, Item, Request, cars, chairs, planes
+from g3d.sources import Collection, Item, Request, cars, chairs, multiview, planes
+from g3d.sources.drawing import make_object
 from g3d.sources.surface import Surface
 
-OPTIONS = frozenset({"num"})
-NUM_DEFAULT = 48
 KINDS: Mapping[str, Callable[[np.random.Generator], Surface]] = {
     "cars": cars.build, "chairs": chairs.build, "planes": planes.build,
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Options:
+    """What this source takes from the command line; None is the default of `multiview`."""
+
+    num: int = 48
+    views: int | None = None
+    test_views: int | None = None
+    size: int | None = None
+    cameras: str = "hemisphere"
+    normals: bool = False
+
+
 def collect(request: Request) -> Collection:
     """`num` shapes of the kind that `input` names."""
-    allowed = ", ".join(KINDS)
+    allowed, options = ", ".join(KINDS), request.options
     if request.input is None:
         raise G3dError(f"the source 'procedural' needs a kind of shape ({allowed}): prepare-data procedural cars")
-    kind, num = request.input, NUM_DEFAULT if request.num is None else request.num
+    kind = request.input
     if kind not in KINDS:
         raise G3dError(f"there is no procedural shape '{kind}'{did_you_mean(kind, KINDS)}; shapes are {allowed}")
-    items = [Item(f"{kind}-{i:05d}", partial(make, kind, request.seed, i)) for i in range(num)]
-    settings = {"input": kind, "num": num}
-    return Collection(f"procedural {kind}", items, "CC0-1.0 (drawn by g3d from a seed)", settings)
+    plan = multiview.layout(options.cameras, options.views, options.test_views, options.size, options.normals)
+    pictures = options.num * (plan.views + plan.test_views)
+    multiview.check_pictures(pictures, options.num)
+    items = []
+    for i, stage in enumerate(multiview.stages(plan, request.seed, options.num)):
+        name = f"{kind}-{i:05d}"
+        items.append(
+            Item(name, partial(make_object, partial(make, kind, request.seed, i), name, stage, {}, closed=True))
+        )
+    return Collection(
+        f"procedural {kind}", items, "CC0-1.0 (drawn by g3d from a seed)",
+        {"input": kind, "num": options.num, **plan.settings}, plan.width, plan.height, multiview.BACKGROUND,
+        partial(multiview.describe, plan, None), pictures=pictures,
+    )  # fmt: skip
 
 
 def make(kind: str, seed: int, index: int) -> Surface:

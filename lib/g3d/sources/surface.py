@@ -25,6 +25,7 @@ class Surface:
     uvs: F32 | None = None  # [F, 3, 2] u to the right, v DOWN the texture, in [0, 1], repeated outside
     texture: NDArray[np.int32] | None = None  # [F] index into `textures`, -1 for none
     textures: Sequence[NDArray[np.uint8]] = ()  # T of [H, W, 3]
+    normals: F32 | None = None  # [F, 3, 3] at the corners, unit, for smooth shading; None is flat
     traits: Mapping[str, Any] = field(default_factory=dict)  # what the source knows of it, e.g. its body style
 
 

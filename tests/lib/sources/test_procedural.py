@@ -7,7 +7,6 @@ import pytest
 from g3d.dataset import open_dataset
 from g3d.errors import G3dError
 from g3d.sources import procedural
-from g3d.sources.multiview import _mean_image_psnr_db
 from g3d.sources.surface import normalised
 from g3d.steps.prepare_data import Options, resolve, run
 
@@ -97,11 +96,22 @@ def test_the_dataset_holds_what_it_says(small: Path) -> None:
         assert ((depth > 0) <= (mask > 0)).all() and (mask == 255).any()
         assert (np.abs(depth[depth > 0] - 2.6) <= 1).all()
         assert (mask[[0, -1]] < 255).all()  # the object fits
-    occupancy = data.shapes().values["occupancy"].numpy()
+    occupancy = np.stack([data.occupancy(obj) for obj in range(3)])
     assert occupancy.shape == (3, 64, 64, 64) and (occupancy.mean((1, 2, 3)) > 0.01).all()
     low, high = np.array(data.bounds)
     cells = (np.argwhere(occupancy.any(0)) + 0.5) / 32 - 1
     assert (low < cells.min(0)).all() and (cells.max(0) < high).all() and (high - low < 2.2).all()
+
+
+def test_options_of_the_source_reach_the_dataset(tmp_path: Path) -> None:
+    run(_options(tmp_path / "data", num=1, views=8, cameras="sphere", normals=True))
+    data = open_dataset(tmp_path / "data")
+    assert data.cameras is not None and data.cameras.c2w[:8, 1, 3].min() < -0.5
+    assert data.camera_prior.elevation_deg == (-90, 90)
+    assert data.info["provenance"]["settings"]["cameras"] == "sphere"
+    hit = data.depth_world(0) > 0
+    np.testing.assert_allclose(np.linalg.norm(data.normals(0)[hit], axis=-1), 1, atol=0.02)
+    assert not data.normals(0)[~hit].any()
 
 
 def test_the_mean_image_is_measured_by_brute_force(small: Path) -> None:
@@ -121,7 +131,8 @@ def test_the_mean_image_is_measured_by_brute_force(small: Path) -> None:
         ({"holdout": 3}, ["--holdout is 3", "between 0 and 2"]),
         ({"workers": 0}, ["--workers is 0"]),
         ({"num": 1000, "views": 9000}, ["9002000 pictures", "1000000"]),
-        ({"skip_bad": True}, ["'procedural' does not use --skip-bad"]),
+        ({"backgrounds": Path("photos")}, ["'procedural' does not use --backgrounds"]),
+        ({"cameras": "spere"}, ["--cameras is 'spere'", "did you mean 'sphere'", "hemisphere, sphere or file:"]),
         ({"input": "cras"}, ["'cras'", "did you mean 'cars'"]),
         ({"input": None}, ["needs a kind of shape", "cars, chairs, planes"]),
         ({"source": "procedurl"}, ["'procedurl'", "did you mean 'procedural'"]),
@@ -137,13 +148,3 @@ def test_wrong_options_are_told_in_one_sentence(tmp_path: Path, changes: dict[st
         assert all(word in str(caught.value) for word in words), str(caught.value)
         assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
-
-
-def test_no_mean_image_where_it_is_not_defined() -> None:
-    """dataset.json holds no NaN and no infinity: no training views, or all of them the same blank picture."""
-    blank = np.full((2, 2, 3), 3 * 255, np.int64)
-    assert _mean_image_psnr_db([(blank, 3 * 12 * 255**2)], 3) is None
-    assert _mean_image_psnr_db([(blank * 0, 0)], 0) is None
-    assert _mean_image_psnr_db([], 4) is None
-    half = np.full((1, 1, 3), 255, np.int64)  # one black and one white picture: the mean is off by a half everywhere
-    assert _mean_image_psnr_db([(half, 3 * 255**2)], 2) == pytest.approx(-10 * np.log10(0.25))

@@ -1,5 +1,7 @@
 """The ray caster against geometry that can be worked out by hand: colours, coverage, depth, projection, occupancy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -190,3 +192,103 @@ def test_occupancy_axes_are_x_y_z() -> None:
     x, y, z = np.nonzero(grid)
     assert (x.min(), x.max(), y.min(), y.max(), z.min(), z.max()) == (10, 13, 7, 8, 2, 9)
     assert grid.sum() == 4 * 2 * 8
+
+
+def test_normals_are_those_of_the_faces_towards_the_camera() -> None:
+    cameras = _camera(30, 30)
+    k, c2w = cameras.intrinsics[0].numpy(), cameras.c2w[0].numpy()
+    caster = Caster(_cube())
+    picture = caster.draw(c2w, k, 65, 65, (1.0, 1.0, 1.0), normals=True)
+    assert not caster.draw(c2w, k, 65, 65, (1.0, 1.0, 1.0)).normals.any()
+    for normal in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        n = np.array(normal, float)
+        column, row = (int(v) for v in _project(0.5 * n[None], cameras)[0])
+        np.testing.assert_allclose(picture.normals[row, column], n, atol=1e-6)
+    hit = picture.depth_world > 0
+    np.testing.assert_allclose(np.linalg.norm(picture.normals[hit], axis=-1), 1, atol=1e-5)
+    assert not picture.normals[~hit].any()
+
+
+def _ball(rows: int, turned_in: bool = False) -> Surface:
+    """A coarse ball with the normals of a smooth one."""
+    solids = Solids()
+    solids.ellipsoid((0, 0, 0), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0), rows=rows, sides=2 * rows)
+    surface = solids.surface({})
+    unit = surface.corners / np.linalg.norm(surface.corners, axis=-1, keepdims=True)
+    return replace(surface, normals=-unit if turned_in else unit)
+
+
+@pytest.mark.parametrize("turned_in", [False, True])
+def test_normals_of_the_file_make_a_coarse_ball_smooth(turned_in: bool) -> None:
+    """Whichever way the file turns them, they point to the camera."""
+    cameras = _camera(70, 25, size=48)
+    k, c2w = cameras.intrinsics[0].numpy(), cameras.c2w[0].numpy()
+    white = (1.0, 1.0, 1.0)
+    picture = Caster(_ball(12, turned_in)).draw(c2w, k, 48, 48, white, normals=True)
+    flat = Caster(replace(_ball(12), normals=None)).draw(c2w, k, 48, 48, white, normals=True)
+    row, column = np.nonzero(picture.mask == 255)
+    ray = np.stack([(column + 0.5 - k[2]) / k[0], (row + 0.5 - k[3]) / k[1], np.ones(len(row))], axis=1)
+    points = picture.depth_world[row, column][:, None] * (ray @ c2w[:3, :3].T) + c2w[:3, 3]
+    exact = points / np.linalg.norm(points, axis=1, keepdims=True)
+    smooth, faceted = ((p.normals[row, column] * exact).sum(1) for p in (picture, flat))
+    assert (
+        np.degrees(np.arccos(np.clip(smooth, -1, 1))).max() < 2 < np.degrees(np.arccos(np.clip(faceted, -1, 1))).max()
+    )
+    assert len(np.unique(picture.normals[row, column].round(4), axis=0)) > 2 * len(
+        np.unique(flat.normals[row, column].round(4), axis=0)
+    )
+
+
+def test_another_light_takes_the_place_of_the_studio() -> None:
+    cameras = _camera(30, 30)
+    k, c2w = cameras.intrinsics[0].numpy(), cameras.c2w[0].numpy()
+    seen: list[NDArray[np.float32]] = []
+
+    def from_above(normals: NDArray[np.float32]) -> NDArray[np.float32]:
+        seen.append(normals)
+        return np.maximum(normals[:, 1], 0).astype(np.float32)
+
+    caster = Caster(_cube(), light=from_above)
+    picture = caster.draw(c2w, k, 65, 65, (0.0, 0.0, 0.0))
+    tinted = caster.relit(lambda n: np.tile(np.float32([1, 0, 0.5]), (len(n), 1))).draw(c2w, k, 65, 65, (0.0, 0.0, 0.0))
+    assert caster._sky is None  # it was not computed
+    for normal, colour in (((1, 0, 0), RED), ((0, 1, 0), GREEN), ((0, 0, 1), BLUE)):
+        column, row = (int(v) for v in _project(0.5 * np.array([normal], float), cameras)[0])
+        wanted = np.array(colour) * 255 * (normal[1] > 0)
+        np.testing.assert_allclose(picture.rgb[row, column], wanted, atol=1)
+        np.testing.assert_allclose(tinted.rgb[row, column], np.array(colour) * (255, 0, 127.5), atol=1)
+    every = np.concatenate(seen)
+    assert (every @ c2w[:3, 2] < 0.35).all()  # towards the camera, but for what the corners of the picture see
+
+
+def test_a_picture_lies_behind_what_is_drawn() -> None:
+    cameras = _camera(0, 0, size=8)
+    rng = np.random.default_rng(0)
+    behind = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    solids = Solids()
+    solids.quad((-9, -9, 0), (0.5 / float(cameras.intrinsics[0, 0]) * 2.6, -9, 0),
+                (0.5 / float(cameras.intrinsics[0, 0]) * 2.6, 9, 0), (-9, 9, 0), (0.0, 0.0, 0.0))  # fmt: skip
+    caster = Caster(solids.surface({}))
+    picture = caster.draw(cameras.c2w[0].numpy(), cameras.intrinsics[0].numpy(), 8, 8, behind)
+    np.testing.assert_array_equal(picture.rgb[:, 5:], behind[:, 5:])
+    assert not picture.rgb[:, :4].any()
+    np.testing.assert_allclose(picture.rgb[:, 4], behind[:, 4] / 2, atol=0.51)  # half covered
+
+
+def test_a_fine_texture_fades_to_its_mean_instead_of_flickering() -> None:
+    """A checkerboard of single texels, 64 of them a pixel: every pixel is grey. A coarse one keeps its squares."""
+    corners = np.array([[[-2, -2, 0], [2, -2, 0], [2, 2, 0]], [[-2, -2, 0], [2, 2, 0], [-2, 2, 0]]], np.float32)
+    uvs = np.array([[[0, 1], [1, 1], [1, 0]], [[0, 1], [1, 0], [0, 0]]], np.float32)
+    cameras = _camera(0, 0, size=16)
+    k, c2w = cameras.intrinsics[0].numpy(), cameras.c2w[0].numpy()
+    found = []
+    for squares in (4, 512):
+        tile = np.indices((squares, squares)).sum(0) % 2 * 255
+        picture = np.repeat(tile.repeat(512 // squares, 0).repeat(512 // squares, 1)[..., None], 3, -1).astype(np.uint8)
+        surface = Surface(corners, np.ones_like(corners), uvs, np.zeros(2, np.int32), (picture,))
+        found.append(
+            Caster(surface, light=lambda n: np.ones(len(n), np.float32)).draw(c2w, k, 16, 16, (1.0, 0.0, 0.0)).rgb
+        )
+    coarse, fine = found
+    assert np.abs(fine.astype(int) - 128).max() <= 2
+    assert set(np.unique(coarse[..., 0])) >= {0, 255} and (np.abs(coarse.astype(int) - 128) > 100).mean() > 0.6

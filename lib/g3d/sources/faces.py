@@ -1,0 +1,304 @@
+"""`prepare-data faces FOLDER`: subjects x 20 expressions x cameras, from the ICT face model, or from a FaceScape folder.
+
+The ICT model (`faces_model.py`) gives shapes without an albedo, so `faces_paint.py` draws one a subject. Views are as
+MoFaNeRF and INFAMOUS-NeRF use them: unlit on black, 16 units away, f = 1200 px at 512, yaw -90..81 and pitch -30..45 degrees.
+An object is a subject with an expression; cameras and, with --holdout-subjects, subjects are held out.
+
+Letters: V views, N vertices, F triangles.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from g3d.errors import G3dError, require_module
+from g3d.sources import Collection, Item, Made, Request, Summary, faces_facescape, faces_paint, needs_input
+from g3d.sources.drawing import draw_view
+from g3d.sources.faces_model import EXPRESSIONS, INDICES, PACKED, SCALE, SHIFT_Y_WORLD, load
+from g3d.sources.faces_regions import openness, regions, vertex_normals
+from g3d.sources.licence import licence_of
+from g3d.sources.light import SphericalHarmonicLight, drawn, unlit
+from g3d.sources.raycast import OPEN3D_INSTALL, Caster, Light
+from g3d.sources.surface import F32, Surface
+
+NUM, VIEWS, TEST_VIEWS, SIZE = 24, 16, 4, 128
+DISTANCE_WORLD, NEAR_WORLD, FAR_WORLD = 16.0, 12.0, 20.0
+FOCAL_SHARE = 1200 / 512  # of the picture's width
+YAWS_DEG, PITCHES_DEG = tuple(range(-90, 90, 9)), tuple(range(-30, 60, 15))
+DEPTH_SCALE = FAR_WORLD / 65535
+BACKGROUND = (0.0, 0.0, 0.0)
+GAIN = (0.8, 1.1)  # of an expression, drawn for each subject
+JITTER_DEG = 5.0  # of the cameras of the lit set
+_BOX_MARGIN = 0.03  # of each side
+_TEXTURED = {"face": 0, "head": 1, "mouth_socket": 1, "eye_sockets": 1, "left_eye": 2, "right_eye": 3}
+_TEXTURES = ("face", "head", "left_eye", "right_eye")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What this source takes from the command line; None is the layout's own default."""
+
+    num: int | None = None  # subjects
+    views: int | None = None  # training cameras
+    test_views: int | None = None  # held-out cameras
+    size: int | None = None  # pixels
+    expressions: int = len(EXPRESSIONS)  # the first so many
+    holdout_subjects: int = 0  # the last so many are test objects
+    lit: bool = False
+    normals: bool = False
+
+
+@dataclass(frozen=True)
+class Face:
+    """One subject with one expression, and from where it is seen."""
+
+    folder: Path
+    seed: int
+    subject: int
+    expression: int
+    angles_deg: tuple[tuple[int, int], ...]  # V yaw and pitch
+    train_views: int  # the first of the V views
+    size: int
+    lit: bool
+    normals: bool
+    split: str
+
+
+def collect(request: Request) -> Collection:
+    """Every subject with every expression; which layout the folder has is seen from its files."""
+    folder = needs_input(request, "faces", "a folder with the face model or the FaceScape data", "my/ict-facekit")
+    options: Options = request.options
+    _check(options)
+    if (folder / PACKED).is_file():
+        return _collect_model(folder, options, request.seed)
+    if faces_facescape.is_facescape(folder):
+        if options.lit or options.normals:
+            word = "lit" if options.lit else "normals"
+            raise G3dError(
+                f"--{word} is for the face model; '{folder}' holds photographs in the FaceScape layout, so drop it"
+            )
+        return faces_facescape.collect(folder, options, request.seed)
+    raise G3dError(f"'{folder}' holds neither the packed ICT face model ({PACKED} and {INDICES}) nor photographs in the "
+                   "FaceScape layout (1/1_neutral/params.json, ...); give the folder of one of them")  # fmt: skip
+
+
+def _check(options: Options) -> None:
+    least = {"num": 1, "views": 1, "test_views": 0, "size": 8, "expressions": 1, "holdout_subjects": 0}
+    for name, low in least.items():
+        value = getattr(options, name)
+        if value is not None and value < low:
+            raise G3dError(f"--{name.replace('_', '-')} is {value}; it is at least {low}")
+    if options.expressions > len(EXPRESSIONS):
+        raise G3dError(
+            f"--expressions is {options.expressions}; there are {len(EXPRESSIONS)}, so give 1 to {len(EXPRESSIONS)}"
+        )
+
+
+def _collect_model(folder: Path, options: Options, seed: int) -> Collection:
+    num = NUM if options.num is None else options.num
+    views = VIEWS if options.views is None else options.views
+    test_views = TEST_VIEWS if options.test_views is None else options.test_views
+    size = SIZE if options.size is None else options.size
+    if options.holdout_subjects >= num:
+        raise G3dError(
+            f"--holdout-subjects is {options.holdout_subjects}, of {num} subjects; leave at least one for training"
+        )
+    angles = camera_angles_deg(views, test_views, seed)
+    needed = (folder / PACKED, folder / INDICES)
+    missing = [p.name for p in needed if not p.is_file()]
+    if missing:
+        raise G3dError(f"'{folder}' lacks {', '.join(missing)} of the face model; fetch it beside the other file")
+    digest = "sha256:" + hashlib.sha256(b"".join(p.read_bytes() for p in needed)).hexdigest()
+    names, items = tuple(EXPRESSIONS)[: options.expressions], []
+    for subject in range(num):
+        split = "train" if subject < num - options.holdout_subjects else "test"
+        for expression, name in enumerate(names):
+            face = Face(folder, seed, subject, expression, angles, views, size, options.lit, options.normals, split)
+            items.append(Item(f"subject-{subject:03d}/{name}", partial(make, face), digest[:23]))
+    settings: dict[str, Any] = {
+        "input": folder.resolve().name, "model": digest, "num": num, "views": views, "test_views": test_views,
+        "size": size, "expressions": len(names), "holdout_subjects": options.holdout_subjects, "lit": options.lit,
+        "normals": options.normals,
+    }  # fmt: skip
+    return Collection(
+        f"faces {folder.resolve().name}" + (" lit" if options.lit else ""), items, licence_of(folder), settings, size, size,
+        BACKGROUND, partial(describe, size),
+        {"expression": names, "subject": [f"subject-{i:03d}" for i in range(num)]}, (folder,), len(items) * len(angles),
+    )  # fmt: skip
+
+
+def camera_angles_deg(views: int, test_views: int, seed: int) -> tuple[tuple[int, int], ...]:
+    """Yaw and pitch of the training cameras, then of the held-out ones: disjoint parts of the grid, alike for all subjects."""
+    grid = [(yaw, pitch) for pitch in PITCHES_DEG for yaw in YAWS_DEG]
+    if views + test_views > len(grid):
+        raise G3dError(f"--views {views} and --test-views {test_views} are {views + test_views} cameras; the grid has "
+                       f"{len(grid)}, so take fewer")  # fmt: skip
+    order = faces_paint.stream(seed, 0, "cameras").permutation(len(grid)).tolist()
+    chosen = sorted(order[:views]) + sorted(order[views : views + test_views])
+    return tuple(grid[i] for i in chosen)
+
+
+def make(face: Face) -> Made:
+    """Draw one face from all of its cameras."""
+    require_module("open3d", "prepare-data", OPEN3D_INSTALL)
+    model, vertices = load(face.folder), vertices_of(face)
+    angles, lights = _angles_and_lights(face)
+    count = len(angles)
+    c2w, intrinsics = poses(angles), np.tile(intrinsics_px(face.size), (count, 1))
+    surface = surface_of(face, vertices)
+    lamp: list[Light] = [unlit]
+    caster = Caster(surface, light=lambda normals: lamp[0](normals))  # one caster, whatever the light of a view
+    views = []
+    for pose, k, lamp[0] in zip(c2w, intrinsics, lights, strict=True):
+        views.append(draw_view(caster, pose, k, face.size, face.size, DEPTH_SCALE, BACKGROUND, normals=face.normals))
+    entry: dict[str, Any] = {
+        "subject": face.subject, "expression": tuple(EXPRESSIONS)[face.expression], "gain": round(gain_of(face), 4),
+        "split": face.split, "appearance": faces_paint.appearance(face.seed, face.subject).as_json(),
+    }  # fmt: skip
+    coloured = [light for light in lights if isinstance(light, SphericalHarmonicLight)]
+    if coloured:
+        entry["light"] = [np.round(light.coefficients, 4).tolist() for light in coloured]
+    columns: dict[str, NDArray[Any]] = {
+        "c2w": c2w, "intrinsics": intrinsics, "split": (np.arange(count) >= face.train_views).astype(np.uint8),
+        "subject": np.full(count, face.subject), "expression": np.full(count, face.expression),
+        "landmarks": np.stack([projected(vertices[model.landmarks], *pair) for pair in zip(c2w, intrinsics, strict=True)]),
+    }  # fmt: skip
+    points = surface.corners.reshape(-1, 3)
+    return Made(views, columns, entry=entry, box=(points.min(0).tolist(), points.max(0).tolist()))
+
+
+def gain_of(face: Face) -> float:
+    """How strong the subject makes the expression."""
+    return float(_own_stream(face, "gain").uniform(*GAIN))
+
+
+def _own_stream(face: Face, name: str) -> np.random.Generator:
+    return faces_paint.stream(face.seed, face.subject * len(EXPRESSIONS) + face.expression, name)
+
+
+def vertices_of(face: Face) -> F32:
+    """[N, 3] world units."""
+    model, identity = load(face.folder), _identity(face.folder, face.seed, face.subject)
+    return model.world(identity + model.expression(tuple(EXPRESSIONS)[face.expression], gain_of(face), identity))
+
+
+def surface_of(face: Face, vertices: F32) -> Surface:
+    """The painted face; with smooth normals where light falls on it."""
+    model = load(face.folder)
+    uvs, texture = _layout(face.folder)
+    colours = faces_paint.corner_colours(model, openness(face.folder))
+    smooth = _corner_normals(face.folder, vertices) if face.lit or face.normals else None
+    return Surface(
+        vertices[model.triangles],
+        colours,
+        uvs,
+        texture,
+        _textures(face.folder, face.seed, face.subject, face.size),
+        smooth,
+    )
+
+
+def _corner_normals(folder: Path, vertices: F32) -> F32:
+    """[F, 3, 3] smooth, but for the cut under the shoulders, which is flat and has a sharp rim."""
+    model = load(folder)
+    cut = model.regions["cut"]
+    skin = np.delete(model.triangles, cut, axis=0)
+    normals = vertex_normals(vertices, skin)[model.triangles]
+    a, b, c = np.moveaxis(vertices[model.triangles[cut]], 1, 0)
+    flat = np.cross(b - a, c - a)
+    normals[cut] = (flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12))[:, None]
+    return normals
+
+
+def poses(angles_deg: NDArray[np.float64]) -> F32:
+    """[V, 2] yaw and pitch => [V, 4, 4] cameras that look at the origin; yaw 0 stands on +z, before the face."""
+    yaw, pitch = np.radians(angles_deg.astype(np.float64)).T
+    away = np.stack([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)], axis=1)
+    right = np.stack([np.cos(yaw), np.zeros_like(yaw), -np.sin(yaw)], axis=1)
+    c2w = np.tile(np.eye(4), (len(yaw), 1, 1))
+    c2w[:, :3, 0], c2w[:, :3, 1], c2w[:, :3, 2] = right, np.cross(-away, right), -away
+    c2w[:, :3, 3] = DISTANCE_WORLD * away
+    return (c2w + 0.0).astype(np.float32)
+
+
+def intrinsics_px(size: int) -> F32:
+    """fx fy cx cy."""
+    return np.array([FOCAL_SHARE * size, FOCAL_SHARE * size, size / 2, size / 2], np.float32)
+
+
+def projected(points: F32, c2w: F32, intrinsics: F32) -> F32:
+    """[K, 3] => [K, 2] pixels, whether something hides them or not."""
+    local = (points.astype(np.float64) - c2w[:3, 3]) @ c2w[:3, :3].astype(np.float64)
+    fx, fy, cx, cy = intrinsics.astype(np.float64)
+    x, y, z = local.T
+    return np.stack([fx * x / z + cx, fy * y / z + cy], axis=1).astype(np.float32)
+
+
+def describe(size: int, summary: Summary) -> Mapping[str, Any]:
+    """What dataset.json says of the whole."""
+    from g3d.cameras import CameraPrior
+
+    fov_deg = math.degrees(2 * math.atan(0.5 / FOCAL_SHARE))
+    prior = CameraPrior(
+        DISTANCE_WORLD, fov_deg, size, size, (float(YAWS_DEG[0]), float(YAWS_DEG[-1])),
+        (float(PITCHES_DEG[0]), float(PITCHES_DEG[-1])), "uniform", (0.0, 0.0, 0.0), 0.0, 0.0,
+    )  # fmt: skip
+    margin = _BOX_MARGIN * (summary.high - summary.low)
+    return {
+        "bounds": [(summary.low - margin).tolist(), (summary.high + margin).tolist()], "camera_prior": prior.as_json(),
+        "depth_scale": DEPTH_SCALE, "near_world": NEAR_WORLD, "far_world": FAR_WORLD,
+        "normalisation": f"world = model * {SCALE} + (0, {SHIFT_Y_WORLD}, 0)",
+    }  # fmt: skip
+
+
+def _angles_and_lights(face: Face) -> tuple[NDArray[np.float64], list[Light]]:
+    """The cameras' angles [V, 2] and a light for each view; in the lit set both are drawn."""
+    angles = np.array(face.angles_deg, np.float64)
+    if not face.lit:
+        return angles, [unlit] * len(angles)
+    rng = _own_stream(face, "stress")
+    angles = angles + rng.uniform(-JITTER_DEG, JITTER_DEG, angles.shape)
+    return angles, [drawn(rng) for _ in angles]
+
+
+@lru_cache(maxsize=2)
+def _identity(folder: Path, seed: int, subject: int) -> F32:
+    model = load(folder)
+    return model.identity(faces_paint.stream(seed, subject, "identity").standard_normal(model.modes))
+
+
+@lru_cache(maxsize=2)
+def _textures(folder: Path, seed: int, subject: int, size: int) -> tuple[NDArray[np.uint8], ...]:
+    """Painted at four texels a pixel and averaged to two, so that what is finer than a pixel does not flicker."""
+    texels = min(1024, max(256, 1 << (4 * size - 1).bit_length()))
+    noise_seed = int(faces_paint.stream(seed, subject, "noise").integers(1 << 32))
+    painted = faces_paint.paint(faces_paint.appearance(seed, subject), regions(folder, texels), noise_seed)
+    halved = max(1, min(2, texels // (2 * size)))
+    return tuple(_averaged(painted[name], halved) for name in _TEXTURES)
+
+
+def _averaged(picture: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
+    height, width = picture.shape[0] // by, picture.shape[1] // by
+    blocks = picture.reshape(height, by, width, by, 3).astype(np.uint16).sum((1, 3))
+    mean: NDArray[np.uint8] = ((blocks + by * by // 2) // (by * by)).astype(np.uint8)
+    return mean
+
+
+@lru_cache(maxsize=1)
+def _layout(folder: Path) -> tuple[F32, NDArray[np.int32]]:
+    """Texture coordinates [F, 3, 2], v down, and the texture of each triangle [F]."""
+    model = load(folder)
+    texture = np.full(len(model.triangles), -1, np.int32)
+    uvs = model.uvs.copy()
+    for name, which in _TEXTURED.items():
+        texture[model.regions[name]] = which
+        uvs[model.regions[name], :, 0] -= 1.0 if which == 1 else 0.0  # the head has the second tile
+    uvs[..., 1] = 1 - uvs[..., 1]
+    return uvs, texture

@@ -1,0 +1,271 @@
+"""`prepare-data transforms FILE|FOLDER`: `transforms.json` as NeRF-synthetic, instant-ngp, nerfstudio and our own `render`
+write it.
+
+FILE is one scene; FOLDER holds `transforms.json` or `transforms_{train,val,test}.json`, or a folder of that kind an object.
+
+Letters: V views.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from g3d import files, images
+from g3d.errors import G3dError
+from g3d.sources import Collection, Item, Made, Request, needs_input, posed, shots
+from g3d.sources.licence import licence_of
+from g3d.sources.mirror import with_mirrored
+from g3d.sources.undistort import lens_of
+
+F64 = NDArray[np.float64]
+GROUPS = ("auto", "file", "none")
+_OWN_UP = "z"  # of NeRF-synthetic, instant-ngp and nerfstudio
+_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".PNG", ".JPG")  # where a file_path has none
+_MILLIMETRES = 1e-3  # nerfstudio's depth where it does not say
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the source `transforms`."""
+
+    size: int | None = None
+    background: str = "white"
+    group: str = "auto"  # "file": one object; "none": each picture is an object; "auto": as the file says, else one
+    up: str = "auto"
+    box: float | None = None
+    mirror: bool = False
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """One object: its name, what makes it change, and its pictures in their own world; or what is wrong with it."""
+
+    name: str
+    mark: str
+    views: tuple[shots.Shot, ...] = ()
+    entry: Mapping[str, Any] | None = None
+    up: str | None = None  # the axis that is up, where its file says so
+    apart: bool = False  # its file says that each frame shows an object of its own
+    fault: str | None = None
+
+
+def collect(request: Request) -> Collection:
+    """Every scene under `input`, in the order of their names."""
+    options: Options = request.options
+    root = needs_input(request, "transforms", "the transforms.json or its folder", "my/lego")
+    if options.group not in GROUPS:
+        raise G3dError(f"--group is '{options.group}'; it is one of {', '.join(GROUPS)}")
+    found, notes = _scenes(root)
+    if options.group != "file":
+        everyone = options.group == "none"
+        found = [single for s in found for single in (_singles(s) if everyone or s.apart else [s])]
+    usable = [s for s in found if s.fault is None]
+    if not usable:
+        raise G3dError(str(found[0].fault))
+    scales = {shot.depth_scale for s in usable for shot in s.views if shot.depth is not None}
+    world = _world(usable, options.up)
+    target = shots.target_of(
+        (shot.picture for s in usable for shot in s.views), options.size, options.background,
+        masks=any(shot.mask is not None or shot.lens is not None for s in usable for shot in s.views),
+        depth_scale=max(scales, default=None), splits=any(shot.test for s in usable for shot in s.views),
+    )  # fmt: skip
+    items = [_item(s, world.matrix, target) for s in found]
+    if options.mirror:
+        items = with_mirrored(items, target.width, target.height)
+    settings = {
+        "input": root.resolve().name, "size": options.size, "background": options.background, "group": options.group,
+        "up": options.up, "box": options.box, "mirror": options.mirror,
+    }  # fmt: skip
+    extra = {} if target.depth_scale is None else {"depth_scale": target.depth_scale}
+    folder = root if root.is_dir() else root.parent
+    return Collection(
+        folder.resolve().name, items, licence_of(folder), settings, target.width, target.height,
+        shots.BACKGROUNDS[options.background], partial(posed.describe, world, options.box, extra), inputs=(folder,),
+        pictures=sum(len(s.views) for s in found) * (2 if options.mirror else 1), notes=tuple(notes),
+    )  # fmt: skip
+
+
+def make(scene: _Scene, source_to_world: F64, target: shots.Target) -> Made:
+    """One object: its pictures, in our world."""
+    turned = [replace(shot, c2w=source_to_world @ shot.c2w) for shot in scene.views]
+    if target.depth_scale is not None and not all(shot.depth for shot in turned):
+        raise G3dError(f"'{scene.name}' has no depth, other scenes have it; a dataset has it for all or for none")
+    return shots.made(turned, target, dict(scene.entry or {}))
+
+
+def _item(scene: _Scene, source_to_world: F64, target: shots.Target) -> Item:
+    work = partial(make, scene, source_to_world, target) if scene.fault is None else partial(posed.bad, scene.fault)
+    return Item(scene.name, work, scene.mark)
+
+
+def _world(scenes: Sequence[_Scene], up: str) -> posed.World:
+    """One turn for all scenes: as --up says, as the files say, or as their cameras show."""
+    said = {s.up for s in scenes}
+    if up == "auto" and len(said) == 1 and None not in said:
+        word = str(said.pop())
+        return replace(posed.find_world(np.zeros((0, 4, 4)), "auto", word), found="said by the files")
+    return posed.find_world(np.stack([shot.c2w for s in scenes for shot in s.views]), up, _OWN_UP)
+
+
+def _scenes(root: Path) -> tuple[list[_Scene], list[str]]:
+    """The scenes of a file, a folder, or a folder of folders; and what is to be said of them."""
+    if root.is_file():
+        return [_strict(_scene(root.resolve().parent.name, root.parent, {"": root}))], []
+    tables, notes = _tables(root)
+    if tables:
+        return [_strict(_scene(root.resolve().name, root, tables))], notes
+    found = []
+    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
+        tables, more = _tables(folder)
+        if tables:
+            found.append(_scene(folder.name, folder, tables))
+            notes += more
+    if not found:
+        raise G3dError(
+            f"'{root}' holds no transforms.json or transforms_train.json, nor does a folder in it; give another one"
+        )
+    return found, notes
+
+
+def _tables(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Split => file, of what the folder holds."""
+    parts = {s: p for s in ("train", "val", "test") if (p := folder / f"transforms_{s}.json").is_file()}
+    whole = folder / "transforms.json"
+    if "train" not in parts:
+        return ({"": whole}, []) if whole.is_file() else (parts, [])
+    notes = [f"'{whole}' is not read, since transforms_train.json lies beside it"] if whole.is_file() else []
+    if "val" in parts:
+        val = parts.pop("val")
+        if "test" in parts:
+            notes.append(f"'{val}' is left out, since there is a transforms_test.json")
+        else:
+            parts["test"] = val
+            notes.append(f"'{val}' is the split test, since there is no transforms_test.json")
+    return parts, notes
+
+
+def _strict(scene: _Scene) -> _Scene:
+    """The only scene: what is wrong with it is said at once."""
+    if scene.fault is not None:
+        raise G3dError(scene.fault)
+    return scene
+
+
+def _scene(name: str, folder: Path, tables: Mapping[str, Path]) -> _Scene:
+    """The scene of one or more files; a fault in one of them is kept, so that it can be skipped."""
+    mark = posed.stamp(*(files.file_digest(p) for p in tables.values()), posed.changed(folder))
+    try:
+        found: list[shots.Shot] = []
+        entry: dict[str, Any] = {"file": ", ".join(p.name for p in tables.values())}
+        ups, apart = set(), False
+        for split, path in tables.items():
+            data = files.read_json(path, "the cameras")
+            found += _shots(data, path, split in ("test", "val"))
+            entry |= {key: data[key] for key in ("applied_transform", "applied_scale") if key in data}
+            ups.add(data.get("world_up"))
+            apart |= data.get("frames_show") == "objects"  # what our own render says of scenes side by side
+        _check_alike(found, name)
+        up = ups.pop() if len(ups) == 1 else None
+        if up is not None and up not in posed.UPS[1:]:
+            raise G3dError(f"'{folder}' gives the world_up {up!r}; it is one of {', '.join(posed.UPS[1:])}")
+    except G3dError as error:
+        return _Scene(name, mark, fault=str(error))
+    return _Scene(name, mark, tuple(found), entry, up, apart)
+
+
+def _singles(scene: _Scene) -> Iterator[_Scene]:
+    """Each picture of a scene as an object of its own."""
+    if scene.fault is not None:
+        yield scene
+    for shot in scene.views:
+        stem = PurePosixPath(shot.picture.name).stem
+        entry = {**(scene.entry or {}), "split": "test"} if shot.test else dict(scene.entry or {})
+        yield replace(scene, name=f"{scene.name}/{stem}", views=(replace(shot, test=False),), entry=entry)
+
+
+def _shots(data: Mapping[str, Any], path: Path, test: bool) -> list[shots.Shot]:
+    """The frames of one file: OpenGL axes => OpenCV axes, still in their own world."""
+    from g3d.cameras import frame_intrinsics_px, reading_transforms
+
+    with reading_transforms(str(path)):
+        frames = data["frames"]
+        if not isinstance(frames, list) or not frames:
+            raise G3dError(f"'{path}' has no frames; add them")
+        beside = _Beside(data, path.parent)
+        c2w = np.stack(
+            [posed.matrix_of(f["transform_matrix"], (4,), f"frame {i} of '{path}'") for i, f in enumerate(frames)]
+        )
+        posed.check_poses(c2w, lambda i: f"frame {i} of '{path}'")
+        c2w[:, :, 1:3] *= -1
+        held_out = _held_out(data)
+        size: tuple[int, int] | None = None
+        found = []
+        for i, frame in enumerate(frames):
+            both = {**data, **frame}
+            picture = shots.Place(beside.folder, _picture(beside.folder, str(frame["file_path"])))
+            width, height = int(both.get("w", 0)), int(both.get("h", 0))
+            if width < 1 or height < 1:  # NeRF-synthetic: that of the pictures
+                size = size or shots.form_of(picture)[:2]
+                width, height = size
+            k = np.array(frame_intrinsics_px(both, width, height, str(path), i), np.float64)
+            mask, depth, scale = beside.of(both, picture.name)
+            lens = lens_of(both, f"frame {i} of '{path}'")
+            shown = test or str(frame["file_path"]) in held_out
+            found.append(shots.Shot(picture, c2w[i], k, width, height, shown, lens, mask, depth, scale))
+    return found
+
+
+def _picture(folder: Path, file_path: str) -> str:
+    """The picture of a frame; NeRF-synthetic leaves the suffix out. One that is not there is told when it is read."""
+    plain = file_path.replace("\\", "/")
+    if plain.lower().endswith(images.SUFFIXES):
+        return plain
+    return next((plain + s for s in _SUFFIXES if (folder / (plain + s)).is_file()), plain + ".png")
+
+
+def _held_out(data: Mapping[str, Any]) -> set[str]:
+    """nerfstudio's list of the frames for testing."""
+    return {str(n) for n in data.get("test_filenames", data.get("val_filenames", []))}
+
+
+class _Beside:
+    """Masks and depth of frames: named by them (nerfstudio), or in folders beside the pictures (our own render)."""
+
+    def __init__(self, data: Mapping[str, Any], folder: Path):
+        self.folder = folder
+        self.scales: Mapping[str, Any] = {}
+        self.scale: Any = None
+        about = folder / "depth" / "depth.json"
+        self.ours = "world_up" in data
+        if self.ours and about.is_file():
+            table = files.read_json(about, "the scale of the depth")
+            self.scale, self.scales = table.get("depth_scale"), table.get("depth_scales", {})
+
+    def of(self, frame: Mapping[str, Any], picture: str) -> tuple[shots.Place | None, shots.Place | None, float]:
+        """Mask, depth and the world units of a step of it."""
+        mask, depth = (
+            shots.Place(self.folder, str(frame[key])) if frame.get(key) else None
+            for key in ("mask_path", "depth_file_path")
+        )
+        scale = frame.get("depth_unit_scale_factor", _MILLIMETRES)
+        if self.ours and mask is None and (self.folder / "masks" / picture).is_file():
+            mask = shots.Place(self.folder, f"masks/{picture}")
+        if self.ours and depth is None and (own := self.scales.get(picture, self.scale)) is not None:
+            depth, scale = shots.Place(self.folder, f"depth/{picture}"), own
+        if depth is not None and not 0 < float(scale) < float("inf"):
+            raise G3dError(f"the depth '{depth}' has the scale {scale}; it is the world units of a step, above 0")
+        return mask, depth, float(scale)
+
+
+def _check_alike(found: Sequence[shots.Shot], name: str) -> None:
+    """Masks and depth are there for all frames of a scene or for none."""
+    for what in ("mask", "depth"):
+        without = [s for s in found if getattr(s, what) is None]
+        if without and len(without) < len(found):
+            raise G3dError(f"the picture '{without[0].picture}' has no {what}, other pictures of '{name}' have one; a dataset "
+                           "has it for all or for none")  # fmt: skip

@@ -1,0 +1,219 @@
+"""The engine of prepare-data: any number of workers and any number of interruptions give the same bytes; splits; bad items."""
+
+import fcntl
+import json
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from g3d import files, images
+from g3d.dataset import open_dataset
+from g3d.dataset_writer import JOURNAL
+from g3d.errors import Failure, G3dError
+from g3d.progress import SILENT
+from g3d.sources import Collection, Item, Made, View
+from g3d.sources.split_list import read_split_list
+from g3d.sources.writing import Plan, write
+
+
+def make(number: int, trouble: str = "") -> Made:
+    """A picture of one colour; or what goes wrong."""
+    if trouble == "bad":
+        raise G3dError(f"the file 'p{number}' is damaged; replace it")
+    if trouble == "full":
+        raise Failure("no space left")
+    if trouble == "dies":
+        os._exit(9)
+    picture = images.encode(np.full((8, 8, 3), number * 7 % 256, np.uint8))
+    return Made(
+        [View(picture)],
+        {"class": np.array([number % 3])},
+        entry={"file": f"in/p{number}.jpg"},
+        box=([-1.0] * 3, [1.0] * 3),
+    )
+
+
+def collection(count: int, **trouble: str) -> Collection:
+    items = [Item(f"p{i}", partial(make, i, trouble.get(f"p{i}", "")), "stamp") for i in range(count)]
+    return Collection("toy", items, "CC0", {"input": "in"}, 8, 8, names={"class": ["a", "b", "c"]})
+
+
+def plan(**more: Any) -> Plan:
+    given = {"source": "toy", "seed": 0, "split": None, "holdout": 0, "zipped": False, "skip_bad": False, "workers": 1}
+    return Plan(**{**given, **more})
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def written(folder: Path, what: Collection, **more: Any) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    return write(folder, what, plan(**more), SILENT)
+
+
+def test_workers_give_the_bytes_of_one_process(tmp_path: Path) -> None:
+    one = written(tmp_path / "one", collection(9))
+    two = written(tmp_path / "two", collection(9), workers=2)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two") and one["digest"] == two["digest"]
+    data = open_dataset(tmp_path / "one")
+    assert data.labels["class"].tolist() == [0, 1, 2] * 3 and data.info["names"] == {"class": ["a", "b", "c"]}
+    assert data.object_names == [f"p{i}" for i in range(9)] and data.info["licence"] == "CC0"
+
+
+def test_a_bad_item_ends_it_and_the_same_call_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(G3dError, match=r"'p5' is damaged.*--skip-bad"):
+        written(tmp_path / "a", collection(8, p5="bad"))
+    assert len((tmp_path / "a" / JOURNAL).read_text().splitlines()) == 5
+    said: list[str] = []
+
+    class Said(type(SILENT)):  # type: ignore[misc]
+        def log(self, line: str) -> None:
+            said.append(line)
+
+    write(tmp_path / "a", collection(8), plan(), Said())
+    assert said == ["going on behind 5 of 8 objects that an interrupted run had made"]
+    written(tmp_path / "b", collection(8))
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_bad_items_are_left_out_and_listed(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        figures = written(folder, collection(6, p0="bad", p4="bad"), skip_bad=True, workers=workers, holdout=1)
+        assert figures["skipped"] == [f"the file 'p{i}' is damaged; replace it" for i in (0, 4)]
+        data = open_dataset(folder)
+        assert (
+            data.object_names == ["p1", "p2", "p3", "p5"] and data.info["provenance"]["skipped"] == figures["skipped"]
+        )
+        assert data.objects("test") == [3] and data.view_split.tolist() == [0, 0, 0, 1]
+    with pytest.raises(G3dError, match="none of the 2 items"):
+        written(tmp_path / "none", collection(2, p0="bad", p1="bad"), skip_bad=True)
+
+
+def test_a_failure_of_the_machine_is_not_a_bad_item(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        with pytest.raises(Failure, match="no space left"):
+            written(tmp_path / str(workers), collection(4, p2="full"), skip_bad=True, workers=workers)
+    with pytest.raises(Failure, match="worker process died"):
+        written(tmp_path / "dies", collection(4, p2="dies"), workers=2)
+
+
+def test_memory_holds_a_few_items_at_a_time(tmp_path: Path) -> None:
+    """Items are made only a few ahead of what is written, in one process and in several."""
+    from g3d.sources import worker
+
+    made: list[int] = []
+
+    def counted(number: int) -> Made:
+        made.append(number)
+        return make(number)
+
+    items = [Item(f"p{i}", partial(counted, i)) for i in range(50)]
+    for taken, _ in enumerate(worker.made(items, 0, 1), 1):
+        assert len(made) == taken
+
+
+def test_a_mirrored_copy_is_held_out_with_its_original() -> None:
+    from g3d.sources.writing import _splits
+
+    objects: list[dict[str, Any]] = [{"name": f"p{i // 2}", "mirrored": i % 2 == 1} for i in range(8)]
+    assert _splits(objects, plan(holdout=1)) == ["train"] * 6 + ["test"] * 2
+    assert _splits(objects, plan(holdout=3)) == ["train"] * 2 + ["test"] * 6
+    with pytest.raises(G3dError, match="leaves none of the 4"):
+        _splits(objects, plan(holdout=4))
+
+
+def test_splits_by_list(tmp_path: Path) -> None:
+    listed = tmp_path / "test.txt"
+    listed.write_text("# for testing\np1\n\np4.jpg\n")
+    written(tmp_path / "a", collection(6), split=read_split_list(listed))
+    data = open_dataset(tmp_path / "a")
+    assert data.objects("test") == [1, 4] and data.info["provenance"]["settings"]["split"]["file"] == "test.txt"
+    both = tmp_path / "both.json"
+    both.write_text(json.dumps({"train": ["p0", "in/p1.jpg", "p2"], "test": ["in/p3"]}))
+    assert read_split_list(both).of(["p0", "p1", "p2", "p3"], [f"in/p{i}.jpg" for i in range(4)]) == ["train"] * 3 + [
+        "test"
+    ]
+    only = tmp_path / "only.json"
+    only.write_text(json.dumps({"train": ["p0"]}))
+    assert read_split_list(only).of(["p0", "p1"], ["", ""]) == ["train", "test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("l.txt", "p0\nq9\n", ["'q9'", "no object"]),
+        ("l.txt", "\n#\n", ["names nothing"]),
+        ("l.txt", "p0\np1\np2\n", ["no object for training"]),
+        ("l.json", "{", ["not valid JSON"]),
+        ("l.json", '{"val": ["p0"]}', ["not understood"]),
+        ("l.json", '{"train": ["p0", "p1"], "test": ["p1", "p2"]}', ["'p1' in both"]),
+        ("l.json", '{"train": ["p0"], "test": ["p1"]}', ["'p2' in neither"]),
+    ],
+)
+def test_a_wrong_list_is_refused(name: str, text: str, words: list[str], tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(G3dError) as caught:
+        read_split_list(tmp_path / name).of(["p0", "p1", "p2"], ["", "", ""])
+    assert name in str(caught.value) and all(word in str(caught.value) for word in words)
+
+
+def test_the_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def attempt(identity: object, fail: bool) -> bool:
+        with files.resumable_folder(out, False, (), identity, JOURNAL) as (folder, removed):
+            assert not out.exists()
+            with (folder / JOURNAL).open("a") as stream:
+                stream.write("x\n")
+            if fail:
+                raise G3dError("no")
+        return removed
+
+    for _ in range(3):
+        with pytest.raises(G3dError):
+            attempt(1, fail=True)
+    (left,) = tmp_path.iterdir()
+    assert (left / JOURNAL).read_text() == "x\nx\nx\n"  # it went on
+    with pytest.raises(G3dError):
+        attempt(2, fail=True)
+    assert [p.name for p in tmp_path.iterdir()] != [left.name] and not left.exists()  # other settings: anew
+    assert not attempt(2, fail=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"] and (out / JOURNAL).read_text() == "x\nx\n"
+
+
+def test_nothing_is_left_of_work_that_had_not_begun(tmp_path: Path) -> None:
+    with pytest.raises(G3dError, match="no"), files.resumable_folder(tmp_path / "out", False, (), 1, JOURNAL):
+        raise G3dError("no")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_runs_into_one_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with files.resumable_folder(out, False, (), 1, JOURNAL) as (folder, _):
+        (folder / JOURNAL).write_text("x")
+        for identity in (1, 2):  # the same command, and another one for the same place
+            with (
+                pytest.raises(G3dError, match="another run is writing"),
+                files.resumable_folder(out, False, (), identity, JOURNAL),
+            ):
+                pass
+    assert (out / JOURNAL).is_file()
+    handle = os.open(out, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the lock is gone with the run
+    os.close(handle)
+
+
+def test_a_kill_while_tidying_up_leaves_a_dataset(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    written(folder, collection(3), zipped=True)
+    whole = tree(folder)
+    (folder / "class.raw").write_bytes(b"rest")
+    (folder / "images").mkdir()
+    (folder / "images/000000.png").write_bytes(b"rest")
+    figures = written(folder, collection(3), zipped=True)
+    assert tree(folder) == whole and figures["objects"] == 3 and figures["views"] == 3
