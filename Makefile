@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check torture clean
 
 setup: $(VENV)/.installed
 
@@ -23,6 +23,9 @@ check: setup  ## what every commit passes: format, lint, types, quick tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+torture: setup  ## runs killed at hundreds of random moments, also in the middle of a write; about an hour
+	G3D_KILLS=1000 $(BIN)/python -m pytest tests/lib/training/test_kill.py
 
 clean:
 	rm -rf demo runs build lib/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -27,22 +27,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "images": BASE,
     "scene": WAIST | {"mlp"},
     "scene_file": WAIST | {"mlp", "scene"},
-    "dataset": WAIST,
+    "dataset_writer": BASE | {"images"},
+    "dataset": WAIST | {"dataset_writer"},
+    "torchscript": {"files"},
     "camera_plan": WAIST | {"scene", "dataset"},
     "render": {"scene", "cameras", "config"},
     "export": {"scene", "cameras", "images", "artifacts", "files"},
-    "sources": WAIST | {"dataset"},
+    "sources": WAIST | {"dataset", "dataset_writer", "torchscript", "device"},
     "nets": {"config"},
     "losses": {"config"},
     "training": BASE | {"losses"},
-    "metrics": {"losses", "scene", "cameras", "images", "artifacts", "files", "render", "training"},
+    "metrics": WAIST | {"losses", "scene", "scene_file", "mlp", "dataset", "render", "training", "torchscript"},
     "methods": WAIST | {"scene", "mlp", "dataset", "render", "nets", "losses", "training"},
     "priors": BASE | {"nets", "losses", "training"},
     "refiners": BASE | {"nets", "losses", "training"},
     "importers": BASE,
 }
-BELOW = WAIST | {"scene", "scene_file", "dataset", "camera_plan", "device", "mlp"}
-ALL_BELOW = BELOW | {"render", "export", "metrics", "training"}
+BELOW = WAIST | {"scene", "scene_file", "dataset", "dataset_writer", "camera_plan", "device", "mlp"}
+ALL_BELOW = BELOW | {"render", "export", "metrics", "training", "losses", "torchscript"}
 STEPS_USE = {"sample": {"decode", "render"}, "decode": {"render"}}  # what --render shares; no other step calls a step
 STEPS: dict[str, set[str]] = {
     "fit_stage1": ALL_BELOW | {"methods"},
@@ -55,8 +57,13 @@ STEPS: dict[str, set[str]] = {
     "render": ALL_BELOW,
     "export_ply": ALL_BELOW,
     "eval_fid": ALL_BELOW,
+    "eval_recon": ALL_BELOW,
+    "eval_geometry": ALL_BELOW,
+    "eval_identity": ALL_BELOW,
+    "eval_shapes": ALL_BELOW,
     "edit": ALL_BELOW,
     "sheet": ALL_BELOW,
+    "report": ALL_BELOW,
     "info": ALL_BELOW,
 }
 """Steps of files alone (from `render` on) reach neither methods nor priors: scenes outlive what made them."""

@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import Device, DryRun, Json, Out, Overwrite, Resume, Seed, Set
+from g3d_cli.options import (
+    AllowChange,
+    CheckpointEvery,
+    Compile,
+    Device,
+    DryRun,
+    Json,
+    Keep,
+    Out,
+    Overwrite,
+    Resume,
+    Seed,
+    Set,
+    with_flags,
+)
 
 EXAMPLE = "g3d fit-prior demo/model --kind gaussian --out demo/prior"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -18,16 +32,21 @@ def fit_prior(
     out: Out,
     kind: Annotated[str, typer.Option("--kind", help="gaussian or diffusion.")] = "diffusion",
     settings: Set = None,
+    compile: Compile = False,
     seed: Seed = 0,
     device: Device = "auto",
+    checkpoint_every: CheckpointEvery = 0,
+    keep: Keep = 0,
     resume: Resume = False,
+    allow_change: AllowChange = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
     """Fit a prior to latents, from which `sample` then draws."""
     options = {
-        "latents": latents, "out": out, "kind": kind, "settings": settings or (), "seed": seed, "device": device,
+        "latents": latents, "out": out, "kind": kind, "settings": with_flags(settings, compile), "seed": seed, "device": device,
         "resume": resume, "overwrite": overwrite,
+        "allow_change": allow_change, "checkpoint_every": checkpoint_every, "keep": keep,
     }  # fmt: skip
     execute("fit_prior", options, as_json=as_json, dry_run=dry_run)

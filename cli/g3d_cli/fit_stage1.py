@@ -6,7 +6,22 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import Device, DryRun, Json, Out, Overwrite, Preset, Resume, Seed, Set
+from g3d_cli.options import (
+    AllowChange,
+    CheckpointEvery,
+    Compile,
+    Device,
+    DryRun,
+    Json,
+    Keep,
+    Out,
+    Overwrite,
+    Preset,
+    Resume,
+    Seed,
+    Set,
+    with_flags,
+)
 
 EXAMPLE = "g3d fit-stage1 mnif --data demo/data --preset smoke --out demo/model"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -19,16 +34,21 @@ def fit_stage1(
     out: Out,
     preset: Preset = None,
     settings: Set = None,
+    compile: Compile = False,
     seed: Seed = 0,
     device: Device = "auto",
+    checkpoint_every: CheckpointEvery = 0,
+    keep: Keep = 0,
     resume: Resume = False,
+    allow_change: AllowChange = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
     """Fit the first stage of a method to a dataset. Start it with torchrun to use several processes."""
     options = {
-        "method": method, "data": data, "out": out, "preset": preset, "settings": settings or (), "seed": seed,
+        "method": method, "data": data, "out": out, "preset": preset, "settings": with_flags(settings, compile), "seed": seed,
         "device": device, "resume": resume, "overwrite": overwrite,
+        "allow_change": allow_change, "checkpoint_every": checkpoint_every, "keep": keep,
     }  # fmt: skip
     execute("fit_stage1", options, as_json=as_json, dry_run=dry_run)

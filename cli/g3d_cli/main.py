@@ -12,7 +12,7 @@ from g3d.errors import G3dError, did_you_mean
 from typer.core import TyperGroup
 
 COMMANDS = {
-    "prepare-data": "Make a dataset from a source: procedural shapes or mesh files.",
+    "prepare-data": "Make a dataset: from meshes, posed or plain pictures, a face model, a seed.",
     "fit-stage1": "Fit the first stage of a method to a dataset.",
     "fit-prior": "Fit a prior to latents.",
     "sample": "Draw scenes from a model and its prior.",
@@ -21,7 +21,12 @@ COMMANDS = {
     "render": "Draw scenes as images, depth and video.",
     "export-ply": "Write scenes as PLY meshes or points.",
     "eval-fid": "Compare two sets of images by the Fréchet distance of their features.",
+    "eval-recon": "Compare pictures with the true ones: PSNR, SSIM, MS-SSIM, LPIPS, depth.",
+    "eval-geometry": "Say how solid rendered objects are, and how right their depth is.",
+    "eval-identity": "Say whether faces are still the same person's, by a face network.",
+    "eval-shapes": "Compare two sets of shapes by Chamfer distance, or occupancy grids by name.",
     "sheet": "Lay pictures of several folders out in rows, to be looked at.",
+    "report": "Write one page about a run: curves, pictures, settings, figures.",
     "profile": "Count parameters and multiply-adds, time a view, measure memory.",
     "info": "Say what a file or folder is.",
 }

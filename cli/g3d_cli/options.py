@@ -10,6 +10,14 @@ Out = Annotated[Path, typer.Option("--out", help="What to write.", show_default=
 MaybeOut = Annotated[Path | None, typer.Option("--out", help="Folder of scenes to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run that is in --out.")]
+AllowChange = Annotated[
+    bool, typer.Option("--allow-change", help="Let --resume go on with other settings; says which.")
+]
+CheckpointEvery = Annotated[
+    int,
+    typer.Option("--checkpoint-every", help="Steps between checkpoints: evaluated, the best in OUT/best; 0 for none."),
+]
+Keep = Annotated[int, typer.Option("--keep", help="Keep the last N checkpoints in OUT/checkpoints, too.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random; the same seed gives the same bytes.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
@@ -38,6 +46,14 @@ Fps = Annotated[
     float | None,
     typer.Option("--fps", help="Frames a second of --video; default 24.", min=0.1, max=240, show_default=False),
 ]
+
+Compile = Annotated[bool, typer.Option("--compile", help="Short for --set compile=true: slower to start, then faster.")]
+
+
+def with_flags(settings: list[str] | None, compile: bool) -> tuple[str, ...]:
+    """The pairs of `--set`, with those that have an option of their own. A method without the setting refuses it."""
+    return (*(settings or ()), *(["compile=true"] if compile else []))
+
 
 _DEFAULTS: dict[str, Any] = {
     "cameras": "default", "size": None, "settings": (), "masks": False, "depth": False, "video": None, "sheet": None,

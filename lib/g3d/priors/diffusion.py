@@ -4,9 +4,9 @@ Letters: N codes, D numbers of a code, W width.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ from g3d.config import as_json, setting
 from g3d.errors import G3dError
 from g3d.priors import checked, code_size
 from g3d.seeds import Noise, generator
-from g3d.training import checkpoint, diffusion, distributed, schedules
+from g3d.training import checkpoint, diffusion, distributed, ema, schedules
+from g3d.training.compile import compiled
 from g3d.training.run import Run
 
 
@@ -31,6 +32,13 @@ class Config:
     batch: int = setting(32, "codes a step", low=1)
     epochs: float = setting(1000.0, "passes over the codes", low=0)
     lr: float = setting(1e-4, "Adam; cosine to 0, no warm-up", low=0)
+    clip: float = setting(0.0, "largest norm of the gradient of a step, 0 for none (the paper: none)", low=0)
+    ema: float = setting(
+        0.0, "decay a step of the averaged weights that are kept, 0 for none (the paper)", low=0, high=1
+    )
+    micro_batch: int = setting(0, "codes whose gradients are in memory at once, 0 for all of the step's", low=0)
+    precision: Literal["fp32", "bf16"] = setting("fp32", "of the network's products while it is fitted")
+    compile: bool = setting(False, "compile the network (torch.compile): worth its seconds in long runs")
 
 
 @dataclass(frozen=True)
@@ -82,35 +90,50 @@ def fit(settings: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> 
     mean, std = codes.mean(dim=0), codes.std(dim=0).clamp(min=1e-6)
     data = ((codes - mean) / std).to(run.device)
     network = _build(codes.shape[1], settings, run.seed).to(run.device)
+    kept = ema.averaged(network) if settings.ema else network
     schedule = diffusion.linear_schedule(settings.time_steps).to(run.device)
     groups = [{"params": list(network.parameters()), "lr": settings.lr, "base_lr": settings.lr}]
     optimiser = torch.optim.Adam(groups, fused=True)
     if run.resumed:
         checkpoint.load_module(network, checkpoint.unpack("network", run.resumed.values), str(run.resumed.path))
+        if settings.ema:
+            checkpoint.load_module(kept, checkpoint.unpack("average", run.resumed.values), str(run.resumed.path))
         checkpoint.unpack_optimiser("optimiser", optimiser, run.resumed.values)
     total = math.ceil(settings.epochs * len(codes) / settings.batch)  # 0 epochs: written as it was drawn
+    predict: Callable[[Tensor, Tensor], Tensor] = compiled(network, settings.compile, run.device)
+    low_precision = torch.autocast(run.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
 
     def state() -> Mapping[str, Tensor]:
+        average = checkpoint.pack("average", kept.state_dict()) if settings.ema else {}
         slots = checkpoint.pack_optimiser("optimiser", optimiser)
-        return {**checkpoint.pack("network", network.state_dict()), **slots}
+        return {**checkpoint.pack("network", network.state_dict()), **average, **slots}
 
     def publish() -> None:
         tensors = {
-            **checkpoint.pack("network", network.state_dict()),
+            **checkpoint.pack("network", kept.state_dict()),
             "mean": mean, "std": std, "low": codes.amin(dim=0), "high": codes.amax(dim=0),
         }  # fmt: skip
         run.write("prior.safetensors", "prior", tensors, {**about, "kind": "diffusion", "settings": as_json(settings)})
 
     for step in run.steps(total, "fit-prior diffusion", state, publish):
         schedules.set_lr(optimiser, schedules.cosine(step, total))
-        x0, noise, t = (part.to(run.device) for part in _batch(data, settings, run.seed, step))
+        batch = _batch(data, settings, run.seed, step)
         optimiser.zero_grad(set_to_none=True)
-        predicted = network(diffusion.add_noise(schedule, x0, noise, t), t)
-        loss = F.mse_loss(predicted, noise, reduction="sum") / (settings.batch * codes.shape[1])
-        loss.backward()
+        loss = torch.zeros((), device=run.device)
+        for part in distributed.micro_batches(slice(0, len(batch[0])), settings.micro_batch):
+            x0, noise, t = (values[part].to(run.device) for values in batch)
+            with low_precision:
+                predicted = predict(diffusion.add_noise(schedule, x0, noise, t), t)
+            share = F.mse_loss(predicted.float(), noise, reduction="sum") / (settings.batch * codes.shape[1])
+            share.backward()
+            loss += share.detach()
         distributed.sum_gradients(network.parameters())
+        norm = nn.utils.clip_grad_norm_(network.parameters(), settings.clip or math.inf)
         optimiser.step()
-        run.log(step, total, distributed.sum_value(loss.detach()), settings.batch, lr=optimiser.param_groups[0]["lr"])
+        if settings.ema:
+            ema.update(kept, network, settings.ema)
+        lr = optimiser.param_groups[0]["lr"]
+        run.log(step, total, distributed.sum_value(loss), settings.batch, clip=settings.clip, gradient_norm=norm, lr=lr)
 
 
 def _batch(data: Tensor, settings: Config, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor]:

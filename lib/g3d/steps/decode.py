@@ -1,8 +1,9 @@
 """`decode`: latents => scenes, or at once their pictures."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from g3d.scene import Scene, pick
 from g3d.scene_file import save_scene
 from g3d.seeds import parse_seeds
 from g3d.steps.render import Drawing, Painter, maybe_painter
+from g3d.training import distributed
 
 BATCH = 16  # scenes decoded at once
 
@@ -53,7 +55,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     file = artifacts.read(head.path, "model", role="the model")
     latents = artifacts.read(source.path, "latents", role="the latents")
     codes, names = latents.values["codes"].float(), [str(n) for n in latents.config["names"]]
-    batches = ((part, codes[part], [names[i] for i in part]) for part in batched(chosen))
+    batches = ((part, partial(codes.__getitem__, part), [names[i] for i in part]) for part in batched(chosen))
     parents = {"latents": latents.digest}
     return write_scenes(file, batches, len(chosen), options.settings, target, options.device, parents, progress)
 
@@ -101,7 +103,7 @@ class Target:
 
 def write_scenes(
     file: artifacts.Artifact,
-    batches: Iterable[tuple[Sequence[int], Tensor, Sequence[str | None]]],
+    batches: Iterable[tuple[Sequence[int], Callable[[], Tensor], Sequence[str | None]]],
     count: int,
     settings: Sequence[str],
     target: Target,
@@ -109,7 +111,8 @@ def write_scenes(
     parents: Mapping[str, str],
     progress: Progress,
 ) -> dict[str, Any]:
-    """Decode batches of (numbers, codes, item names) and write each scene; nothing but a batch is ever in memory."""
+    """Decode batches of (numbers, what makes their codes, item names) and write each scene; several processes share the
+    batches out. Nothing but a batch is ever in memory."""
     name = str(file.config["method"])
     module = method(name)
     decode_settings = config.override(module.DecodeSettings(), settings, name)
@@ -118,14 +121,16 @@ def write_scenes(
     whose = {"model": file.digest, **parents}
     done = 0
     with (
+        distributed.processes(where),
         _maybe_folder(target) as folder,
         maybe_painter(target.images, target.drawing, count, target.overwrite, target.inputs) as paint,
     ):
         progress.start("scenes", count)
-        for numbers, codes, items in batches:
-            scenes = module.decode(model, codes.to(where), decode_settings)
-            for place, (number, item) in enumerate(zip(numbers, items, strict=True)):
-                _emit(f"{number:06d}", pick(scenes, place), item, folder, paint, whose, target.seed)
+        for part, (numbers, draw, items) in enumerate(batches):
+            if distributed.mine(part):  # whole batches, so that several processes decode what one does
+                scenes = module.decode(model, draw().to(where), decode_settings)
+                for place, (number, item) in enumerate(zip(numbers, items, strict=True)):
+                    _emit(done + place, f"{number:06d}", pick(scenes, place), item, folder, paint, whose, target.seed)
             done += len(numbers)
             progress.update(done, count)
     written = ([str(target.scenes)] if target.scenes else []) + (paint.written if paint else [])
@@ -133,6 +138,7 @@ def write_scenes(
 
 
 def _emit(
+    place: int,
     name: str,
     scene: Scene,
     item: str | None,
@@ -144,7 +150,7 @@ def _emit(
     if folder is not None:
         save_scene(folder / f"{name}.safetensors", scene, item=item, seed=seed, parents=parents)
     if paint is not None:
-        paint.add(name, scene, item)
+        paint.add(place, name, scene, item)
 
 
 @contextmanager
@@ -152,7 +158,7 @@ def _maybe_folder(target: Target) -> Iterator[Path | None]:
     if target.scenes is None:
         yield None
         return
-    with files.output_folder(target.scenes, target.overwrite, target.inputs) as folder:
+    with distributed.shared_folder(target.scenes, target.overwrite, target.inputs) as folder:
         yield folder
 
 

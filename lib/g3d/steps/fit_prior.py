@@ -12,6 +12,7 @@ from g3d.errors import G3dError
 from g3d.priors import prior
 from g3d.progress import SILENT, Progress
 from g3d.training import distributed
+from g3d.training import folder as folders
 from g3d.training import run as runs
 
 
@@ -26,7 +27,10 @@ class Options:
     seed: int = 0
     device: str = "auto"
     resume: bool = False
+    allow_change: bool = False
     overwrite: bool = False
+    checkpoint_every: int = 0
+    keep: int = 0
 
 
 def resolve(options: Options) -> dict[str, Any]:
@@ -34,7 +38,7 @@ def resolve(options: Options) -> dict[str, Any]:
     settings = config.override(prior(options.kind).Config(), options.settings, options.kind)
     source = files.inside(options.latents, "latents.safetensors")
     head = artifacts.check(source, "latents", role="the latents")
-    runs.check_folder(options.out, options.resume, options.overwrite, (source,))
+    _check(options, source)
     return {
         "kind": options.kind, "settings": config.as_json(settings), "latents": str(source), "space": head.config["space"],
         "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
@@ -47,7 +51,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     settings = config.override(module.Config(), options.settings, options.kind)
     source = files.inside(options.latents, "latents.safetensors")
     latents = artifacts.read(source, "latents", role="the latents")
-    runs.check_folder(options.out, options.resume, options.overwrite, (source,))
+    _check(options, source)
     if "codes" not in latents.values:
         raise G3dError(f"'{source}' holds no continuous codes, which a {options.kind} prior needs; use another kind")
     codes = latents.values["codes"].float().flatten(1)
@@ -58,10 +62,15 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     identity = {
         "kind": options.kind, "settings": config.as_json(settings), "parents": {"latents": latents.digest},
     }  # fmt: skip
-    with distributed.processes(where):
-        current = runs.start(
-            options.out, identity, seed=options.seed, device=where, progress=progress,
-            resume=options.resume, overwrite=options.overwrite,
-        )  # fmt: skip
+    how = runs.Start(options.seed, where, options.resume, options.overwrite, options.allow_change)
+    kept = runs.Checkpoints(options.checkpoint_every, options.keep)
+    with distributed.processes(where), runs.start(options.out, identity, how, progress, kept) as current:
         module.fit(settings, codes, current, {"latent_space": space})
     return {"written": [str(options.out / "prior.safetensors")], "seconds": round(current.seconds(), 1)}
+
+
+def _check(options: Options, source: Path) -> None:
+    runs.check_checkpoints(options.checkpoint_every, options.keep)
+    folders.check_folder(options.out, options.resume, options.overwrite, (source,))
+    if options.allow_change and not options.resume:
+        raise G3dError("--allow-change belongs to --resume; give both, or neither")

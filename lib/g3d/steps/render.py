@@ -30,6 +30,7 @@ from g3d.render import (
 )
 from g3d.scene import Gaussians, MlpField, Scene, tensors_of, to
 from g3d.scene_file import load_scene, scene_files
+from g3d.training import distributed
 
 SHEET_SCENES, SHEET_VIEWS = 25, 12  # a contact sheet shows so many at most
 
@@ -110,33 +111,35 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Draw every scene; returns what was written and views per second."""
     heads, _ = _checked(options)
     where = device.pick(options.device)
-    with painter(options.out, options.drawing, len(heads), options.overwrite, (options.scenes,)) as paint:
-        for head in track(heads, len(heads), "render", progress):
-            paint.add(head.path.stem, to(load_scene(head.path), where), head.config.get("item"))
+    with (
+        distributed.processes(where),
+        painter(options.out, options.drawing, len(heads), options.overwrite, (options.scenes,)) as paint,
+    ):
+        for number, head in enumerate(track(heads, len(heads), "render", progress)):
+            if distributed.mine(number):
+                paint.add(number, head.path.stem, to(load_scene(head.path), where), head.config.get("item"))
     return {"written": paint.written, "scenes": len(heads), "views": paint.views_drawn}
 
 
 class Painter:
-    """Draws scene after scene into a folder; keeps small copies only for the sheet and the video."""
+    """Draws scene after scene into a folder. Several processes may share the folder, each with scenes of its own."""
 
     def __init__(self, folder: Path, out: Path, drawing: Drawing, scenes: int):
         self.folder, self.out, self.drawing, self.scenes = folder, out, drawing, scenes
         self.plan = CameraPlan(drawing.cameras, drawing.seed, drawing.size)
         self.written = [str(out)]
         self.views_drawn = 0
-        self._kept: list[list[images.U8]] = []
-        self._flat: list[tuple[str, Cameras]] = []  # of scenes with one view each
+        self._kept: dict[str, list[str]] = {}  # number of a scene of the sheet => its pictures
+        self._flat: dict[str, Any] = {}  # number of a scene with one view => its transforms.json
         self._flat_depth: dict[str, float] = {}  # picture => its scale
-        self._drawn = 0
 
-    def add(self, name: str, scene: Scene, item: str | None = None) -> None:
-        """Draw one scene (a batch of one); `name` is its file's, a number where it has one."""
-        index = int(name) if name.isdecimal() else self._drawn
-        self._drawn += 1
+    def add(self, number: int, name: str, scene: Scene, item: str | None = None) -> None:
+        """Draw scene `number` of all (a batch of one); `name` is its file's, a number where it has one."""
+        index = int(name) if name.isdecimal() else number
         settings = _settings(scene, self.drawing)
         if isinstance(settings, ImageSettings):
             assert isinstance(scene, MlpField)
-            self._add_image_field(name, scene)
+            self._add_image_field(number, name, scene)
             return
         cameras = self.plan.for_scene(scene, index, item)
         where = next(iter(tensors_of(scene).values())).device
@@ -144,31 +147,29 @@ class Painter:
         folder = self.folder if self.scenes == 1 or flat else self.folder / name
         names = [name] if flat else [f"{view:06d}" for view in range(len(cameras))]
         depth_scale = _farthest_world(scene, cameras) / 65535
-        pictures = []
         for view, file_name in enumerate(names):
-            drawn = render_scene(scene, cameras[view].to(where), settings)
-            pictures.append(self._write(folder, file_name, drawn, depth_scale))
+            self._write(folder, file_name, render_scene(scene, cameras[view].to(where), settings), depth_scale)
         scales = {f"{n}.png": depth_scale for n in names}
         if flat:
-            self._flat.append((f"{name}.png", cameras))
+            self._flat[f"{number:09d}"] = to_transforms(cameras, [f"{name}.png"])
             self._flat_depth |= scales
         else:
             write_transforms(folder / "transforms.json", cameras, list(scales))
             self._describe_depth(folder, scales)
-        self._keep(pictures)
+        self._keep(number, [str((folder / f"{n}.png").relative_to(self.folder)) for n in names])
 
-    def _add_image_field(self, name: str, scene: MlpField) -> None:
+    def _add_image_field(self, number: int, name: str, scene: MlpField) -> None:
         size = self.drawing.size or 64
         picture = images.to_u8(render_image_field(scene, size, size).cpu().numpy())
         images.write_image(self.folder / f"{name}.png", picture)
-        self._keep([picture])
+        self._keep(number, [f"{name}.png"])
 
-    def _keep(self, pictures: list[images.U8]) -> None:
+    def _keep(self, number: int, pictures: list[str]) -> None:
         self.views_drawn += len(pictures)
-        if (self.drawing.sheet or self.drawing.video) and len(self._kept) < SHEET_SCENES:
-            self._kept.append(pictures)
+        if number < SHEET_SCENES:
+            self._kept[f"{number:09d}"] = pictures
 
-    def _write(self, folder: Path, name: str, drawn: Rendering, depth_scale: float) -> images.U8:
+    def _write(self, folder: Path, name: str, drawn: Rendering, depth_scale: float) -> None:
         """One view as PNG, with its mask and depth where they are wanted."""
         picture = images.to_u8(drawn.rgb[0].cpu().numpy())
         images.write_image(folder / f"{name}.png", picture)
@@ -178,7 +179,6 @@ class Painter:
             z = drawn.depth[0].cpu().numpy()
             steps = (z / depth_scale + 0.5).clip(0, 65535).astype(np.uint16)
             images.write_image(folder / "depth" / f"{name}.png", steps)
-        return picture
 
     def _describe_depth(self, folder: Path, scales: Mapping[str, float]) -> None:
         """depth.json: one `depth_scale`, or `depth_scales` by picture where scenes of several share the folder."""
@@ -189,27 +189,48 @@ class Painter:
             files.write_json(folder / "depth" / "depth.json", {**about, "what": what})
 
     def finish(self) -> None:
-        """Cameras of flat folders, the sheet and the video."""
-        if self._flat:
-            files.write_json(self.folder / "transforms.json", _joined_transforms(self._flat))
-            self._describe_depth(self.folder, self._flat_depth)
+        """Cameras of flat folders, the sheet and the video: of the scenes of all processes, written by the first."""
+        self.views_drawn, parts = self._gathered()
+        if distributed.rank():
+            return
+        flat, depth, kept = ({k: v for part in parts for k, v in part[i].items()} for i in range(3))
+        if flat:
+            files.write_json(self.folder / "transforms.json", _joined_transforms([flat[k] for k in sorted(flat)]))
+            self._describe_depth(self.folder, {k: depth[k] for k in sorted(depth)})
+        shown = [kept[k] for k in sorted(kept)]
         if self.drawing.sheet:
-            rows = [_spread(row, SHEET_VIEWS) for row in self._kept]
+            rows = [[self._picture(name) for name in _spread(row, SHEET_VIEWS)] for row in shown]
             if max(len(row) for row in rows) == 1:  # one view each: lay the scenes out in a square
                 columns = int(np.ceil(len(rows) ** 0.5))
                 rows = [[r[0] for r in rows[i : i + columns]] for i in range(0, len(rows), columns)]
             images.write_image(self.drawing.sheet, images.sheet(rows))
             self.written.append(str(self.drawing.sheet))
         if self.drawing.video:
-            write_video(self.drawing.video, self._frames(), self.drawing.fps)
+            write_video(self.drawing.video, self._frames(shown), self.drawing.fps)
             self.written.append(str(self.drawing.video))
 
-    def _frames(self) -> Iterator[images.U8]:
+    def _gathered(self) -> tuple[int, list[list[dict[str, Any]]]]:
+        """How many views all processes drew, and what each of them knows; they tell each other by files in the folder."""
+        mine = [self._flat, self._flat_depth, self._kept]
+        if distributed.world() == 1:
+            return self.views_drawn, [mine]
+        places = [self.folder / f".part-{rank}.json" for rank in range(distributed.world())]
+        files.write_json(places[distributed.rank()], {"views": self.views_drawn, "parts": mine})
+        distributed.barrier()
+        found = [files.read_json(place, "a process's part") for place in places]
+        distributed.barrier()
+        places[distributed.rank()].unlink()
+        return sum(part["views"] for part in found), [part["parts"] for part in found]
+
+    def _picture(self, name: str) -> images.U8:
+        return images.read_image(self.folder / name)
+
+    def _frames(self, shown: Sequence[Sequence[str]]) -> Iterator[images.U8]:
         """Frame v shows view v of every scene, in a square."""
-        columns = int(np.ceil(len(self._kept) ** 0.5))
-        for view in range(min(len(row) for row in self._kept)):
-            shown = [row[view] for row in self._kept]
-            page = images.sheet([shown[i : i + columns] for i in range(0, len(shown), columns)])
+        columns = int(np.ceil(len(shown) ** 0.5))
+        for view in range(min(len(row) for row in shown)):
+            cells = [self._picture(row[view]) for row in shown]
+            page = images.sheet([cells[i : i + columns] for i in range(0, len(cells), columns)])
             yield images.enlarge(page, max(1, 256 // max(page.shape[:2])))
 
 
@@ -222,12 +243,14 @@ def _farthest_world(scene: Scene, cameras: Cameras) -> float:
     return max(float(z.max()), scene.world.near_world, 1e-6) if z.numel() else scene.world.far_world
 
 
-def _joined_transforms(flat: Sequence[tuple[str, Cameras]]) -> dict[str, Any]:
+def _joined_transforms(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One `transforms.json` of one view of each scene; where their sizes differ, each frame has its own `w` and `h`."""
-    tables = [to_transforms(cameras, [name]) for name, cameras in flat]
-    if len({(table["w"], table["h"]) for table in tables}) == 1:
-        return {**tables[0], "frames": [table["frames"][0] for table in tables]}
-    return {"frames": [{**table["frames"][0], "w": table["w"], "h": table["h"]} for table in tables]}
+    first, frames = dict(tables[0]), [table["frames"][0] for table in tables]
+    if len({(table["w"], table["h"]) for table in tables}) > 1:
+        frames = [{**frame, "w": table["w"], "h": table["h"]} for frame, table in zip(frames, tables, strict=True)]
+        for key in ("w", "h", "camera_angle_x"):
+            del first[key]
+    return {**first, "frames_show": "objects", "frames": frames}  # so that nobody takes them for views of one scene
 
 
 def check_targets(out: Path, drawing: Drawing, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
@@ -252,7 +275,7 @@ def painter(
 ) -> Iterator[Painter]:
     """A painter whose folder appears under the name `out` when all is drawn."""
     check_targets(out, drawing, overwrite, inputs)
-    with files.output_folder(out, overwrite, inputs) as folder:
+    with distributed.shared_folder(out, overwrite, inputs) as folder:
         paint = Painter(folder, out, drawing, scenes)
         yield paint
         paint.finish()
@@ -267,7 +290,7 @@ def maybe_painter(
         yield paint
 
 
-def _spread(row: list[images.U8], count: int) -> list[images.U8]:
+def _spread(row: Sequence[str], count: int) -> Sequence[str]:
     """At most `count` of a row, evenly."""
     if len(row) <= count:
         return row

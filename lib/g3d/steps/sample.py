@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from g3d import artifacts, config, device, files
 from g3d.errors import G3dError
@@ -57,10 +60,12 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     loaded = module.load(artifacts.read(prior_head.path, "prior", role="the prior"), where)
     file = artifacts.read(head.path, "model", role="the model")
     shape = file.config["latent_space"]["shape"]
-    batches = (
-        (part, module.sample(loaded, part, options.seed, settings).unflatten(1, shape), [None] * len(part))
-        for part in batched(numbers)
-    )
+
+    def draw(part: Sequence[int]) -> Tensor:
+        codes: Tensor = module.sample(loaded, part, options.seed, settings).unflatten(1, shape)
+        return codes
+
+    batches = ((part, partial(draw, part), [None] * len(part)) for part in batched(numbers))
     parents = {"prior": prior_head.digest}
     return write_scenes(file, batches, len(numbers), ours, target, options.device, parents, progress)
 

@@ -7,12 +7,17 @@ the very gradient of one process, also for uneven shares. DDP's hooks would not 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from g3d import files
 from g3d.errors import Failure, G3dError
+
+_control: Any = None  # the group that flags go over; None is the default one
 
 
 @contextmanager
@@ -30,9 +35,12 @@ def processes(device: torch.device) -> Iterator[None]:
         raise G3dError(
             f"WORLD_SIZE asks for several processes, but they cannot meet ({reason}); use torchrun"
         ) from error
+    global _control
+    _control = dist.new_group(backend="gloo") if device.type == "cuda" else None
     try:
         yield
     finally:
+        _control = None
         dist.destroy_process_group()
 
 
@@ -52,6 +60,13 @@ def share(items: Tensor) -> slice:
     return slice(start, end)
 
 
+def micro_batches(mine: slice, most: int) -> list[slice]:
+    """Parts of our share, at most `most` items each (0: one part), as slices of the share; none where it is empty."""
+    count = mine.stop - mine.start
+    size = most or max(count, 1)
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
 def sum_gradients(parameters: Iterable[Tensor]) -> None:
     """Add up the gradients of all processes, in one flat message; a missing gradient counts as zero."""
     if world() == 1:
@@ -67,25 +82,69 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 def sum_value(value: Tensor) -> Tensor:
-    """The sum of a scalar over processes."""
+    """The sum of a tensor over processes, in its place."""
     if world() > 1:
-        _reduce(value)
+        _reduce(value, _control if value.device.type == "cpu" else None)
     return value
 
 
-def any_of(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is up in any process; all of them get the same answer at the same step."""
+def mine(index: int) -> bool:
+    """Whether part `index` of a piece of work that is dealt out, part by part, is ours."""
+    return index % world() == rank()
+
+
+@contextmanager
+def shared_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """`files.output_folder` for all processes: rank 0 makes it, all write into it, and it appears when all are done."""
     if world() == 1:
-        return flag
-    raised = torch.tensor(float(flag), device=device)
-    _reduce(raised)
-    return bool(raised > 0)
+        with files.output_folder(out, overwrite, inputs) as folder:
+            yield folder
+        return
+    if rank() == 0:
+        with files.output_folder(out, overwrite, inputs) as folder:
+            _tell(folder.name)
+            yield folder
+            barrier()
+    else:
+        yield out.parent / _tell("")
+        barrier()
 
 
-def _reduce(tensor: Tensor) -> None:
+def barrier() -> None:
+    """Wait for all processes; one that is gone ends the others with a sentence."""
+    agree(False)
+
+
+def _tell(text: str) -> str:
+    """The text of rank 0, in every process."""
+    data = torch.zeros(4096, dtype=torch.uint8)
+    if rank() == 0:
+        found = text.encode()
+        data[: len(found)] = torch.frombuffer(bytearray(found), dtype=torch.uint8)
     try:
-        dist.all_reduce(tensor)
+        dist.broadcast(data, 0, group=_control)
     except RuntimeError as error:
-        raise Failure(
-            f"another process of this run is gone ({str(error).splitlines()[0]}); start it again with --resume"
-        ) from error
+        raise _gone(error) from error
+    return bytes(data.tolist()).rstrip(b"\0").decode()
+
+
+def agree(*flags: bool) -> list[bool]:
+    """Which flags are up in any process; all of them get the same answer at the same step.
+
+    Goes over the processors' own group, so no GPU is waited for, and a process that is gone is noticed at the next step."""
+    if world() == 1:
+        return list(flags)
+    raised = torch.tensor([float(flag) for flag in flags])
+    _reduce(raised, _control)
+    return [value > 0 for value in raised.tolist()]
+
+
+def _reduce(tensor: Tensor, group: Any = None) -> None:
+    try:
+        dist.all_reduce(tensor, group=group)
+    except RuntimeError as error:
+        raise _gone(error) from error
+
+
+def _gone(error: RuntimeError) -> Failure:
+    return Failure(f"another process of this run is gone ({str(error).splitlines()[0]}); start the same command again")

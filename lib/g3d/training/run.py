@@ -1,44 +1,59 @@
-"""A run folder: settings, log, state, and the signals that end a run after saving.
+"""A run in its folder: the loop asks it for steps and tells it figures; it saves, logs, evaluates, and ends well.
 
-RUN/config.json          what is fitted, with which settings, seed and data
-    log.jsonl            one line every few seconds
-    state.safetensors    all that --resume needs; written every minute and at a signal
-    (what the method writes at each save: model.safetensors, latents.safetensors, ...)
+Nothing here steers the training: the loop of each method stays visible in the method's own file.
 """
 
-import json
-import math
-import signal
-import time
+import resource
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from g3d import artifacts, files
-from g3d.config import differences
 from g3d.errors import Diverged, G3dError, Interrupted, from_os_error
 from g3d.progress import SILENT, Progress
 from g3d.training import distributed
+from g3d.training import folder as folders
+from g3d.training.log import Clipping, Figure, Log, Watch, cut_log, now
+from g3d.training.signals import Signals
 
 SAVE_EVERY_S = 60.0
 LOG_EVERY_S = 2.0
 
 
+@dataclass(frozen=True)
+class Checkpoints:
+    """Every `every` steps (0: never) the run is evaluated and what it publishes is kept: the last `keep`, and the best."""
+
+    every: int = 0
+    keep: int = 0
+    best_by: tuple[tuple[str, bool], ...] = (("loss", False),)
+    """What the best is chosen by, and whether more of it is better: the first of these that the evaluation returns."""
+
+
 class Run:
-    """A run in its folder. Made by `start`; the loop asks it for steps and tells it figures."""
+    """A run in its folder. Made by `start`."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], seed: int, device: torch.device, progress: Progress):
         self.folder, self.identity, self.seed, self.device = folder, identity, seed, device
-        self.progress = progress if distributed.rank() == 0 else SILENT
+        self.writes = distributed.rank() == 0
+        self.progress = progress if self.writes else SILENT
         self.resumed: artifacts.Artifact | None = None
+        self.checkpoints = Checkpoints()
+        self.evaluate: Callable[[Run, int], Mapping[str, Any]] | None = None
+        self._signals, self._watch, self._clipping = Signals(), Watch(), Clipping()
+        self._log: Log | None = None
+        self._published: set[str] = set()
+        self._losses = torch.zeros(2, dtype=torch.float64)  # sum and number since the last checkpoint
+        self._log_due = False
         self._step_logged = 0
-        self._signal: int | None = None
-        self._started = self._saved = self._logged = time.monotonic()
+        self._started = self._saved = self._logged = now()
         self._seconds_before = 0.0  # of the processes that this one resumes
 
     def steps(
@@ -47,63 +62,141 @@ class Run:
         """The steps that are still to do. Every minute, when a signal arrives, and at the end, `publish` writes what other
         commands read, and the tensors of `state` are kept for --resume; a state that is not finite ends the run instead."""
         first = int(self.resumed.config["step"]) if self.resumed else 0
+        if self.resumed:
+            self._losses = self.resumed.values["run.losses"].cpu()
         self.progress.start(label, total)
-        with self._signals():
-            for step in range(first, total):
-                yield step
-                if distributed.any_of(self._signal is not None, self.device):
-                    self._save(step + 1, state, publish)
-                    sentence = f"stopped by a signal at step {step + 1} of {total}; go on with --resume"
-                    raise Interrupted(sentence, self._signal or signal.SIGTERM)
-                if time.monotonic() - self._saved > SAVE_EVERY_S:
-                    self._save(step + 1, state, publish)
-            if first < total or self.resumed is None:
-                self._save(total, state, publish)
+        if self.writes:
+            self._log = Log(self.folder, self.progress, first)
+        try:
+            with self._signals:
+                for step in range(first, total):
+                    edge = step in (0, first) or step + 1 == total
+                    mine = self.writes  # one clock for all processes, so that they log and save at the same steps
+                    stop, save, self._log_due = distributed.agree(
+                        self._signals.raised is not None, mine and now() - self._saved > SAVE_EVERY_S,
+                        edge or (mine and now() - self._logged > LOG_EVERY_S),
+                    )  # fmt: skip
+                    if stop:
+                        self._save(step, state, publish)
+                        sentence = f"stopped by a signal at step {step} of {total}; go on with --resume"
+                        raise Interrupted(sentence, self._signals.exit_signal())
+                    if save:
+                        self._save(step, state, publish)
+                    yield step
+                    if self.checkpoints.every and (step + 1) % self.checkpoints.every == 0:
+                        self._checkpoint(step + 1, publish)
+                if first < total or self.resumed is None:
+                    self._save(total, state, publish)
+        finally:
+            if self._log is not None:
+                self._log.close()
 
-    def log(self, step: int, total: int, loss: Tensor, items: int, **figures: float | Tensor) -> None:
-        """Record a step now and then. A loss that is not finite ends the run; the last saved state stays."""
-        now = time.monotonic()
-        if now - self._logged < LOG_EVERY_S and step + 1 < total and step > 0:
+    def log(self, step: int, total: int, loss: Figure, items: int, *, clip: float = 0.0, **figures: Figure) -> None:
+        """The figures of a step; now and then a line of them. One that is not finite ends the run; the last saved state stays.
+
+        `gradient_norm` is that before clipping at `clip` (0: not clipped)."""
+        seen: dict[str, Figure] = {"loss": loss, **figures}
+        self._watch.see(step + 1, seen)
+        if self.checkpoints.every:
+            value = loss.detach() if isinstance(loss, Tensor) else torch.tensor(loss)
+            self._losses = self._losses.to(value.device) + torch.stack(
+                [value.double(), torch.ones_like(value.double())]
+            )
+        norm = figures.get("gradient_norm")
+        if isinstance(norm, Tensor):
+            self._clipping.see(norm, clip or float("inf"))
+        if not self._log_due:
             return
-        value = float(loss)
-        if not math.isfinite(value):
-            raise self._diverged(f"the loss became {value}", step + 1)
-        rate = items * max(1, step + 1 - self._step_logged) / max(now - self._logged, 1e-9)
-        self._logged, self._step_logged = now, step + 1
+        self._refuse_divergence()
+        rate = items * max(1, step + 1 - self._step_logged) / max(now() - self._logged, 1e-9)
+        self._logged, self._step_logged = now(), step + 1
+        statistics = {k: v for k, v in self._clipping.take().items() if clip or k != "clipped_share"}
         line = {
-            "step": step + 1,
-            "loss": value,
-            "items_per_s": rate,
-            "seconds": round(self.seconds(), 1),
+            **{k: float(v) for k, v in seen.items()}, **statistics, "items_per_s": rate, "seconds": round(self.seconds(), 1),
             "peak_memory_mb": peak_memory_mb(),
-            **{k: float(v) for k, v in figures.items()},
-        }
-        self.progress.update(step + 1, total, **{k: v for k, v in line.items() if k not in ("step", "seconds")})
-        if distributed.rank() == 0:
-            try:
-                with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(line, sort_keys=True) + "\n")
-            except OSError as error:
-                raise from_os_error(error, f"writing {self.folder / 'log.jsonl'}") from error
+        }  # fmt: skip
+        if self._log is not None:
+            self._log.line(step + 1, total, line)
+
+    def histogram(self, name: str, values: Tensor, step: int) -> None:
+        """The spread of many numbers, e.g. of latent codes, for TensorBoard; drawn when a line of the log is due."""
+        if self._log_due and self._log is not None:
+            self._log.histogram(name, values, step + 1)
+
+    def picture(self, name: str, pixels: Any, step: int) -> None:
+        """A picture [H, W, 3], 8-bit, for TensorBoard."""
+        if self._log is not None:
+            self._log.picture(name, pixels, step)
 
     def write(self, name: str, kind: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         """Write an artifact of the run; rank 0 alone does. Its parents are the run's inputs."""
-        if distributed.rank() == 0:
+        if self.writes:
             parents = self.identity.get("parents", {})
             artifacts.write(self.folder / name, kind, tensors, config, seed=self.seed, parents=parents)
+            self._published.add(name)
 
     def seconds(self) -> float:
         """Time spent on the run, by the processes that it was resumed from, too."""
-        return self._seconds_before + time.monotonic() - self._started
+        return self._seconds_before + now() - self._started
 
     def _save(self, step: int, state: Callable[[], Mapping[str, Tensor]], publish: Callable[[], None]) -> None:
-        tensors = state()
+        self._refuse_divergence()
+        tensors = {**state(), "run.losses": self._losses}
         for name, value in tensors.items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise self._diverged(f"the tensor '{name}' is not finite any more", step)
         publish()
-        self.write("state.safetensors", "state", tensors, {"step": step, "settings": self.identity["settings"]})
-        self._saved = time.monotonic()
+        if self.writes:
+            config = {"step": step, "settings": self.identity["settings"]}
+            artifacts.write(self.folder / "state.safetensors", "state", tensors, config, seed=self.seed)
+        self._saved = now()
+
+    def _checkpoint(self, step: int, publish: Callable[[], None]) -> None:
+        """Publish, evaluate, keep. The step alone decides when, so a resumed run keeps what an undisturbed one keeps."""
+        self._refuse_divergence()
+        publish()
+        (total, count), self._losses = self._losses.tolist(), torch.zeros_like(self._losses)
+        if not self.writes:
+            return
+        figures = {"loss": total / max(count, 1), **(self.evaluate(self, step) if self.evaluate else {})}
+        if self._log is not None:
+            self._log.evaluation(step, figures)
+        place = self.folder / "checkpoints" / f"{step:06d}"
+        self._keep(place)
+        known = sorted(p for p in place.parent.iterdir() if p.name.isdigit())
+        for old in known[: max(0, len(known) - self.checkpoints.keep)]:
+            shutil.rmtree(old)
+        self._keep_best(step, figures)
+
+    def _keep_best(self, step: int, figures: Mapping[str, Any]) -> None:
+        metric, more = next((name, more) for name, more in self.checkpoints.best_by if figures.get(name) is not None)
+        record, value = self.folder / "best" / "metrics.json", float(figures[metric])
+        old = files.read_json(record, "the best figures") if record.is_file() else None
+        if old is not None and old["step"] < step and (value <= old["value"] if more else value >= old["value"]):
+            return
+        self._keep(self.folder / "best")
+        files.write_json(record, {"step": step, "metric": metric, "value": value})
+
+    def _keep(self, place: Path) -> None:
+        """What was published last, in a folder of its own; the same bytes on disk, not a copy, where the system can."""
+        partial = place.with_name(f".{place.name}.partial")
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            for name in sorted(self._published):
+                try:
+                    (partial / name).hardlink_to(self.folder / name)
+                except OSError:
+                    shutil.copy2(self.folder / name, partial / name)
+            shutil.rmtree(place, ignore_errors=True)
+            partial.rename(place)
+        except OSError as error:
+            raise from_os_error(error, f"writing {place}") from error
+
+    def _refuse_divergence(self) -> None:
+        first = self._watch.first()
+        if first is not None:
+            raise self._diverged(f"the {first[0].replace('_', ' ')} was not finite", first[1])
 
     def _diverged(self, what: str, step: int) -> Diverged:
         kept = (
@@ -113,113 +206,75 @@ class Run:
         )
         return Diverged(f"{what} at step {step} of '{self.folder}'; {kept}; lower the learning rate (--set lr=…)")
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def handler(number: int, frame: FrameType | None) -> None:
-            if self._signal is not None and number == signal.SIGINT:  # the second Ctrl-C: at once
-                raise KeyboardInterrupt
-            self._signal = number
 
-        try:
-            old = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: a caller from Python keeps its own handlers
-            yield
-            return
-        try:
-            yield
-        finally:
-            for number, previous in old.items():
-                signal.signal(number, previous)
+@dataclass(frozen=True)
+class Start:
+    """How a run begins."""
+
+    seed: int
+    device: torch.device
+    resume: bool = False
+    overwrite: bool = False
+    allow_change: bool = False
 
 
+@contextmanager
 def start(
     folder: Path,
     identity: Mapping[str, Any],
-    *,
-    seed: int,
-    device: torch.device,
+    how: Start,
     progress: Progress,
-    resume: bool,
-    overwrite: bool,
-) -> Run:
-    """A new run in `folder`, or the one that is there with `resume`.
+    checkpoints: Checkpoints | None = None,
+    evaluate: "Callable[[Run, int], Mapping[str, Any]] | None" = None,
+) -> Iterator[Run]:
+    """A new run in `folder`, or the one that is there; no second one can be in the folder at the same time.
 
-    `identity` holds `settings` and `parents` and what else must be equal for a resumed run to be the same run."""
-    run = Run(folder, identity, seed, device, progress)
-    whole = json.loads(json.dumps({**identity, "seed": seed}))
-    state = folder / "state.safetensors"
-    if resume:
-        if not state.is_file():
-            raise G3dError(f"'{folder}' holds no state to resume (state.safetensors); start it without --resume")
-        old = files.read_json(folder / "config.json", "the settings of the run")
-        changed = differences({**old, **old.get("settings", {})}, {**whole, **whole.get("settings", {})})
-        if changed:
-            changed = [c for c in changed if not c.startswith("settings:")]
-            raise G3dError(
-                f"'{folder}' was started with other settings ({'; '.join(changed)}); resume it with the same ones"
-            )
-        run.resumed = artifacts.read(state, "state", role="the state of the run", device=str(device))
-        run._step_logged = int(run.resumed.config["step"])
-        if distributed.rank() == 0:
-            run._seconds_before = _cut_log(folder / "log.jsonl", run._step_logged)
-        return run
-    if distributed.rank() == 0:  # the other processes looked before they joined; by now the folder may be there
-        refuse_foreign_run(folder, overwrite)
-        _clear(folder)
-        files.write_json(folder / "config.json", whole)
-    return run
-
-
-def check_folder(folder: Path, resume: bool, overwrite: bool, inputs: tuple[Path, ...]) -> None:
-    """Refuse, before anything is written, a folder in which the run cannot be."""
-    if resume and overwrite:
-        raise G3dError("--resume goes on with the run that --overwrite would remove; give one of the two")
-    if resume:
-        files.refuse_existing(folder, True, inputs)
-    else:
-        refuse_foreign_run(folder, overwrite, inputs)
-
-
-def refuse_foreign_run(folder: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Refuse a folder that exists, or with `overwrite` one that holds something else than a run."""
-    files.refuse_existing(folder, overwrite, inputs)
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    `identity` holds `settings` and `parents` and what else must be equal for a resumed run to be the same run. `evaluate`
+    returns figures of what was published last; it is called at every checkpoint, in the process that writes."""
+    run = Run(folder, identity, how.seed, how.device, progress)
+    run.checkpoints, run.evaluate = checkpoints or Checkpoints(), evaluate
+    whole = folders.plain({**identity, "seed": how.seed})
+    if not run.writes:
+        if how.resume:
+            folders.check_resumed(folder, whole, how.allow_change, SILENT, writes=False)
+            run.resumed = _state(folder, how.device)
+        yield run
         return
-    config = folder / "config.json"
-    ours = config.is_file() and {"settings", "parents", "seed"} <= set(
-        files.read_json(config, "the settings of the run")
-    )
-    if not ours:
-        raise G3dError(
-            f"'{folder}' holds something else than a run, so --overwrite does not touch it; choose another --out"
-        )
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run wrote here, and nothing else."""
-    for path in (folder / "config.json", folder / "log.jsonl", folder / "metrics.json", *folder.glob("*.safetensors")):
-        path.unlink(missing_ok=True)
-
-
-def _cut_log(path: Path, step: int) -> float:
-    """Drop what was logged after the state that is resumed, and a line that a kill cut short; return the seconds spent."""
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    if not how.resume:
+        folders.refuse_foreign_run(folder, how.overwrite)
         try:
-            kept += [line] if json.loads(line)["step"] <= step else []
-        except (ValueError, KeyError, TypeError):
-            continue
-    with files.atomic(path) as temporary:
-        temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    return float(json.loads(kept[-1]).get("seconds", 0.0)) if kept else 0.0
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise from_os_error(error, f"writing {folder}") from error
+    elif not folder.is_dir():
+        raise G3dError(f"'{folder}' holds no state to resume (state.safetensors); start it without --resume")
+    with files.locked(folder, folder):
+        folders.sweep(folder)
+        if how.resume:
+            folders.check_resumed(folder, whole, how.allow_change, progress, writes=True)
+            run.resumed = _state(folder, how.device)
+            run._step_logged = int(run.resumed.config["step"])
+            run._seconds_before = cut_log(folder / "log.jsonl", run._step_logged)
+        else:
+            folders.begin(folder, whole)
+        yield run
+
+
+def check_checkpoints(every: int, keep: int) -> None:
+    """Refuse counts that mean nothing."""
+    if every < 0 or keep < 0:
+        raise G3dError(f"--checkpoint-every {every} --keep {keep}: counts are 0 or more")
+    if keep and not every:
+        raise G3dError("--keep keeps what --checkpoint-every STEPS makes; give both")
+
+
+def _state(folder: Path, device: torch.device) -> artifacts.Artifact:
+    return artifacts.read(folder / "state.safetensors", "state", role="the state of the run", device=str(device))
 
 
 def peak_memory_mb() -> float:
     """Peak memory: of the GPU where one is in use, else resident memory of this process."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() / 2**20
-    import resource
-    import sys
-
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -30,13 +30,21 @@ class RayBatch(NamedTuple):
     weight: Tensor
     jitter: Tensor  # [S, R, points] in [0, 1): where in its interval a sample lies
 
+    def to(self, device: torch.device) -> "RayBatch":
+        """The same on `device`; from pinned memory the loop does not wait for the copy."""
+        return RayBatch(*(part.to(device, non_blocking=True) for part in self))
+
+    def part(self, scenes: slice) -> "RayBatch":
+        """Some of the scenes."""
+        return RayBatch(*(part[scenes] for part in self))
+
 
 class RaySource:
     """Draws the rays of a step from the training views of a dataset."""
 
-    def __init__(self, dataset: Dataset, items: list[int], world: World, seed: int, device: torch.device):
+    def __init__(self, dataset: Dataset, items: list[int], world: World, seed: int, *, pinned: bool):
         assert dataset.cameras is not None
-        self.dataset, self.world, self.seed, self.device = dataset, world, seed, device
+        self.dataset, self.world, self.seed, self.pinned = dataset, world, seed, pinned
         self.cameras: Cameras = dataset.cameras
         self.views = [dataset.views(i, "train") for i in items]
         used = torch.cat(self.views)
@@ -70,14 +78,15 @@ class RaySource:
 
         def per_scene(x: Tensor) -> Tensor:
             grouped: Tensor = x.unflatten(0, (-1, views)).flatten(1, 2)
-            return grouped.to(self.device)
+            return grouped
 
         index = keep.unsqueeze(-1).expand(-1, -1, 3)
         picked_near = near.gather(1, keep)
         picked_far = torch.maximum(far.gather(1, keep), picked_near)
         parts = [origins.gather(1, index), directions.gather(1, index), picked_near, picked_far, rgb, hit]
         o, d, n, f, colour, weight = (per_scene(part) for part in parts)
-        return RayBatch(o, d, n, f, colour, weight, torch.stack(jitter).to(self.device))
+        batch = RayBatch(o, d, n, f, colour, weight, torch.stack(jitter))
+        return RayBatch(*(part.pin_memory() for part in batch)) if self.pinned else batch
 
     def _colours(self, views: Tensor, flat: Tensor) -> Tensor:
         """Colours [n, Q, 3] in [0, 1] of pixels [n, Q] of the given views [n]."""

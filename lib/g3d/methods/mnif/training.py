@@ -4,7 +4,7 @@ The loss (eq. 4) is the **mean** over rays and channels of the squared differenc
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ from g3d.render import volume
 from g3d.scene import World, query
 from g3d.seeds import generator
 from g3d.training import checkpoint, distributed, schedules
+from g3d.training.compile import compiled
+from g3d.training.prefetch import prefetch
 from g3d.training.run import Run
 
 
@@ -31,7 +33,8 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
         raise G3dError(
             f"{distributed.world()} processes cannot share a batch of {config.batch}; set batch to at least that"
         )
-    source = RaySource(dataset, items, world, run.seed, run.device)
+    on_gpu = run.device.type == "cuda"
+    source = RaySource(dataset, items, world, run.seed, pinned=on_gpu)
     mixture = MixtureOfSirens(config, generator(run.seed, 0, "weights")).to(run.device)
     start = torch.randn(len(items), code_size(config), generator=generator(run.seed, 0, "codes")) * config.latent_std
     codes = nn.Parameter(start.to(run.device))
@@ -56,48 +59,75 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     def publish() -> None:
         write(config, dataset, items, world, mixture, codes, run)
 
-    for step in run.steps(total, "fit-stage1 mnif", state, publish):
-        schedules.set_lr(optimiser, schedules.cosine(step, total, config.warmup))
+    loss_of = chunk_loss(config, world, run.device)
+
+    def draw(step: int) -> tuple[Tensor, RayBatch]:
         picked = step_items(len(items), config.batch, run.seed, step)
         mine = distributed.share(picked)
         rays = source.draw(picked, step, config.views_per_item, config.pixels_per_view, config.points_per_ray, mine)
-        optimiser.zero_grad(set_to_none=True)
-        loss = backward(mixture, codes[picked[mine].to(run.device)], rays, config, world, len(picked))
-        distributed.sum_gradients(learnt)
-        norm = nn.utils.clip_grad_norm_(learnt, config.clip or math.inf)
-        optimiser.step()
-        lr = optimiser.param_groups[0]["lr"]
-        run.log(step, total, distributed.sum_value(loss), config.batch, gradient_norm=norm, lr=lr)
+        return picked[mine], rays
+
+    with prefetch(draw, total, threads=2 if on_gpu else 0) as batches:  # on a CPU drawing would take from the step
+        for step in run.steps(total, "fit-stage1 mnif", state, publish):
+            schedules.set_lr(optimiser, schedules.cosine(step, total, config.warmup))
+            picked, rays = batches(step)
+            optimiser.zero_grad(set_to_none=True)
+            loss = torch.zeros((), device=run.device)
+            for part in distributed.micro_batches(slice(0, len(picked)), config.micro_batch):
+                few, seen = codes[picked[part].to(run.device)], rays.part(part).to(run.device)
+                loss += backward(mixture, few, seen, config, world, config.batch, loss_of)
+            distributed.sum_gradients(learnt)
+            norm = nn.utils.clip_grad_norm_(learnt, config.clip or math.inf)
+            optimiser.step()
+            lr = optimiser.param_groups[0]["lr"]
+            run.log(step, total, distributed.sum_value(loss), config.batch, clip=config.clip, gradient_norm=norm, lr=lr)
+            run.histogram("codes", codes, step)
 
 
 def backward(
-    mixture: MixtureOfSirens, codes: Tensor, rays: RayBatch, config: Config, world: World, batch: int
+    mixture: MixtureOfSirens,
+    codes: Tensor,
+    rays: RayBatch,
+    config: Config,
+    world: World,
+    batch: int,
+    loss_of: "ChunkLoss",
 ) -> Tensor:
     """Gradients of the loss of a step, with few rays in memory at a time; returns the loss (our share of it).
 
     The weights are mixed once; each chunk's gradient stops at the mixed weights, and their sum goes back through the mix
     once. Each scene counts 1 / `batch`, also when the other processes hold the rest of the batch."""
-    if not len(codes):
-        return torch.zeros((), device=codes.device)
     mixed = mixture.mix(codes)
     leaves = [w.detach().requires_grad_() for w in mixed]
-    scenes = field(config, weights_of(leaves), world, drawn=False)
-    sampling = volume.Sampling(config.points_per_ray)
-    background = torch.tensor(world.background, device=codes.device)
     share = rays.weight / (rays.weight.sum(dim=1, keepdim=True).clamp(min=1) * 3 * batch)  # [S, R]
     total = torch.zeros((), device=codes.device)
-    for part in range(0, rays.near.shape[1], config.rays_per_chunk):
-        c = slice(part, part + config.rays_per_chunk)
-        found = volume.render_rays(
-            lambda points, _: query(scenes, points), rays.origins[:, c], rays.directions[:, c], rays.near[:, c],
-            rays.far[:, c], sampling, background, jitter=rays.jitter[:, c],
-        )  # fmt: skip
-        loss = ((found.rgb - rays.rgb[:, c]).square().sum(dim=-1) * share[:, c]).sum()
+    for start in range(0, rays.near.shape[1], config.rays_per_chunk):
+        c = slice(start, start + config.rays_per_chunk)
+        loss = loss_of(leaves, RayBatch(*(part[:, c] for part in rays)), share[:, c])
         loss.backward()
         total += loss.detach()
     decay = config.latent_decay * codes.square().mean(dim=1).sum() / batch
     torch.autograd.backward([*mixed, decay], [*(leaf.grad for leaf in leaves), torch.ones_like(decay)])
     return total
+
+
+ChunkLoss = Callable[[list[Tensor], RayBatch, Tensor], Tensor]
+
+
+def chunk_loss(config: Config, world: World, device: torch.device) -> ChunkLoss:
+    """(mixed weights, some rays of every scene, what each counts [S, R]) => their loss (eq. 4); compiled on demand."""
+    sampling = volume.Sampling(config.points_per_ray)
+    background = torch.tensor(world.background, device=device)
+
+    def loss_of(leaves: list[Tensor], rays: RayBatch, share: Tensor) -> Tensor:
+        scenes = field(config, weights_of(leaves), world, drawn=False)
+        found = volume.render_rays(
+            lambda points, _: query(scenes, points), rays.origins, rays.directions, rays.near, rays.far, sampling, background,
+            jitter=rays.jitter,
+        )  # fmt: skip
+        return ((found.rgb - rays.rgb).square().sum(dim=-1) * share).sum()
+
+    return compiled(loss_of, config.compile, device)
 
 
 def check(config: Config, dataset: Dataset) -> tuple[list[int], World]:

@@ -1,16 +1,18 @@
 """mNIF's stage 1: the gradient of a step does not depend on chunks or on shares; rays show the pixels they claim."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from commands import Pipeline
 from g3d.dataset import open_dataset
+from g3d.errors import Missing
 from g3d.methods.mnif import PRESETS, MixtureOfSirens, check
 from g3d.methods.mnif.batches import RayBatch, RaySource
 from g3d.methods.mnif.codec import field
 from g3d.methods.mnif.networks import weights_of
-from g3d.methods.mnif.training import backward
+from g3d.methods.mnif.training import backward, chunk_loss
 from g3d.render import volume
 from g3d.scene import query
 
@@ -22,7 +24,7 @@ ALL = slice(0, 3)
 def source(pipeline: Pipeline) -> RaySource:
     data = open_dataset(pipeline.data)
     items, world = check(SETTINGS, data)
-    return RaySource(data, items, world, 0, torch.device("cpu"))
+    return RaySource(data, items, world, 0, pinned=False)
 
 
 def draw(source: RaySource, rows: slice = ALL) -> RayBatch:
@@ -68,11 +70,12 @@ def test_shares_see_what_one_process_sees(source: RaySource) -> None:
         assert torch.equal(a[1:], b)
 
 
-def gradients(rays: RayBatch, source: RaySource, **changes: int) -> tuple[float, list[torch.Tensor]]:
+def gradients(rays: RayBatch, source: RaySource, **changes: Any) -> tuple[float, list[torch.Tensor]]:
     settings = replace(SETTINGS, points_per_ray=6, **changes)
     net = MixtureOfSirens(settings)
     codes = torch.nn.Parameter(torch.randn(4, 8, generator=torch.Generator().manual_seed(3)))
-    loss = backward(net, codes[torch.tensor([2, 0, 3])], rays, settings, source.world, 3)
+    loss_of = chunk_loss(settings, source.world, torch.device("cpu"))
+    loss = backward(net, codes[torch.tensor([2, 0, 3])], rays, settings, source.world, 3, loss_of)
     found = [p.grad for p in (*net.parameters(), codes)]
     assert all(g is not None for g in found)
     return float(loss), found  # type: ignore[return-value]
@@ -108,3 +111,19 @@ def test_the_gradient_is_that_of_the_plain_loss(source: RaySource) -> None:
     for x, p in zip(found, (*net.parameters(), codes), strict=True):
         assert p.grad is not None
         torch.testing.assert_close(x, p.grad, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_a_compiled_loss_has_the_same_gradients(source: RaySource) -> None:
+    rays = draw(source)
+    (loss, plain), (same, compiled) = gradients(rays, source), gradients(rays, source, compile=True)
+    assert same == pytest.approx(loss, rel=1e-5)
+    for a, b in zip(plain, compiled, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-3, atol=1e-6)
+
+
+def test_without_a_compiler_compiling_is_a_sentence(source: RaySource, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(Missing, match=r"needs a C\+\+ compiler"):
+        gradients(draw(source), source, compile=True)

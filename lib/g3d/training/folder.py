@@ -1,0 +1,108 @@
+"""The folder of a run: begun anew, resumed with the same settings, locked against a second run, never foreign.
+
+RUN/config.json          what is fitted, with which settings, seed and data
+    log.jsonl, events/   a line every few seconds, for people and for TensorBoard
+    state.safetensors    all that --resume needs
+    checkpoints/NNNNNN/  what --keep keeps; best/ the best of them by the metric
+    (what the method writes at each save: model.safetensors, latents.safetensors, ...)
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from g3d import files
+from g3d.config import differences
+from g3d.errors import G3dError
+from g3d.progress import Progress
+
+_OURS = (
+    "config.json",
+    "log.jsonl",
+    "metrics.json",
+    "report.html",
+    "*.safetensors",
+    "*.png",
+    "events",
+    "checkpoints",
+    "best",
+)
+
+
+def check_folder(folder: Path, resume: bool, overwrite: bool, inputs: tuple[Path, ...]) -> None:
+    """Refuse, before anything is written, a folder in which the run cannot be."""
+    if resume and overwrite:
+        raise G3dError("--resume goes on with the run that --overwrite would remove; give one of the two")
+    if resume:
+        files.refuse_existing(folder, True, inputs)
+    else:
+        refuse_foreign_run(folder, overwrite, inputs)
+
+
+def refuse_foreign_run(folder: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Refuse a folder that exists, or with `overwrite` one that holds something else than a run."""
+    files.refuse_existing(folder, overwrite, inputs)
+    if not folder.exists() or (folder.is_dir() and not any(p for p in folder.iterdir() if not _rest(p))):
+        return
+    config = folder / "config.json"
+    ours = config.is_file() and {"settings", "parents", "seed"} <= set(
+        files.read_json(config, "the settings of the run")
+    )
+    if not ours:
+        raise G3dError(
+            f"'{folder}' holds something else than a run, so --overwrite does not touch it; choose another --out"
+        )
+
+
+def begin(folder: Path, identity: Mapping[str, Any]) -> None:
+    """A folder that holds nothing of an earlier run, and says what the new one is."""
+    for name in _OURS:
+        for path in folder.glob(name):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    files.write_json(folder / "config.json", identity)
+
+
+def check_resumed(
+    folder: Path, identity: Mapping[str, Any], allow_change: bool, progress: Progress, writes: bool
+) -> None:
+    """The run in `folder` may go on as `identity`; with `allow_change` also if it was begun as another, which is recorded."""
+    if not (folder / "state.safetensors").is_file():
+        raise G3dError(f"'{folder}' holds no state to resume (state.safetensors); start it without --resume")
+    old = files.read_json(folder / "config.json", "the settings of the run")
+    history = old.pop("changed", [])
+    changed = differences({**old, **old.get("settings", {})}, {**identity, **identity.get("settings", {})})
+    changed = [c for c in changed if not c.startswith("settings:")]
+    if not changed:
+        return
+    if not allow_change:
+        raise G3dError(
+            f"'{folder}' was started with other settings ({'; '.join(changed)}); resume it with the same ones, or allow this "
+            "with --allow-change"
+        )
+    progress.log(f"going on with changed settings: {'; '.join(changed)}")
+    if writes:
+        files.write_json(folder / "config.json", {**identity, "changed": [*history, changed]})
+
+
+def sweep(folder: Path) -> None:
+    """Take away what a kill in the middle of a write has left."""
+    for path in folder.rglob(".*.partial"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _rest(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".partial")
+
+
+def plain(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON keeps of it."""
+    found: dict[str, Any] = json.loads(json.dumps(identity))
+    return found

@@ -1,0 +1,311 @@
+"""The parts of a training loop: watch, clipping, log, checkpoints, averages, the folder; a toy loop shows them together."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from g3d import artifacts, files
+from g3d.errors import Diverged, Failure, G3dError, Interrupted
+from g3d.progress import SILENT
+from g3d.training import checkpoint, ema
+from g3d.training import run as runs
+from g3d.training.log import Clipping, Watch, cut_log
+from g3d.training.run import Checkpoints, Run, Start
+from torch import Tensor, nn
+
+CPU = torch.device("cpu")
+IDENTITY = {"settings": {"lr": 0.1}, "parents": {"data": "sha256:0"}}
+
+
+@contextmanager
+def started(folder: Path, *, resume: bool = False, identity: dict[str, Any] = IDENTITY, **more: Any) -> Iterator[Run]:
+    how = Start(0, CPU, resume, **{k: more.pop(k) for k in ("overwrite", "allow_change") if k in more})
+    with runs.start(folder, identity, how, SILENT, **more) as run:
+        yield run
+
+
+def fit(run: Run, total: int = 30, *, bad: int = -1, stop: int = -1, value: float = float("nan")) -> None:
+    """A toy with all that must survive: weights, their average, an optimiser, and a strength that the losses steer."""
+    weights = nn.Linear(3, 1)
+    with torch.no_grad():
+        weights.weight.fill_(0.5)
+        weights.bias.zero_()
+    average, strength = ema.averaged(weights), torch.zeros(())
+    optimiser = torch.optim.Adam(weights.parameters(), lr=0.1)
+    if run.resumed:
+        checkpoint.load_module(weights, checkpoint.unpack("weights", run.resumed.values), "state")
+        checkpoint.load_module(average, checkpoint.unpack("average", run.resumed.values), "state")
+        checkpoint.unpack_optimiser("optimiser", optimiser, run.resumed.values)
+        strength = run.resumed.values["strength"].clone()
+
+    def state() -> dict[str, Tensor]:
+        return {
+            **checkpoint.pack("weights", weights.state_dict()), **checkpoint.pack("average", average.state_dict()),
+            **checkpoint.pack_optimiser("optimiser", optimiser), "strength": strength,
+        }  # fmt: skip
+
+    def publish() -> None:
+        run.write(
+            "prior.safetensors", "prior", average.state_dict(), {"kind": "toy", "settings": {}, "latent_space": "z"}
+        )
+
+    for step in run.steps(total, "toy", state, publish):
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        loss = (weights(x).squeeze(1) - x.sum(dim=1)).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(weights.parameters(), 1.0)
+        optimiser.step()
+        ema.update(average, weights, 0.9)
+        strength += 0.01 * torch.sign(loss.detach() - 0.5)
+        if step == bad:
+            loss = loss * value
+        if step == stop:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        run.log(step, total, loss.detach(), 8, clip=1.0, gradient_norm=norm)
+
+
+def test_the_watch_names_what_left_the_finite_numbers_first() -> None:
+    watch = Watch()
+    for step in range(1, 10):
+        watch.see(
+            step,
+            {"loss": torch.tensor(math.inf if step == 7 else 1.0), "r1": torch.tensor(math.nan if step >= 5 else 0.0)},
+        )
+        watch.see(step, {"plain": 1.0 if step < 6 else math.nan})
+    assert watch.first() == ("r1", 5)
+    fine = Watch()
+    fine.see(1, {"loss": torch.tensor(2.0), "lr": 0.1})
+    assert fine.first() is None
+
+
+def test_clipping_is_counted() -> None:
+    clipping = Clipping()
+    for norm in (0.5, 3.0, 1.0, 2.0):
+        clipping.see(torch.tensor(norm), 1.0)
+    assert clipping.take() == {"clipped_share": 0.5, "gradient_norm_most": 3.0}
+    assert clipping.take() == {}
+
+
+def test_the_log_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "LOG_EVERY_S", 0.0)
+    with started(tmp_path / "run") as run:
+        fit(run)
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 31))
+    assert all(
+        {"loss", "gradient_norm", "gradient_norm_most", "clipped_share", "items_per_s", "peak_memory_mb"} <= line.keys()
+        for line in lines
+    )
+    assert lines[0]["clipped_share"] == 1.0 and lines[0]["gradient_norm"] > 1
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run/events"))
+    events.Reload()
+    found = events.Scalars("training/loss")
+    assert [e.step for e in found] == list(range(1, 31)) and found[0].value == pytest.approx(lines[0]["loss"])
+
+
+@pytest.mark.parametrize(("what", "word"), [(float("nan"), "loss"), (float("inf"), "loss")])
+def test_divergence_names_the_step_and_keeps_the_last_good_state(what: float, word: str, tmp_path: Path) -> None:
+    with started(tmp_path / "run") as run, pytest.raises(Diverged, match=rf"the {word} was not finite at step 12 "):
+        fit(run, bad=11, value=what)  # the log is not due at step 12: the watch remembers it
+    assert not (tmp_path / "run/state.safetensors").exists()
+
+
+def test_a_gradient_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    with started(tmp_path / "run") as run, pytest.raises(Diverged, match="the gradient norm was not finite at step 3 "):
+        for step in run.steps(10, "toy", dict, lambda: None):
+            norm = torch.tensor(math.inf if step == 2 else 1.0)
+            run.log(step, 10, torch.tensor(1.0), 1, gradient_norm=norm)
+
+
+def test_usr1_saves_and_ends_as_a_scheduler_expects(tmp_path: Path) -> None:
+    """Some schedulers send SIGUSR1 a while before the end; the resumed run ends with the tensors of an undisturbed one."""
+    with started(tmp_path / "whole") as run:
+        fit(run)
+    with (
+        started(tmp_path / "cut") as run,
+        pytest.raises(Interrupted, match="stopped by a signal at step 18 of 30") as caught,
+    ):
+        fit(run, stop=17)
+    assert caught.value.exit_code == 143
+    shutil.move(tmp_path / "cut", tmp_path / "moved")  # a run knows no path of its own
+    with started(tmp_path / "moved", resume=True) as run:
+        fit(run)
+    for name in ("state.safetensors", "prior.safetensors"):
+        assert (tmp_path / "moved" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_checkpoints_keep_the_last_and_the_best(tmp_path: Path) -> None:
+    values = {5: 3.0, 10: 9.0, 15: 1.0, 20: 9.0, 25: 2.0, 30: 4.0}
+    kept = Checkpoints(5, 2, (("missing", True), ("score", True)))
+
+    def evaluate(run: Run, step: int) -> dict[str, float]:
+        return {"score": values[step]}
+
+    with started(tmp_path / "run", checkpoints=kept, evaluate=evaluate) as run:
+        fit(run)
+    folder = tmp_path / "run"
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["000025", "000030"]
+    assert files.read_json(folder / "best/metrics.json", "best") == {"step": 10, "metric": "score", "value": 9.0}
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["evaluation"]["score"]) for line in lines if "evaluation" in line] == list(
+        values.items()
+    )
+    with started(tmp_path / "short") as run:  # what was kept at step 10 is what a run of 10 steps ends with
+        fit(run, 10)
+    best, short = (
+        artifacts.read(f / "prior.safetensors", "prior").values for f in (folder / "best", tmp_path / "short")
+    )
+    assert all(torch.equal(best[name], short[name]) for name in short)
+
+
+def test_without_an_evaluation_the_mean_loss_since_the_last_checkpoint_decides(tmp_path: Path) -> None:
+    with started(tmp_path / "run", checkpoints=Checkpoints(4, 0)) as run:
+        for step in run.steps(
+            12,
+            "toy",
+            dict,
+            lambda: run.write("prior.safetensors", "prior", {}, {"kind": "", "settings": {}, "latent_space": ""}),
+        ):
+            run.log(step, 12, torch.tensor([4.0, 1.0, 2.0][step // 4] + (step % 4)), 1)
+    assert files.read_json(tmp_path / "run/best/metrics.json", "best") == {"step": 8, "metric": "loss", "value": 2.5}
+    assert not (tmp_path / "run/checkpoints").exists() or not any((tmp_path / "run/checkpoints").iterdir())
+
+
+@pytest.mark.parametrize(("every", "keep", "word"), [(0, 3, "give both"), (-1, 0, "0 or more"), (4, -2, "0 or more")])
+def test_counts_that_mean_nothing(every: int, keep: int, word: str) -> None:
+    with pytest.raises(G3dError, match=word):
+        runs.check_checkpoints(every, keep)
+
+
+def test_changed_settings_stop_or_are_recorded(tmp_path: Path) -> None:
+    with started(tmp_path / "run") as run:
+        fit(run, 5)
+    other = {"settings": {"lr": 0.2}, "parents": {"data": "sha256:1"}}
+    with (
+        pytest.raises(G3dError, match=r"lr: 0.1 -> 0.2.*--allow-change"),
+        started(tmp_path / "run", resume=True, identity=other),
+    ):
+        pass
+    with started(tmp_path / "run", resume=True, identity=other, allow_change=True) as run:
+        fit(run, 8)
+    config = files.read_json(tmp_path / "run/config.json", "config")
+    assert config["settings"] == {"lr": 0.2} and len(config["changed"]) == 1
+    assert any("lr: 0.1 -> 0.2" in c for c in config["changed"][0])
+    assert artifacts.header(tmp_path / "run/state.safetensors").config["step"] == 8
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    with started(tmp_path / "run") as run:
+        fit(run, 3)
+        for how in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(G3dError, match="another run is writing"), started(tmp_path / "run", **how):
+                pass
+    with started(tmp_path / "run", resume=True):
+        pass
+
+
+def test_a_foreign_folder_and_the_rest_of_a_killed_start(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years")
+    with pytest.raises(G3dError, match="something else than a run"), started(tmp_path / "mine", overwrite=True):
+        pass
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed/.config.json.x.partial").write_text("{")
+    with started(tmp_path / "killed", overwrite=True) as run:
+        fit(run, 2)
+    assert not list((tmp_path / "killed").glob(".*"))
+
+
+def test_overwrite_removes_all_of_the_earlier_run(tmp_path: Path) -> None:
+    with started(tmp_path / "run", checkpoints=Checkpoints(2, 2)) as run:
+        fit(run, 4)
+    with started(tmp_path / "run", overwrite=True) as run:
+        fit(run, 2)
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "config.json", "events", "log.jsonl", "prior.safetensors", "state.safetensors"
+    ]  # fmt: skip
+
+
+def test_the_log_is_cut_at_the_state(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    lines = [
+        {"step": 1, "seconds": 1.0},
+        {"step": 4, "evaluation": {}},
+        {"step": 4, "seconds": 3.5},
+        {"step": 9, "seconds": 7.0},
+    ]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 10, "lo')
+    assert cut_log(log, 5) == 3.5
+    assert [json.loads(line) for line in log.read_text().splitlines()] == lines[:3]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(G3dError, match="is a file"), started(tmp_path / "file" / "run"):
+        pass
+
+
+def test_a_disk_that_is_full_keeps_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SAVE_EVERY_S", 0.0)
+    honest = artifacts.write
+    calls = iter(range(1000))
+
+    def full(path: Path, *values: Any, **more: Any) -> str:
+        if path.name == "state.safetensors" and next(calls) == 6:
+            raise Failure(f"writing {path} failed: no space left")
+        return honest(path, *values, **more)
+
+    monkeypatch.setattr(artifacts, "write", full)
+    with started(tmp_path / "run") as run, pytest.raises(Failure, match="no space left"):
+        fit(run)
+    assert 0 < artifacts.read(tmp_path / "run/state.safetensors", "state").config["step"] < 30
+    with started(tmp_path / "run", resume=True) as run:
+        fit(run)
+    with started(tmp_path / "whole") as run:
+        fit(run)
+    assert (tmp_path / "run/prior.safetensors").read_bytes() == (tmp_path / "whole/prior.safetensors").read_bytes()
+
+
+def test_averages() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    average = ema.averaged(model)
+    start = [p.clone() for p in average.parameters()]
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(1.0)
+        model[1].running_mean.fill_(7.0)
+    ema.update(average, model, 0.75)
+    for a, s in zip(average.parameters(), start, strict=True):
+        torch.testing.assert_close(a, s + 0.25)
+        assert not a.requires_grad
+    assert average[1].running_mean.tolist() == [7.0, 7.0]  # buffers are copied
+    assert ema.half_life_decay(32, 10_000, 1e9) ** (10_000 / 32) == pytest.approx(0.5)
+    assert ema.half_life_decay(32, 10_000, 1_000, ramp_up=0.05) == pytest.approx(0.5 ** (32 / 50))
+
+
+def test_a_caller_in_a_thread_keeps_its_handlers(tmp_path: Path) -> None:
+    before, errors = signal.getsignal(signal.SIGTERM), []
+
+    def work() -> None:
+        try:
+            with started(tmp_path / "run") as run:
+                fit(run, 3)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert not errors and signal.getsignal(signal.SIGTERM) is before
