@@ -15,10 +15,13 @@ import torch
 from g3d.cameras import CameraPrior
 from g3d.dataset import Dataset, open_dataset
 from g3d.errors import G3dError
-from g3d.sources import Request, faces, faces_facescape, faces_model, faces_paint, light
-from g3d.sources.faces import Face, Options, camera_angles_deg, collect, poses, projected
-from g3d.sources.faces_model import EXPRESSIONS, INDICES, PACKED, FaceModel
-from g3d.sources.faces_regions import regions
+from g3d.sources import Request, faces
+from g3d.sources.faces import Face, Options, camera_angles_deg, collect, light, poses, projected
+from g3d.sources.faces import facescape as faces_facescape
+from g3d.sources.faces import model as faces_model
+from g3d.sources.faces import paint as faces_paint
+from g3d.sources.faces.model import EXPRESSIONS, INDICES, PACKED, FaceModel
+from g3d.sources.faces.regions import regions
 from g3d.steps import prepare_data
 from PIL import Image
 

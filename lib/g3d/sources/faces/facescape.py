@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from g3d.errors import G3dError
 from g3d.files import read_json
 from g3d.sources import Collection, Item, Made, posed, shots
-from g3d.sources.faces_model import EXPRESSIONS
-from g3d.sources.faces_paint import stream
+from g3d.sources.faces.model import EXPRESSIONS
+from g3d.sources.faces.paint import stream
 from g3d.sources.licence import UNKNOWN, licence_of
 from g3d.sources.undistort import Lens
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from g3d.sources.faces_model import FaceModel, load
+from g3d.sources.faces.model import FaceModel, load
 from g3d.sources.surface import F32
 
 _TILES = {"face": (("face",), 0), "head": (("head", "mouth_socket", "eye_sockets"), 1)}  # regions, and u of their tile

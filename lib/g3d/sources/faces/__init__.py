@@ -1,6 +1,6 @@
 """`prepare-data faces FOLDER`: subjects x 20 expressions x cameras, from the ICT face model, or from a FaceScape folder.
 
-The ICT model (`faces_model.py`) gives shapes without an albedo, so `faces_paint.py` draws one a subject. Views are as
+The ICT model (`model.py`) gives shapes without an albedo, so `paint.py` draws one a subject. Views are as
 MoFaNeRF and INFAMOUS-NeRF use them: unlit on black, 16 units away, f = 1200 px at 512, yaw -90..81 and pitch -30..45 degrees.
 An object is a subject with an expression; cameras and, with --holdout-subjects, subjects are held out.
 
@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError, require_module
-from g3d.sources import Collection, Item, Made, Request, Summary, faces_facescape, faces_paint, needs_input
+from g3d.sources import Collection, Item, Made, Request, Summary, needs_input
 from g3d.sources.drawing import draw_view
-from g3d.sources.faces_model import EXPRESSIONS, INDICES, PACKED, SCALE, SHIFT_Y_WORLD, load
-from g3d.sources.faces_regions import openness, regions, vertex_normals
+from g3d.sources.faces import facescape, paint
+from g3d.sources.faces.light import SphericalHarmonicLight, drawn, unlit
+from g3d.sources.faces.model import EXPRESSIONS, INDICES, PACKED, SCALE, SHIFT_Y_WORLD, load
+from g3d.sources.faces.regions import openness, regions, vertex_normals
 from g3d.sources.licence import licence_of
-from g3d.sources.light import SphericalHarmonicLight, drawn, unlit
 from g3d.sources.raycast import OPEN3D_INSTALL, Caster, Light
 from g3d.sources.surface import F32, Surface
 
@@ -78,13 +79,13 @@ def collect(request: Request) -> Collection:
     _check(options)
     if (folder / PACKED).is_file():
         return _collect_model(folder, options, request.seed)
-    if faces_facescape.is_facescape(folder):
+    if facescape.is_facescape(folder):
         if options.lit or options.normals:
             word = "lit" if options.lit else "normals"
             raise G3dError(
                 f"--{word} is for the face model; '{folder}' holds photographs in the FaceScape layout, so drop it"
             )
-        return faces_facescape.collect(folder, options, request.seed)
+        return facescape.collect(folder, options, request.seed)
     raise G3dError(f"'{folder}' holds neither the packed ICT face model ({PACKED} and {INDICES}) nor photographs in the "
                    "FaceScape layout (1/1_neutral/params.json, ...); give the folder of one of them")  # fmt: skip
 
@@ -140,7 +141,7 @@ def camera_angles_deg(views: int, test_views: int, seed: int) -> tuple[tuple[int
     if views + test_views > len(grid):
         raise G3dError(f"--views {views} and --test-views {test_views} are {views + test_views} cameras; the grid has "
                        f"{len(grid)}, so take fewer")  # fmt: skip
-    order = faces_paint.stream(seed, 0, "cameras").permutation(len(grid)).tolist()
+    order = paint.stream(seed, 0, "cameras").permutation(len(grid)).tolist()
     chosen = sorted(order[:views]) + sorted(order[views : views + test_views])
     return tuple(grid[i] for i in chosen)
 
@@ -160,7 +161,7 @@ def make(face: Face) -> Made:
         views.append(draw_view(caster, pose, k, face.size, face.size, DEPTH_SCALE, BACKGROUND, normals=face.normals))
     entry: dict[str, Any] = {
         "subject": face.subject, "expression": tuple(EXPRESSIONS)[face.expression], "gain": round(gain_of(face), 4),
-        "split": face.split, "appearance": faces_paint.appearance(face.seed, face.subject).as_json(),
+        "split": face.split, "appearance": paint.appearance(face.seed, face.subject).as_json(),
     }  # fmt: skip
     coloured = [light for light in lights if isinstance(light, SphericalHarmonicLight)]
     if coloured:
@@ -180,7 +181,7 @@ def gain_of(face: Face) -> float:
 
 
 def _own_stream(face: Face, name: str) -> np.random.Generator:
-    return faces_paint.stream(face.seed, face.subject * len(EXPRESSIONS) + face.expression, name)
+    return paint.stream(face.seed, face.subject * len(EXPRESSIONS) + face.expression, name)
 
 
 def vertices_of(face: Face) -> F32:
@@ -193,7 +194,7 @@ def surface_of(face: Face, vertices: F32) -> Surface:
     """The painted face; with smooth normals where light falls on it."""
     model = load(face.folder)
     uvs, texture = _layout(face.folder)
-    colours = faces_paint.corner_colours(model, openness(face.folder))
+    colours = paint.corner_colours(model, openness(face.folder))
     smooth = _corner_normals(face.folder, vertices) if face.lit or face.normals else None
     return Surface(
         vertices[model.triangles],
@@ -271,15 +272,15 @@ def _angles_and_lights(face: Face) -> tuple[NDArray[np.float64], list[Light]]:
 @lru_cache(maxsize=2)
 def _identity(folder: Path, seed: int, subject: int) -> F32:
     model = load(folder)
-    return model.identity(faces_paint.stream(seed, subject, "identity").standard_normal(model.modes))
+    return model.identity(paint.stream(seed, subject, "identity").standard_normal(model.modes))
 
 
 @lru_cache(maxsize=2)
 def _textures(folder: Path, seed: int, subject: int, size: int) -> tuple[NDArray[np.uint8], ...]:
     """Painted at four texels a pixel and averaged to two, so that what is finer than a pixel does not flicker."""
     texels = min(1024, max(256, 1 << (4 * size - 1).bit_length()))
-    noise_seed = int(faces_paint.stream(seed, subject, "noise").integers(1 << 32))
-    painted = faces_paint.paint(faces_paint.appearance(seed, subject), regions(folder, texels), noise_seed)
+    noise_seed = int(paint.stream(seed, subject, "noise").integers(1 << 32))
+    painted = paint.paint(paint.appearance(seed, subject), regions(folder, texels), noise_seed)
     halved = max(1, min(2, texels // (2 * size)))
     return tuple(_averaged(painted[name], halved) for name in _TEXTURES)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from g3d.errors import G3dError
-from g3d.sources.depth_files import resized
+from g3d.sources.depth.files import resized
 
 if TYPE_CHECKING:
     import torch

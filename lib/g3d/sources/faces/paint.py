@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from g3d.sources.faces_model import FaceModel
-from g3d.sources.faces_regions import Atlas, Regions
+from g3d.sources.faces.model import FaceModel
+from g3d.sources.faces.regions import Atlas, Regions
 from g3d.sources.surface import F32, Colour
 
 # Light to dark skin, sRGB; between them lies the range that `melanin` runs through.
