@@ -28,6 +28,13 @@ class SplitList:
         """For the provenance."""
         return {"file": self.path.name, "digest": self.digest}
 
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse a name that no object can have, before any is made; `of` looks again, at their files, too."""
+        known = {word for name in names for word in _words(name)}
+        for word in sorted(frozenset().union(*self.names.values())):
+            if not _words(word) & known:
+                raise self._unknown(word, names)
+
     def of(self, names: Sequence[str], places: Sequence[str]) -> list[str]:
         """The split of each object; `places` are the files they came from, "" for none."""
         (rest,) = set(_SPLITS) - set(self.names) or {""}
@@ -46,11 +53,17 @@ class SplitList:
             found.append(next(iter(hits), rest))
         unknown = sorted(frozenset().union(*self.names.values()) - used)
         if unknown:
-            raise G3dError(f"the split list '{self.path}' names '{unknown[0]}', which is no object of the dataset"
-                           f"{did_you_mean(unknown[0], list(names)[:5000])}; correct the list")  # fmt: skip
+            raise self._unknown(unknown[0], names)
         if "train" not in found:
             raise G3dError(f"the split list '{self.path}' leaves no object for training; name fewer for testing")
         return found
+
+    def _unknown(self, word: str, names: Sequence[str]) -> G3dError:
+        near = did_you_mean(word, list(names)[:5000]) if len(word) < 200 else ""
+        near = near if "did you mean" in near else ""
+        return G3dError(
+            f"the split list '{self.path}' names '{word[:80]}', which is no object of the dataset{near}; correct the list"
+        )
 
 
 def read_split_list(path: Path) -> SplitList:

@@ -64,7 +64,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used; refuses what `run` would refuse before it makes anything."""
     collection = _collect(options)
-    split = _split(options)
+    split = _split(options, collection)
     files.refuse_existing(options.out, options.overwrite, _inputs(options, collection))
     return {
         "source": options.source, **collection.settings, "objects": len(collection.items), "pictures": collection.pictures,
@@ -77,7 +77,7 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Write the dataset; it appears under the name `out` when it is whole. Interrupted, the same call goes on."""
     collection = _collect(options)
-    split = _split(options)
+    split = _split(options, collection)
     from g3d.sources import writing
 
     plan = writing.Plan(
@@ -131,8 +131,12 @@ def _collect(options: Options) -> Collection:
     return collection
 
 
-def _split(options: Options) -> SplitList | None:
-    return None if options.split is None else read_split_list(options.split)
+def _split(options: Options, collection: Collection) -> SplitList | None:
+    if options.split is None:
+        return None
+    found = read_split_list(options.split)
+    found.check([item.name for item in collection.items])
+    return found
 
 
 def _inputs(options: Options, collection: Collection) -> tuple[Path, ...]:
