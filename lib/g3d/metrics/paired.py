@@ -1,16 +1,89 @@
-"""How close two images of the same thing are: PSNR.
+"""How close two images of the same thing are: MSE, L1, PSNR, SSIM, MS-SSIM, LPIPS.
 
-Letters: N images; the further axes (H, W, channels) are free.
+What a mask does: MSE, L1 and PSNR count its pixels alone. The map of SSIM is averaged over its pixels (their windows reach
+beyond it); so is that of each scale of MS-SSIM, with the mask halved along. LPIPS has no pixels: beyond the mask the true
+picture is put into the other one, and the figure is that of the whole picture.
+
+Letters: N images; the further axes (H, W, channels) are free. In `compare`: H rows, W columns.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from g3d.errors import G3dError
+from g3d.images import U8
+from g3d.losses import paired
 
 Pixels = NDArray[np.uint8] | NDArray[np.floating]
+Distance = Callable[[Tensor, Tensor], Tensor]  # pictures [1, 3, H, W] in [0, 1], twice => [1]
+
+
+@dataclass(frozen=True)
+class How:
+    """What is measured, and how. `ms_ssim_scales`: None for Wang's five where the picture is large enough, else nothing."""
+
+    borders: str = "valid"
+    ms_ssim_scales: int | None = None
+    lpips: Distance | None = None
+    device: str | torch.device = "cpu"
+
+
+def compare(true: U8, test: U8, mask: NDArray[np.bool_] | None = None, how: How | None = None) -> dict[str, float]:
+    """The figures of one pair of pictures [H, W, 3], under their names; `mask` [H, W] holds one pixel or more."""
+    how = how or How()
+    mse = mse_per_image(true[None], test[None]) if mask is None else mse_per_image(true[mask][None], test[mask][None])
+    error = np.abs(true.astype(np.float64) - test)[... if mask is None else mask]
+    found = {"mse": float(mse[0]), "l1": float(error.mean() / 255), "psnr_db": float(_db(mse)[0])}
+    a, b = (torch.tensor(x).to(how.device).permute(2, 0, 1)[None].double() / 255 for x in (true, test))
+    weight = None if mask is None else torch.from_numpy(mask).to(a)[None, None]
+    found["ssim"] = _inside(float(paired.ssim(a, b, how.borders, weight)[0]), "SSIM", "--ssim-borders reflect")
+    scales = how.ms_ssim_scales or len(paired.SCALE_EXPONENTS)
+    if how.ms_ssim_scales is not None:
+        value = float(paired.ms_ssim(a, b, scales, weight)[0])
+        found["ms_ssim"] = _inside(value, "MS-SSIM", "fewer --ms-ssim-scales")
+    elif min(true.shape[:2]) >= paired.least_px(scales):
+        value = float(paired.ms_ssim(a, b, scales, weight)[0])
+        found |= {"ms_ssim": value} if np.isfinite(value) else {}
+    if how.lpips is not None:
+        mixed = b if weight is None else torch.where(weight > 0, b, a)
+        with torch.inference_mode():
+            found["lpips"] = float(how.lpips(a.float(), mixed.float()).reshape(-1)[0])
+    return found
+
+
+def _inside(value: float, name: str, instead: str) -> float:
+    if np.isnan(value):
+        raise G3dError(
+            f"the mask has no pixel whose window of {name} lies inside the picture; give {instead}, or a larger mask"
+        )
+    return value
+
+
+def summary(rows: Sequence[Mapping[str, float]]) -> dict[str, float | int | None]:
+    """Mean and standard deviation (divided by N) of each figure of N rows; None where one is infinite, and how many are.
+
+    PSNR comes twice: the mean of the decibels, and the decibels of the mean squared error."""
+    result: dict[str, float | int | None] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = np.array([row[name] for row in rows if name in row], np.float64)
+        finite = bool(np.isfinite(values).all())
+        result |= {
+            name: float(values.mean()) if finite else None,
+            f"{name}_std": float(values.std()) if finite else None,
+        }
+        if len(values) < len(rows):
+            result[f"{name}_n"] = len(values)
+    if "mse" in result:
+        mean_mse = np.array([row["mse"] for row in rows]).mean(keepdims=True)
+        overall = float(_db(mean_mse)[0])
+        result["psnr_of_mean_mse_db"] = overall if np.isfinite(overall) else None
+        result["exact_pairs"] = sum(row["mse"] == 0 for row in rows)
+    return result
 
 
 @dataclass(frozen=True)

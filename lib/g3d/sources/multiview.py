@@ -44,7 +44,7 @@ class Layout:
     width: int
     height: int
     normals: bool
-    depth_scale: float  # world units of a step of the 16-bit depth; the last one is the farthest point of the unit sphere
+    depth_scale: float  # world units of a step of the 16-bit depth; the last step is the unit sphere's farthest point
     c2w: F32 | None = None  # [V, 4, 4] of the file
     intrinsics: F32 | None = None  # [V, 4] pixels
 

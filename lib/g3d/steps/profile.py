@@ -1,13 +1,19 @@
-"""`profile`: parameters and multiply-adds, the time of a view, peak memory, of a method, a model or a scene.
+"""`profile`: parameters and multiply-adds, the time of a view, memory, of a method, a model or a scene; tables of several.
 
-`parameters` are counted from the built network, `inference_parameters` from the scene that it writes, `macs` by torch's
-own counter over one rendered view (half its FLOPs): the matrix products, which are nearly all of a field's work. For
-Gaussians, whose work is elsewhere, it is null.
+`parameters` are counted from the built network, `inference_parameters` from the scene that it writes. `flops` are torch's
+own count over one rendered view: the matrix products, which are nearly all of a field's work; `macs` are half of them.
+`macs_by_hand` is the sum of the layers' sizes times the points that a view asks for, where that is known beforehand. For
+Gaussians, whose work is elsewhere, all three are null.
+
+Times are those of whole views after one that warms up: the median and the quartiles. The rows of a table take turns, so
+that a machine that becomes slower meanwhile does so for all of them. `memory_rise_mb` is what one view needs beyond what
+was there before it: of the GPU's allocations, or of this process' resident memory.
 """
 
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,68 +21,185 @@ from typing import Any
 import torch
 
 from g3d import artifacts, config, device, files
-from g3d.cameras import CameraPrior
+from g3d.cameras import CameraPrior, Cameras
 from g3d.errors import G3dError
 from g3d.methods import METHODS, method, settings_of
+from g3d.metrics import plots
+from g3d.metrics.memory import rise_mb
+from g3d.metrics.table import Table
 from g3d.progress import SILENT, Progress
-from g3d.render import render_image_field, render_scene
+from g3d.render import rays, render_image_field, render_scene
 from g3d.scene import Gaussians, MlpField, Scene, pick, tensors_of, to
 from g3d.scene_file import load_scene
 from g3d.training.run import peak_memory_mb
 
 REPEATS = 5
+LARGEST_PX = 8192
+IMAGE_PX = 64  # of an image field, which has no camera that says it
+SHOWN = {
+    "what": "what", "width": "px", "parameters": "parameters", "inference_parameters": "a scene", "macs": "MACs",
+    "ms_per_view": "ms/view", "ms_quartiles": "quartiles", "views_per_second": "views/s", "memory_rise_mb": "MB/view",
+}  # fmt: skip
+COMPARED = ("parameters", "inference_parameters", "macs", "ms_per_view", "memory_rise_mb")
 
 
 @dataclass(frozen=True)
 class Options:
-    """A method's name with a preset and settings, or a model or scene file; the size of the view in pixels."""
+    """A method's name with a preset and settings, or a model or scene file; the size of the view in pixels.
+
+    `sizes` ("64,128"), `sweep` ("key=v1,v2", several make all combinations) and `against` (METHOD, METHOD:PRESET or a file)
+    make a table. `plot` draws its times over sizes."""
 
     what: str
     preset: str | None = None
     settings: Sequence[str] = ()
     size: int | None = None
     device: str = "auto"
+    sizes: str | None = None
+    sweep: Sequence[str] = ()
+    against: str | None = None
+    repeats: int = REPEATS
+    plot: Path | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """One thing that is measured: its name in the table and how it is built."""
+
+    label: str
+    what: str
+    preset: str | None = None
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _View:
+    """One view of one scene: what draws it, its size in pixels, and the points that it asks the field for, if known."""
+
+    draw: Callable[[], object]
+    width: int
+    height: int
+    points: int | None = None
 
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     where = str(device.pick(options.device))
+    subjects, sizes = _checked(options)
+    table = {"sizes": sizes, "rows": [s.label for s in subjects], "repeats": options.repeats}
     if options.what in METHODS:
         settings = settings_of(options.what, options.preset, options.settings)
-        return {"method": options.what, "settings": config.as_json(settings), "device": where}
-    return {"file": str(_file(options).path), "size": options.size, "device": where}
+        return {"method": options.what, "settings": config.as_json(settings), "device": where, **table}
+    return {"file": str(_file(options.what).path), "size": options.size, "device": where, **table}
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
-    """The figures, by the names of the design."""
+    """The figures, by the names of the design; rows of them where several sizes or things are measured."""
     where = device.pick(options.device)
-    parameters, scene = _built(options, where)
-    tensors = tensors_of(scene)
-    inference = sum(t.numel() for t in tensors.values())
-    draw = _drawing(scene, options.size, where)
-    macs = None if isinstance(scene, Gaussians) else _macs(draw)
-    if where.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    times_ms = [_timed_ms(draw, where) for _ in range(REPEATS)]
-    ms = statistics.median(times_ms)
-    return {
-        "parameters": inference if parameters is None else parameters, "inference_parameters": inference, "macs": macs,
-        "ms_per_view": round(ms, 3), "views_per_second": round(1000 / ms, 2), "peak_memory_mb": round(peak_memory_mb(), 1),
-        "device": str(where), "threads": torch.get_num_threads(),
-    }  # fmt: skip
+    subjects, sizes = _checked(options)
+    peak = peak_memory_mb()
+    rows, views = [], []
+    for subject in subjects:
+        parameters, scene = _built(subject, where)
+        for size in sizes:
+            view = _view(scene, size, where)
+            rows.append({"what": subject.label, **_counts(parameters, scene, view)})
+            views.append(view.draw)
+    for row, draw in zip(rows, views, strict=True):
+        row["memory_rise_mb"] = round(rise_mb(draw, where), 1)
+    for row, times_ms in zip(rows, _times_ms(views, options.repeats, where, progress), strict=True):
+        row |= _spread(times_ms)
+    common = {"device": str(where), "threads": torch.get_num_threads(), "repeats": options.repeats}
+    plot = {} if options.plot is None else {"plot": _plotted(rows, options)}
+    if len(rows) == 1:
+        del rows[0]["what"]
+        return {**rows[0], "peak_memory_mb": round(max(peak, peak_memory_mb()), 1), **common, **plot}
+    found: dict[str, Any] = {"rows": Table(rows, SHOWN)}
+    if options.against is not None:
+        found["ratios"] = Table(
+            _ratios(rows, len(sizes)), {"what": "ratio to the last", **{k: SHOWN[k] for k in ("width", *COMPARED)}}
+        )
+    return {**found, **common, **plot}
 
 
-def _built(options: Options, where: torch.device) -> tuple[int | None, Scene]:
+def _checked(options: Options) -> tuple[list[_Subject], list[int | None]]:
+    """What is measured and at which sizes (None: its own)."""
+    if not 1 <= options.repeats <= 1000:
+        raise G3dError(f"--repeats is {options.repeats}; it must lie between 1 and 1000")
+    if options.sizes is not None and options.size is not None:
+        raise G3dError(f"--size {options.size} and --sizes {options.sizes} say the same; leave one of them out")
+    sizes: list[int | None] = [options.size]
+    if options.sizes is not None:
+        words = options.sizes.split(",")
+        if not all(word.strip().isdecimal() and 1 <= int(word) <= LARGEST_PX for word in words):
+            raise G3dError(
+                f"--sizes '{options.sizes}' is no list of sizes of 1 to {LARGEST_PX} pixels; write e.g. 64,128,256"
+            )
+        sizes = list(dict.fromkeys(int(word) for word in words))
+    if options.plot is not None:
+        if len(sizes) < 2:
+            raise G3dError("--plot draws the time over the size; give two sizes or more, e.g. --sizes 64,128,256")
+        plots.check_plot(options.plot, options.overwrite)
+    return [*_arms(options), *([] if options.against is None else [_named(options.against)])], sizes
+
+
+def _arms(options: Options) -> list[_Subject]:
+    """The first subject, once for every combination of swept settings."""
+    swept = []
+    fixed = {pair.partition("=")[0].strip() for pair in options.settings}
+    for text in options.sweep:
+        key, equals, values = text.partition("=")
+        if not equals or not all(v.strip() for v in values.split(",")):
+            raise G3dError(f"--sweep '{text}' is not of the form key=value,value; write e.g. --sweep bases=16,64,256")
+        if key.strip() in fixed:
+            raise G3dError(f"'{key.strip()}' is given twice, by --sweep '{text}' and before it; leave one of them out")
+        fixed.add(key.strip())
+        swept.append([f"{key.strip()}={value.strip()}" for value in dict.fromkeys(values.split(","))])
+    first = _Subject(
+        f"{options.what}:{options.preset}" if options.preset else options.what,
+        options.what,
+        options.preset,
+        tuple(options.settings),
+    )
+    arms = [
+        replace(first, label=" ".join(arm) or first.label, settings=(*options.settings, *arm))
+        for arm in itertools.product(*swept)
+    ]
+    for arm in arms:
+        _refuse_foreign_settings(arm)
+    return arms
+
+
+def _named(text: str) -> _Subject:
+    """METHOD, METHOD:PRESET or a file."""
+    name, _, preset = text.partition(":")
+    found = _Subject(text, name, preset or None) if name in METHODS else _Subject(text, text)
+    _refuse_foreign_settings(found)
+    return found
+
+
+def _refuse_foreign_settings(subject: _Subject) -> None:
+    """Settings of a method that it does not have, or of a file, which has its own."""
+    if subject.what in METHODS:
+        settings_of(subject.what, subject.preset, subject.settings)
+        return
+    _file(subject.what)
+    if subject.settings or subject.preset:
+        raise G3dError(
+            f"--set, --sweep and --preset belong to a method; '{subject.what}' is a file with its own settings"
+        )
+
+
+def _built(subject: _Subject, where: torch.device) -> tuple[int | None, Scene]:
     """Parameters of the network (None for a bare scene) and one scene of it, from a zero code."""
-    if options.what in METHODS:
-        module, settings = method(options.what), settings_of(options.what, options.preset, options.settings)
+    if subject.what in METHODS:
+        module, settings = method(subject.what), settings_of(subject.what, subject.preset, subject.settings)
         network = module.build(settings).to(where)
         shape = module.latent_space(settings)["shape"]
         model = module.unfitted(network, settings)
         return _count(network), pick(module.decode(model, torch.zeros(1, *shape, device=where)), 0)
-    head = _file(options)
-    if options.settings or options.preset:
-        raise G3dError(f"--set and --preset belong to a method; '{options.what}' is a file with its own settings")
+    head = _file(subject.what)
     if head.kind != "model":
         return None, to(load_scene(head.path), where)
     module = method(str(head.config["method"]))
@@ -85,10 +208,10 @@ def _built(options: Options, where: torch.device) -> tuple[int | None, Scene]:
     return _count(model.network), pick(module.decode(model, codes), 0)
 
 
-def _file(options: Options) -> artifacts.Header:
-    path = Path(options.what)
+def _file(what: str) -> artifacts.Header:
+    path = Path(what)
     if not path.exists():
-        raise G3dError(f"'{options.what}' is neither a method ({', '.join(METHODS)}) nor a file that exists")
+        raise G3dError(f"'{what}' is neither a method ({', '.join(METHODS)}) nor a file that exists")
     if path.is_dir() and not (path / "model.safetensors").is_file():
         raise G3dError(
             f"'{path}' is a folder without a model; give a method's name, a run of fit-stage1, or one scene file"
@@ -96,23 +219,56 @@ def _file(options: Options) -> artifacts.Header:
     return artifacts.check(files.inside(path, "model.safetensors"), "model", "scene", role="the file")
 
 
-def _drawing(scene: Scene, size: int | None, where: torch.device) -> Callable[[], object]:
-    """What draws one view of the scene."""
+def _view(scene: Scene, size: int | None, where: torch.device) -> _View:
+    """One view of the scene, by its default camera."""
     if isinstance(scene, MlpField) and scene.signal == "image":
-        return lambda: render_image_field(scene, size or 64, size or 64)
+        px = size or IMAGE_PX
+        return _View(lambda: render_image_field(scene, px, px), px, px, px * px)
     prior = scene.world.camera_prior or CameraPrior(radius_world=2.6, fov_deg=45.0, width=128, height=128)
     if size:
         prior = replace(prior, width=size, height=size)
     camera = prior.default().to(where)
-    return lambda: render_scene(scene, camera)
+    points = _points(scene, camera) if isinstance(scene, MlpField) and scene.signal == "radiance" else None
+    return _View(lambda: render_scene(scene, camera), prior.width, prior.height, points)
 
 
-def _macs(draw: Callable[[], object]) -> int:
+def _points(scene: MlpField, camera: Cameras) -> int:
+    """Samples of the rays that pass the scene's bounds; the others ask for nothing."""
+    origin, directions = rays.camera_rays(camera)
+    low, high = (torch.tensor(corner, device=origin.device) for corner in scene.world.bounds)
+    near, far = rays.clip_to_box(origin, directions, low, high, scene.world.near_world, scene.world.far_world)
+    return int((far > near).sum()) * scene.world.samples
+
+
+def _counts(parameters: int | None, scene: Scene, view: _View) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
-        draw()
-    return int(counter.get_total_flops()) // 2
+    tensors = tensors_of(scene)
+    inference = sum(t.numel() for t in tensors.values())
+    flops = by_hand = None
+    if not isinstance(scene, Gaussians):
+        with FlopCounterMode(display=False) as counter:
+            view.draw()
+        flops = int(counter.get_total_flops())
+    if isinstance(scene, MlpField) and view.points is not None:
+        by_hand = view.points * sum(weight[0].numel() for weight, _ in scene.weights.values())
+    return {
+        "width": view.width, "height": view.height, "parameters": inference if parameters is None else parameters,
+        "inference_parameters": inference, "macs": None if flops is None else flops // 2, "macs_by_hand": by_hand, "flops": flops,
+    }  # fmt: skip
+
+
+def _times_ms(
+    views: Sequence[Callable[[], object]], repeats: int, where: torch.device, progress: Progress
+) -> list[list[float]]:
+    """Of each view `repeats` times, in turns."""
+    times: list[list[float]] = [[] for _ in views]
+    progress.start("views", repeats * len(views))
+    for i in range(repeats):
+        for row, draw in enumerate(views):
+            times[row].append(_timed_ms(draw, where))
+            progress.update(i * len(views) + row + 1, repeats * len(views))
+    return times
 
 
 def _timed_ms(draw: Callable[[], object], where: torch.device) -> float:
@@ -121,6 +277,38 @@ def _timed_ms(draw: Callable[[], object], where: torch.device) -> float:
     if where.type == "cuda":
         torch.cuda.synchronize()
     return (time.perf_counter() - start) * 1000
+
+
+def _spread(times_ms: Sequence[float]) -> dict[str, Any]:
+    """Median and quartiles (by linear interpolation); one time alone is all three."""
+    ms = statistics.median(times_ms)
+    quartiles = statistics.quantiles(times_ms, n=4, method="inclusive") if len(times_ms) > 1 else [ms] * 3
+    return {
+        "ms_per_view": round(ms, 3), "ms_quartiles": [round(quartiles[0], 3), round(quartiles[2], 3)],
+        "views_per_second": round(1000 / ms, 2),
+    }  # fmt: skip
+
+
+def _ratios(rows: Sequence[Mapping[str, Any]], sizes: int) -> list[dict[str, Any]]:
+    """Each row divided by that of the last subject at the same place of the list of sizes; above 1: larger or slower."""
+    found = []
+    for i, row in enumerate(rows[:-sizes]):
+        other = rows[len(rows) - sizes + i % sizes]
+        shares = {k: round(row[k] / other[k], 3) if row[k] is not None and other[k] else None for k in COMPARED}
+        found.append({"what": row["what"], "width": row["width"], **shares})
+    return found
+
+
+def _plotted(rows: Sequence[Mapping[str, Any]], options: Options) -> str:
+    assert options.plot is not None
+    series = {}
+    for what in dict.fromkeys(row["what"] for row in rows):
+        mine = sorted((row for row in rows if row["what"] == what), key=lambda row: int(row["width"]))
+        low, high = ([row["ms_quartiles"][end] for row in mine] for end in (0, 1))
+        series[what] = plots.Curve([row["width"] for row in mine], [row["ms_per_view"] for row in mine], low, high)
+    title = f"time of a view on {device.pick(options.device)}, median and quartiles of {options.repeats}"
+    plots.curves(options.plot, series, title, "width of the view, pixels", "ms", log=True)
+    return str(options.plot)
 
 
 def _count(network: torch.nn.Module) -> int:

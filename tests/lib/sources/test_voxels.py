@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from g3d.dataset import open_dataset
 from g3d.errors import G3dError
-from g3d.sources import voxels_imnet
+from g3d.sources import procedural, voxels_imnet
 from g3d.sources.inside import Solid, _patches
 from g3d.sources.mesh_files import read_surface
+from g3d.sources.raycast import Caster
 from g3d.sources.surface import normalised
 from g3d.sources.voxels import near_surface
 from g3d.steps.prepare_data import Options, resolve, run
@@ -133,6 +134,24 @@ def test_sheets_enclose_nothing() -> None:
     )
     assert len(seat) == len(back) == 2
     assert not _grid(np.concatenate([seat, back])).any()
+
+
+def test_what_sheets_hide_is_solid() -> None:
+    """Six large sheets that cross each other: each is seen from both sides, but nothing sees the room between them."""
+    walls = []
+    for axis in range(3):
+        for side in (-0.4, 0.4):
+            low, high = np.full(3, -0.9), np.full(3, 0.9)
+            low[axis] = high[axis] = side
+            walls.append(_box(low, high, without=tuple(f for f in range(6) if f != 2 * axis)))
+    np.testing.assert_array_equal(_grid(np.concatenate(walls)), _within((-0.4,) * 3, (0.4,) * 3))
+
+
+@pytest.mark.parametrize("index", [0, 1, 3])
+def test_closed_parts_with_shared_planes_agree_with_what_is_hidden(index: int) -> None:
+    """Chairs are boxes whose faces lie in the same planes; the other rule knows nothing of the crossings' signs."""
+    surface = normalised(procedural.make("chairs", 0, index))[0]
+    np.testing.assert_array_equal(Solid(surface.corners).occupancy(64), Caster(surface).occupancy(64))
 
 
 def test_thin_walls_are_found_by_points() -> None:

@@ -1,0 +1,1 @@
+"""What training minimises and evaluation measures alike: functions of tensors, differentiable, without a model."""

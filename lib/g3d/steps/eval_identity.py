@@ -1,0 +1,124 @@
+"""`eval-identity`: whether faces are still the same person's, by a face network that the user gives."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from g3d import device
+from g3d.errors import G3dError, existing
+from g3d.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from g3d.images import U8
+    from g3d.metrics.identity import Embedder
+    from g3d.metrics.pairs import Pair
+
+PIXELS = "pixels"
+
+
+@dataclass(frozen=True)
+class Options:
+    """`true`, `test`: a dataset, a folder of images or a zip. `network`: a TorchScript file, or `pixels` for none.
+
+    `channels`: the order that the network wants, bgr (AdaFace) or rgb."""
+
+    true: Path
+    test: Path
+    network: str
+    trust: bool = False
+    channels: str = "bgr"
+    split: str | None = None
+    objects: str | None = None
+    batch: int = 64
+    per_item: Path | None = None
+    device: str = "auto"
+    out: Path | None = None
+    overwrite: bool = False
+
+
+def resolve(options: Options) -> dict[str, Any]:
+    """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
+    from g3d.metrics.outcome import SPLITS, check_outputs, check_words, needs_dataset
+
+    inputs = [existing(options.true, "the true images"), existing(options.test, "the images to judge")]
+    check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, SPLITS),
+                 "--channels": (options.channels, ("bgr", "rgb"))})  # fmt: skip
+    needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
+    if options.batch < 1:
+        raise G3dError(f"--batch {options.batch} is too small; give 1 or more")
+    if options.network == PIXELS:
+        if options.trust or options.channels != "bgr":
+            raise G3dError(
+                "--trust and --channels belong to a network's file and mean nothing to 'pixels'; leave them out"
+            )
+    else:
+        inputs.append(existing(Path(options.network), "the face network"))
+    check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, tuple(inputs))
+    shown = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    return {**shown, "device": str(device.pick(options.device))}
+
+
+def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
+    """Mean and standard deviation of the cosine, with all one must know to compare it; written to `out` if given."""
+    resolve(options)
+    from g3d.metrics.identity import SIZE_PX, cosines
+    from g3d.metrics.outcome import write_results
+    from g3d.metrics.paired import summary
+    from g3d.metrics.pairs import pair, side
+
+    found = pair(
+        side(options.true, "the true images", options.split, options.objects),
+        side(options.test, "the images to judge", options.split, options.objects),
+    )
+    embedder = _embedder(options)
+    by_landmarks = all(one.true.landmarks_px is not None for one in found.pairs)
+    if not by_landmarks:
+        progress.log(
+            "note: the true images have no landmarks; faces are not aligned, the middle of each picture is taken"
+        )
+    values: list[float] = []
+    progress.start("faces", len(found.pairs))
+    for group in _groups(found.pairs, options.batch):
+        crops = [_crops(one, by_landmarks) for one in group]
+        vectors = [embedder.embed([crop[k] for crop in crops]) for k in (0, 1)]
+        values += cosines(vectors[0], vectors[1])
+        progress.update(len(values), len(found.pairs))
+    name = "identity_cosine" if embedder.sha256 else "pixel_cosine"
+    how = "5 points of the true landmarks, for both pictures" if by_landmarks else "square in the middle, no landmarks"
+    result = {
+        "metric": name, "n": len(values), **summary([{name: value} for value in values]),
+        "network": embedder.name, "network_sha256": embedder.sha256,
+        "channels": options.channels if embedder.sha256 else None,
+        "alignment": how, "crop_px": SIZE_PX, "std": "over pairs, divided by n", "naming": found.naming,
+        "true": str(options.true), "test": str(options.test), "split": options.split, "objects": options.objects,
+    }  # fmt: skip
+    lines = [{"name": one.name, name: value} for one, value in zip(found.pairs, values, strict=True)]
+    return write_results(result, lines, options.out, options.per_item)
+
+
+def _embedder(options: Options) -> "Embedder":
+    from g3d.metrics.identity import network_embedder, pixel_embedder
+
+    if options.network == PIXELS:
+        return pixel_embedder()
+    return network_embedder(Path(options.network), options.trust, options.channels, device.pick(options.device))
+
+
+def _groups(pairs: "Sequence[Pair]", size: int) -> "Iterator[Sequence[Pair]]":
+    for start in range(0, len(pairs), size):
+        yield pairs[start : start + size]
+
+
+def _crops(one: "Pair", by_landmarks: bool) -> "tuple[U8, U8]":
+    """The face of the true picture and of the one to judge."""
+    from g3d.metrics.identity import aligned, centre_crop
+    from g3d.metrics.pairs import same_size
+
+    true, test = same_size(one)
+    if not by_landmarks or one.true.landmarks_px is None:
+        return centre_crop(true), centre_crop(test)
+    try:
+        return aligned(true, one.true.landmarks_px), aligned(test, one.true.landmarks_px)
+    except G3dError as error:
+        raise G3dError(f"'{one.true.where}': {error}") from error
