@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from g3d.cameras import CameraPrior, Cameras
+from g3d.sources.procedural.solids import Solids
 from g3d.sources.raycast import Caster, Picture, directions
-from g3d.sources.solids import Solids
 from g3d.sources.surface import Surface
 from numpy.typing import NDArray
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from g3d.dataset import open_dataset
 from g3d.errors import G3dError
-from g3d.sources import procedural, voxels_imnet
+from g3d.sources import procedural
 from g3d.sources.inside import Solid, _patches
 from g3d.sources.mesh_files import read_surface
 from g3d.sources.raycast import Caster
 from g3d.sources.surface import normalised
-from g3d.sources.voxels import near_surface
+from g3d.sources.voxels import imnet, near_surface
 from g3d.steps.prepare_data import Options, resolve, run
 from numpy.typing import NDArray
 
@@ -332,13 +332,13 @@ def test_fewer_points_and_names_without_a_list(tmp_path: Path) -> None:
 def test_compressed_files_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk holds parts of three shapes: five shapes are two reads, not five."""
     path, reads = _imnet(tmp_path / "a.hdf5"), []
-    table = voxels_imnet._table(path)
+    table = imnet._table(path)
     assert (table.block, table.shapes, table.cells, table.points) == (3, 5, 16, 40)
-    opened = voxels_imnet._opened
-    monkeypatch.setattr(voxels_imnet, "_opened", lambda p: (reads.append(p), opened(p))[1])
-    voxels_imnet._block.cache_clear()
+    opened = imnet._opened
+    monkeypatch.setattr(imnet, "_opened", lambda p: (reads.append(p), opened(p))[1])
+    imnet._block.cache_clear()
     for i in range(5):
-        voxels_imnet.make(table, i, 40, 0, "train", "x")
+        imnet.make(table, i, 40, 0, "train", "x")
     assert len(reads) == 2
 
 

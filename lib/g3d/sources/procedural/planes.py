@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from g3d.sources.paints import DARK, TYRE, neutral, paint, shade, vivid
-from g3d.sources.solids import Solids
+from g3d.sources.procedural.paints import DARK, TYRE, neutral, paint, shade, vivid
+from g3d.sources.procedural.solids import Solids
 from g3d.sources.surface import Colour, Surface
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from g3d.sources.paints import DARK, HUBS, TYRE, neutral, paint, pick, shade, vivid
-from g3d.sources.solids import F64, Point, Solids, rounded
+from g3d.sources.procedural.paints import DARK, HUBS, TYRE, neutral, paint, pick, shade, vivid
+from g3d.sources.procedural.solids import F64, Point, Solids, rounded
 from g3d.sources.surface import Colour, Surface
 
 

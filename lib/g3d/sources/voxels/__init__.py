@@ -1,7 +1,7 @@
 """`prepare-data voxels FOLDER|HDF5`: solids without pictures: a grid of occupancy, and points near the surface with labels.
 
 FOLDER holds mesh files, which need not be watertight (`inside.py` says what counts as inside), or HDF5 files of IM-Net
-(`voxels_imnet.py`). Meshes are centred and scaled into the unit sphere, as for pictures; grids and points lie in [-1, 1]^3.
+(`imnet.py`). Meshes are centred and scaled into the unit sphere, as for pictures; grids and points lie in [-1, 1]^3.
 
 Letters: P points, F triangles, G cells a side.
 """
@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError, require_module
-from g3d.sources import Collection, Item, Made, Request, Summary, needs_input, voxels_imnet
+from g3d.sources import Collection, Item, Made, Request, Summary, needs_input
 from g3d.sources.licence import licence_of
 from g3d.sources.meshes import mesh_files, names, read, turned
 from g3d.sources.multiview import around, normalisation
 from g3d.sources.posed import stamp
 from g3d.sources.raycast import OPEN3D_INSTALL
 from g3d.sources.surface import F32, checked, normalised
+from g3d.sources.voxels import imnet
 
 CELLS, POINTS = 64, 16384  # of IM-Net
 _SIGMAS_WORLD = (0.015, 0.06)  # how far from the surface a point lies, each for a half of them; a cell of 64 is 0.031
@@ -52,9 +53,9 @@ def collect(request: Request) -> Collection:
     """Every mesh of a folder, or every shape of its HDF5 files."""
     path = needs_input(request, "voxels", "a folder of mesh files or an HDF5 file of IM-Net", "my/chairs")
     options: Options = request.options
-    tables = voxels_imnet.tables(path)
+    tables = imnet.tables(path)
     if tables:
-        return voxels_imnet.collect(path, tables, options.cells, options.points, options.up, request.seed)
+        return imnet.collect(path, tables, options.cells, options.points, options.up, request.seed)
     files = mesh_files(path)
     plan = Solidify(
         CELLS if options.cells is None else options.cells, POINTS if options.points is None else options.points, request.seed,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError
-from g3d.sources.mesh_parts import Part, beside, check_finite, check_indices, joined, texture
+from g3d.sources.mesh_files.parts import Part, beside, check_finite, check_indices, joined, texture
 from g3d.sources.surface import Surface
 
 _COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}  # 3.6.2.2

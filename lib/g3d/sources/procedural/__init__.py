@@ -11,8 +11,9 @@ from functools import partial
 import numpy as np
 
 from g3d.errors import G3dError, did_you_mean
-from g3d.sources import Collection, Item, Request, cars, chairs, multiview, planes
+from g3d.sources import Collection, Item, Request, multiview
 from g3d.sources.drawing import make_object
+from g3d.sources.procedural import cars, chairs, planes
 from g3d.sources.surface import Surface
 
 KINDS: Mapping[str, Callable[[np.random.Generator], Surface]] = {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from g3d.sources.mesh_parts import GREY, Part, beside, check_finite, check_indices, joined, texture_beside
+from g3d.sources.mesh_files.parts import GREY, Part, beside, check_finite, check_indices, joined, texture_beside
 from g3d.sources.surface import Surface
 
 _NOTHING = -(1 << 40)  # a corner without texture coordinates or normal

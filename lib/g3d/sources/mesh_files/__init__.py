@@ -1,4 +1,4 @@
-"""Mesh files => surfaces: GLB and GLTF (`gltf_files.py`), OBJ (`obj_files.py`), and here PLY, OFF and STL.
+"""Mesh files => surfaces: GLB and GLTF (`gltf.py`), OBJ (`obj.py`), and here PLY, OFF and STL.
 
 Read without an importer that repairs: a vertex that is NaN, an index out of range or a texture that is not there is an error
 that names the file.
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError, require_module
-from g3d.sources import gltf_files, obj_files
-from g3d.sources.mesh_parts import GREY, Part, check_finite, check_indices, fans, joined, texture_beside
+from g3d.sources.mesh_files import gltf, obj
+from g3d.sources.mesh_files.parts import GREY, Part, check_finite, check_indices, fans, joined, texture_beside
 from g3d.sources.surface import Surface
 
 
@@ -136,5 +136,5 @@ def _off_colours(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 READERS: Mapping[str, Callable[[Path, bool], Surface]] = {
-    ".glb": gltf_files.read, ".gltf": gltf_files.read, ".obj": obj_files.read, ".ply": _ply, ".off": _off, ".stl": _stl,
+    ".glb": gltf.read, ".gltf": gltf.read, ".obj": obj.read, ".ply": _ply, ".off": _off, ".stl": _stl,
 }  # fmt: skip

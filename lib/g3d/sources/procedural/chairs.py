@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from g3d.sources.paints import METALS, WOODS, paint, pick, shade
-from g3d.sources.solids import Solids, rounded
+from g3d.sources.procedural.paints import METALS, WOODS, paint, pick, shade
+from g3d.sources.procedural.solids import Solids, rounded
 from g3d.sources.surface import Colour, Surface
 
 BACKS = ("solid", "slats", "rungs", "frame", "padded", "round")
