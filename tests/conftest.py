@@ -5,11 +5,14 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere; subprocesses inherit it
 
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import Pipeline
+
+os.environ.setdefault("G3D_CACHE", tempfile.mkdtemp(prefix="g3d-cache-"))  # nothing is written to the user's own
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

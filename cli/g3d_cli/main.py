@@ -20,7 +20,7 @@ COMMANDS = {
     "edit": "Change latents: interpolate between items.",
     "render": "Draw scenes as images, depth and video.",
     "export-ply": "Write scenes as PLY meshes or points.",
-    "eval-fid": "Compare two sets of images by the Fréchet distance of their features.",
+    "eval-fid": "Compare two sets of images by their features: FID, KID, precision, recall, diversity.",
     "eval-recon": "Compare pictures with the true ones: PSNR, SSIM, MS-SSIM, LPIPS, depth.",
     "eval-geometry": "Say how solid rendered objects are, and how right their depth is.",
     "eval-identity": "Say whether faces are still the same person's, by a face network.",

@@ -86,7 +86,7 @@ class CameraPlan:
             case "grid":
                 return prior.grid(*self._numbers)
             case "prior":
-                return prior.sample(self.seed, [index])
+                return prior.sample(self.seed, [index], "new camera")
             case _:
                 return prior.default()
 

@@ -97,9 +97,11 @@ class CameraPrior:
         """The default camera, one view."""
         return self._at(torch.tensor([self.default_azimuth_deg]), torch.tensor([self.default_elevation_deg]))
 
-    def sample(self, seed: int, indices: Sequence[int]) -> Cameras:
-        """One camera for each index; camera i depends on (seed, i) alone."""
-        u = torch.stack([torch.rand(2, generator=generator(seed, i, "camera"), dtype=torch.float64) for i in indices])
+    def sample(self, seed: int, indices: Sequence[int], stream: str = "camera") -> Cameras:
+        """One camera for each index; camera i depends on (seed, i) alone.
+
+        `stream` keeps draws of one seed for two purposes apart, e.g. the training views of a dataset and new ones."""
+        u = torch.stack([torch.rand(2, generator=generator(seed, i, stream), dtype=torch.float64) for i in indices])
         (a0, a1), (e0, e1) = self.azimuth_deg, self.elevation_deg
         if self.distribution == "normal":
             z = torch.erfinv((2 * u - 1).clamp(-0.999999, 0.999999)) * math.sqrt(2)

@@ -9,11 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from commands import Pipeline, g3d
+from g3d.cameras import read_transforms
+from g3d.dataset import open_dataset
 from g3d.dataset_writer import Made, View, Writer
 from g3d.errors import G3dError
 from g3d.images import encode, write_image
 from g3d.metrics.features import random_extractor
 from g3d.steps.eval_fid import Options, resolve, run
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds what another left, and none writes into the home folder."""
+    monkeypatch.setenv("G3D_CACHE", str(tmp_path / "the_cache"))
 
 
 def _g3d(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -56,13 +66,21 @@ def test_json_names_all_that_makes_figures_comparable(tmp_path: Path) -> None:
     done = _g3d(real, fake, "--extractor", "random", "--json", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found.pop("value") > 0
+    assert found["value"] == found["frechet_random"] > 0 and 0 <= found["precision"] <= 1
+    assert found["diversity_fake"] < found["diversity_real"]
     extractor = random_extractor()
-    assert found == {
-        "metric": "frechet_random", "n_real": 12, "n_fake": 9, "seed": 0, "split": None, "num": None,
-        "extractor": "random", "extractor_sha256": extractor.sha256, "resize": extractor.resize,
-        "dimensions": extractor.dimensions, "real": str(real), "fake": str(fake),
+    known = {
+        "metric": "frechet_random", "n_real": 12, "n_fake": 9, "seed": 0, "split": None, "num": None, "protocol": None,
+        "extractor": "random", "extractor_sha256": extractor.sha256, "resize": extractor.resize, "reading": "pil_rgb",
+        "dimensions": extractor.dimensions, "real": str(real), "fake": str(fake), "fake_poses_in_real": None,
+        "absent": {"is": "the extractor 'random' gives no classes"}, "kernel_random_subsets": 100,
+        "kernel_random_subset_size": 9, "precision_k": 3, "recall_k": 3, "density_k": 5, "coverage_k": 5,
+        "diversity_real_pairs": 66, "diversity_fake_pairs": 36,
     }  # fmt: skip
+    figures = {"value", "frechet_random", "kernel_random", "kernel_random_std", "precision", "recall", "f1", "density",
+               "coverage", "diversity_real", "diversity_fake"}  # fmt: skip
+    assert {key: value for key, value in found.items() if key not in figures} == known
+    assert found.keys() == known.keys() | figures
     assert "the figure is too high for so few" in done.stderr
 
 
@@ -89,7 +107,7 @@ def test_out_is_written_and_protected(tmp_path: Path) -> None:
     assert result["written"] == [str(out)]
     written = json.loads(out.read_text())
     assert written == {k: v for k, v in result.items() if k != "written"}
-    assert written["value"] == pytest.approx(0, abs=1e-6)
+    assert written["value"] == 0
     with pytest.raises(G3dError, match="--overwrite"):
         run(options)
     (tmp_path / "folder").mkdir()
@@ -104,8 +122,9 @@ def test_a_zip_equals_its_folder(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "real.zip", "w") as archive:
         for path in sorted(real.rglob("*.png")):
             archive.write(path, path.relative_to(real))
-    result = run(Options(real, tmp_path / "real.zip", extractor="random", device="cpu", batch=4))
-    assert result["n_fake"] == 6 and result["value"] < 1e-6
+    result = run(Options(real, tmp_path / "real.zip", extractor="random", device="cpu", batch=4, cache="none"))
+    assert (result["n_fake"], result["value"], result["density"]) == (6, 0, 1)
+    assert not (tmp_path / "the_cache").exists()
 
 
 def test_splits_of_a_dataset(tmp_path: Path) -> None:
@@ -135,14 +154,21 @@ def test_num_draws_by_seed(tmp_path: Path) -> None:
     [
         (
             {"extractor": "randm"},
-            r"--extractor 'randm' is unknown \(did you mean 'random'\?\); allowed are inception, random",
+            r"--extractor 'randm' is unknown \(did you mean 'random'\?\); allowed are inception, random and a",
         ),
         ({"extractor": "inception", "resize": "bicubic"}, r"--resize 'bicubic' is unknown"),
         ({"split": "val"}, "--split 'val' is unknown"),
         ({"num": 1}, "--num 1 is too small; give 2 or more"),
         ({"batch": 0}, "--batch 0 is too small"),
         ({"resize": "clean"}, "--resize belongs to --extractor inception"),
-        ({"trust": True}, "--trust belongs to --extractor inception"),
+        ({"trust": True}, "--trust belongs to --extractor inception or a TorchScript file"),
+        ({"extractor_range": "unit"}, "--extractor-range belongs to --extractor a TorchScript file or an ONNX file"),
+        ({"metrics": "fid,kidd"}, r"--metrics 'kidd' is unknown \(did you mean 'kid'\?\)"),
+        ({"metrics": ""}, "--metrics '' is unknown"),
+        ({"protocol": "fid5k"}, r"--protocol 'fid5k' is unknown.*fid50k, fid1k|--protocol 'fid5k' is unknown"),
+        ({"protocol": "fid1k", "num": 9}, "--protocol fid1k sets the numbers of images, and so does --num 9"),
+        ({"plot": Path("histogram.jpg")}, r"must end in \.png"),
+        ({"plot": Path("h.png"), "metrics": "fid"}, "add precision to --metrics"),
         ({"device": "gpu"}, "the device 'gpu' is unknown; allowed are auto, cpu, cuda and cuda:N"),
         ({"device": "cuda:99"}, "the device 'cuda:99' is not here"),
     ],
@@ -159,3 +185,149 @@ def test_too_few_and_damaged_images(tmp_path: Path) -> None:
     (one / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
     with pytest.raises(G3dError, match=r"broken\.png' cannot be read"):
         run(Options(good, one, extractor="random", device="cpu"))
+
+
+def test_some_metrics_and_what_cannot_be_given(tmp_path: Path) -> None:
+    real, fake = _folder(tmp_path / "real", 8, 0), _folder(tmp_path / "fake", 3, 1)
+    options = Options(real, fake, extractor="random", device="cpu", metrics="diversity,kid")
+    result = run(options)
+    assert (result["metric"], result["absent"]) == ("kernel_random", {}) and "frechet_random" not in result
+    assert result["value"] == result["kernel_random"]
+    with pytest.raises(G3dError, match=r"--metrics recall cannot be given: 3 fake images are too few for 3 neighbours"):
+        run(Options(real, fake, extractor="random", device="cpu", metrics="recall"))
+    with pytest.raises(G3dError, match="--metrics is cannot be given: the extractor 'random' gives no classes"):
+        run(Options(real, fake, extractor="random", device="cpu", metrics="is"))
+    result = run(Options(real, fake, extractor="random", device="cpu"))
+    assert set(result["absent"]) == {"is", "recall", "f1"} and "recall" not in result and "precision" in result
+
+
+class _Notes:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+
+    def update(self, done: int, total: int, **figures: object) -> None: ...
+
+    def start(self, label: str, total: int) -> None: ...
+
+
+def test_features_come_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake = _folder(tmp_path / "real", 9, 0), _folder(tmp_path / "fake", 7, 1)
+    options = Options(real, fake, extractor="random", device="cpu", cache=str(tmp_path / "kept"))
+    fresh = run(options)
+    assert len(list((tmp_path / "kept").glob("*.safetensors"))) == 2
+    notes = _Notes()
+    with monkeypatch.context() as patched:
+        patched.setattr("g3d.metrics.features.features", None)  # computing would fail
+        assert run(options, notes) == fresh
+    assert [line for line in notes.lines if "from the cache" in line] == [
+        "real images: 9 features from the cache",
+        "fake images: 7 features from the cache",
+    ]
+    write_image(fake / "0" / "000.png", np.zeros((9, 9, 3), np.uint8))
+    changed = run(options)
+    assert changed["value"] != fresh["value"] and len(list((tmp_path / "kept").glob("*.safetensors"))) == 3
+    for file in (tmp_path / "kept").glob("*.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1])
+    notes = _Notes()
+    assert run(options, notes) == changed
+    assert sum("computed again" in line for line in notes.lines) == 2
+    assert run(Options(real, fake, extractor="random", device="cpu", cache="none")) == changed
+
+
+def test_a_protocol_sets_the_number_of_fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake = _folder(tmp_path / "real", 12, 0), _folder(tmp_path / "fake", 9, 1)
+    options = Options(real, fake, extractor="random", device="cpu", protocol="fid1k")
+    with pytest.raises(G3dError, match=r"fid1k needs 1000 fake images.*fake' holds 9.*--num 1000 .*--cameras dataset:"):
+        run(options)
+    monkeypatch.setattr("g3d.steps.eval_fid.PROTOCOLS", {"fid1k": 5})
+    result = run(options)
+    assert (result["n_real"], result["n_fake"], result["protocol"], result["num"]) == (12, 5, "fid1k", None)
+    assert run(options) == result
+    other = run(Options(real, fake, extractor="random", device="cpu", protocol="fid1k", seed=1))
+    assert other["value"] != result["value"]
+
+
+def test_pose_matched_samples_stand_where_the_real_cameras_stood(pipeline: Pipeline, tmp_path: Path) -> None:
+    """`sample --render --cameras dataset:DIR` draws the real set's cameras by seed; the result says that they are these."""
+    poses = {}
+    for name, seed, cameras in (
+        ("a", 0, f"dataset:{pipeline.data}:train"),
+        ("b", 0, f"dataset:{pipeline.data}:train"),
+        ("c", 1, f"dataset:{pipeline.data}:train"),
+        ("d", 7, "prior"),
+    ):
+        words = ["sample", pipeline.model, "--prior", pipeline.prior, "--num", 6, "--seed", seed, "--device", "cpu"]
+        assert g3d(*words, "--render", tmp_path / name, "--cameras", cameras).code == 0
+        poses[name] = read_transforms(tmp_path / name / "transforms.json").c2w
+    assert torch.equal(poses["a"], poses["b"]) and not torch.equal(poses["a"], poses["c"])
+    assert len(torch.unique(poses["a"], dim=0)) > 1
+    data = open_dataset(pipeline.data)
+    assert data.cameras is not None
+    known = data.cameras.c2w[data.view_split == 0]
+    assert all((known - pose).abs().amax((1, 2)).min() < 1e-5 for name in "abc" for pose in poses[name])
+    for name, split, share in (("a", "train", 1.0), ("c", None, 1.0), ("a", "test", 0.0), ("d", None, 0.0)):
+        options = Options(pipeline.data, tmp_path / name, extractor="random", device="cpu", metrics="fid", split=split)
+        assert run(options)["fake_poses_in_real"] == share
+    assert run(Options(pipeline.data, pipeline.data, extractor="random", metrics="fid"))["fake_poses_in_real"] == 1.0
+
+
+def test_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    real, fake = _folder(tmp_path / "real", 12, 0), _folder(tmp_path / "fake", 9, 1)
+    options = Options(real, fake, extractor="random", device="cpu", plot=tmp_path / "near.png")
+    assert run(options)["written"] == [str(tmp_path / "near.png")]
+    first = (tmp_path / "near.png").read_bytes()
+    with pytest.raises(G3dError, match="--overwrite"):
+        run(options)
+    (tmp_path / "near.png").unlink()
+    run(options)
+    assert (tmp_path / "near.png").read_bytes() == first
+    few = _folder(tmp_path / "few", 3, 2)
+    with pytest.raises(G3dError, match="more than 3 images"):
+        run(Options(few, few, extractor="random", device="cpu", plot=tmp_path / "few.png"))
+
+
+def test_plot_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    real = _folder(tmp_path / "real", 2, 0)
+    with pytest.raises(G3dError, match=r"--plot needs the package 'matplotlib'.*leave --plot out"):
+        resolve(Options(real, real, extractor="random", plot=tmp_path / "near.png"))
+
+
+class _Net(torch.nn.Module):
+    """Means of nine fields of the picture: [B, 3, H, W] => [B, 27]."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(x, 3).flatten(1)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_a_file_as_extractor(tmp_path: Path) -> None:
+    real, fake = _folder(tmp_path / "real", 8, 0), _folder(tmp_path / "fake", 8, 1)
+    torch.jit.script(_Net()).save(str(tmp_path / "nine.pt"))
+    words = [
+        real,
+        fake,
+        "--extractor",
+        tmp_path / "nine.pt",
+        "--extractor-range",
+        "signed",
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    refusal = g3d("eval-fid", *words)
+    assert refusal.code == 2 and "--trust" in refusal.err
+    done = g3d("eval-fid", *words, "--trust", "--extractor-size", 24)
+    assert done.code == 0, done.err
+    assert (done.json["metric"], done.json["resize"], done.json["dimensions"]) == (
+        "frechet_nine",
+        "clean_24, signed",
+        27,
+    )
+    assert done.json["extractor"] == "nine.pt" and "kernel_nine" in done.json
+    shown = g3d("eval-fid", *words, "--trust", "--dry-run")
+    assert '"extractor_range": "signed"' in shown.out and shown.code == 0

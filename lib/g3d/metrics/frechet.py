@@ -47,11 +47,13 @@ def moments(features: NDArray[np.floating]) -> Moments:
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:
-    """d² of the formula above; the same moments give 0 up to rounding, and never less than 0."""
+    """d² of the formula above; never less than 0, and exactly 0 for the very same moments, whose distance needs no roots."""
     if first.mean.shape != second.mean.shape:
         raise G3dError(
             f"features of {len(first.mean)} and {len(second.mean)} dimensions have no distance; use one extractor"
         )
+    if np.array_equal(first.mean, second.mean) and np.array_equal(first.covariance, second.covariance):
+        return 0.0
     offset = first.mean - second.mean
     cross = np.linalg.svd(_root(first.covariance).T @ _root(second.covariance), compute_uv=False)  # [R]
     value = offset @ offset + np.trace(first.covariance) + np.trace(second.covariance) - 2 * cross.sum()

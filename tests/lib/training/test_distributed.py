@@ -186,6 +186,8 @@ def test_two_processes_write_the_files_that_one_writes(pipeline: Pipeline, tmp_p
             str(pictures),
             "--extractor",
             "random",
+            "--cache",
+            "none",
             "--batch",
             "5",
             "--device",
