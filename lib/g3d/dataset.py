@@ -89,14 +89,16 @@ class Dataset:
 
     def pictures(self, views: Sequence[int] | Tensor) -> NDArray[np.uint8]:
         """Pictures [n, H, W, 3] of the given views."""
-        found = [images.decode(self._bytes("images", int(v)), self._place("images", int(v))) for v in views]
         size = (self.info["height"], self.info["width"], 3)
-        for view, picture in zip(views, found, strict=True):
+        found = np.empty((len(views), *size), np.uint8)
+        for row, view in enumerate(views):
+            picture = images.decode(self._bytes("images", int(view)), self._place("images", int(view)))
             if picture.shape != size:
                 raise G3dError(
                     f"'{self._place('images', int(view))}' has size {picture.shape}; the dataset says {size}"
                 )
-        return np.stack(found)
+            found[row] = picture
+        return found
 
     def mask(self, view: int) -> NDArray[np.uint8]:
         """Coverage [H, W] of the object, 0..255."""

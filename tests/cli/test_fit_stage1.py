@@ -176,7 +176,7 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(g3d("fit-stage1", "mnif", "--data", pipeline.scenes, "--out", out), "not a dataset folder")
     refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", pipeline.model), "exists", "--overwrite")
     refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", pipeline.data / "x"), "input")
-    refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", out, "--resume"), "no state to resume")
+    refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", out, "--resume"), "no run to resume")
     refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", out, "--preset", "dmeo"), "did you mean 'demo'")
     for pair, words in {
         "widht=8": "did you mean 'width'",

@@ -92,6 +92,8 @@ def test_a_curve_lies_where_its_values_are() -> None:
     y = [float(p.split(",")[1]) for p in re.search(r'points="([^"]+)"', decades).group(1).split()]  # type: ignore[union-attr]
     assert y[1] - y[0] == pytest.approx(y[2] - y[1], abs=0.2)
     assert ">0.1<" in decades and ">0.01<" in decades
+    nan = float("nan")
+    assert chart("gap", [0, 1, 2, 3, 4], [1.0, 2.0, nan, 2.0, 1.0]).count("<polyline") == 2
     assert "no finite values" in chart("x", [0, 1], [float("nan")] * 2)
     assert "<polyline" in chart("flat", [0, 1], [5.0, 5.0]) and "<polyline" in chart("one", [3], [0.0])
     assert len(chart("many", list(range(100_000)), [float(i % 97) for i in range(100_000)])) < 40_000

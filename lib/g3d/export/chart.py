@@ -11,16 +11,19 @@ _MOST_POINTS = 800  # of a curve; more are thinned, keeping the extremes of each
 
 def chart(title: str, steps: Sequence[float], values: Sequence[float], *, log: bool = False) -> str:
     """One curve over steps as an `<svg>`; `log` draws decades. Values that are not finite (or not positive) leave a gap."""
-    drawable = [
-        (s, math.log10(v) if log else v)
-        for s, v in zip(steps, values, strict=True)
-        if math.isfinite(v) and (v > 0 or not log)
-    ]
+    stretches: list[list[tuple[float, float]]] = [[]]
+    for step, value in zip(steps, values, strict=True):
+        if math.isfinite(value) and (value > 0 or not log):
+            stretches[-1].append((step, math.log10(value) if log else value))
+        elif stretches[-1]:
+            stretches.append([])
+    most = max(2, _MOST_POINTS // len(stretches))
+    curves = [_thinned(stretch, most) for stretch in stretches if stretch]
     head = f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
     name = f'<text class="title" x="{_LEFT}" y="16">{escape(title)}</text>'
-    if not drawable:
+    if not curves:
         return f'{head}{name}<text x="{_LEFT}" y="{HEIGHT / 2}">no finite values</text></svg>'
-    points = _thinned(drawable)
+    points = [point for curve in curves for point in curve]
     low_x, high_x = _widened(points[0][0], points[-1][0])
     low_y, high_y = _widened(min(y for _, y in points), max(y for _, y in points))
 
@@ -40,8 +43,9 @@ def chart(title: str, steps: Sequence[float], values: Sequence[float], *, log: b
         parts.append(
             f'<text class="tick" x="{x:.1f}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">{_short(tick)}</text>'
         )
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
-    parts.append(f'<polyline class="curve" points="{line}"/>')
+    for curve in curves:
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in curve))
+        parts.append(f'<polyline class="curve" points="{line}"/>')
     x, y = place(*points[-1])
     last = _short(10 ** points[-1][1] if log else points[-1][1])
     parts.append(f'<circle class="end" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>')
@@ -49,11 +53,11 @@ def chart(title: str, steps: Sequence[float], values: Sequence[float], *, log: b
     return "".join(parts)
 
 
-def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most about _MOST_POINTS: of each stretch its lowest and its highest point, in their order."""
-    if len(points) <= _MOST_POINTS:
+def _thinned(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """At most about `most`: of each stretch its lowest and its highest point, in their order."""
+    if len(points) <= most:
         return list(points)
-    size = math.ceil(2 * len(points) / _MOST_POINTS)
+    size = math.ceil(2 * len(points) / most)
     kept = []
     for start in range(0, len(points), size):
         stretch = points[start : start + size]

@@ -19,6 +19,7 @@ from g3d.priors import checked, code_size
 from g3d.seeds import Noise, generator
 from g3d.training import checkpoint, diffusion, distributed, ema, schedules
 from g3d.training.compile import compiled
+from g3d.training.prefetch import sent
 from g3d.training.run import Run
 
 
@@ -121,7 +122,9 @@ def fit(settings: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> 
         optimiser.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=run.device)
         for part in distributed.micro_batches(slice(0, len(batch[0])), settings.micro_batch):
-            x0, noise, t = (values[part].to(run.device) for values in batch)
+            x0, noise, t = (
+                sent(values[part], run.device) if values.device.type == "cpu" else values[part] for values in batch
+            )
             with low_precision:
                 predicted = predict(diffusion.add_noise(schedule, x0, noise, t), t)
             share = F.mse_loss(predicted.float(), noise, reduction="sum") / (settings.batch * codes.shape[1])
@@ -143,7 +146,7 @@ def _batch(data: Tensor, settings: Config, seed: int, step: int) -> tuple[Tensor
     noise = torch.randn(settings.batch, data.shape[1], generator=g)
     t = torch.randint(settings.time_steps, (settings.batch,), generator=g)
     mine = distributed.share(rows)
-    return data[rows[mine].to(data.device)], noise[mine], t[mine]
+    return data[sent(rows[mine], data.device)], noise[mine], t[mine]
 
 
 def _build(size: int, settings: Config, seed: int) -> ResidualMlp:

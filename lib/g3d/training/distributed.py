@@ -5,8 +5,10 @@ the very gradient of one process, also for uneven shares. DDP's hooks would not 
 """
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch import Tensor
 from g3d import files
 from g3d.errors import Failure, G3dError
 
+_PATIENCE = timedelta(hours=6)  # an evaluation in rank 0 may take long; a process that is gone is noticed at once
 _control: Any = None  # the group that flags go over; None is the default one
 
 
@@ -29,14 +32,14 @@ def processes(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise G3dError(
             f"WORLD_SIZE asks for several processes, but they cannot meet ({reason}); use torchrun"
         ) from error
     global _control
-    _control = dist.new_group(backend="gloo") if device.type == "cuda" else None
+    _control = dist.new_group(backend="gloo", timeout=_PATIENCE) if device.type == "cuda" else None
     try:
         yield
     finally:
@@ -106,8 +109,13 @@ def shared_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> 
             yield folder
             barrier()
     else:
-        yield out.parent / _tell("")
-        barrier()
+        folder = out.parent / _tell("")
+        try:
+            yield folder
+            barrier()
+        except BaseException:  # rank 0 has removed it, and what we wrote since has made it anew
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def barrier() -> None:
@@ -147,4 +155,6 @@ def _reduce(tensor: Tensor, group: Any = None) -> None:
 
 
 def _gone(error: RuntimeError) -> Failure:
-    return Failure(f"another process of this run is gone ({str(error).splitlines()[0]}); start the same command again")
+    return Failure(
+        f"another process of this run is gone ({str(error).splitlines()[0]}); start the same command again (a run: with --resume)"
+    )

@@ -19,16 +19,8 @@ from g3d.errors import G3dError
 from g3d.progress import Progress
 
 _OURS = (
-    "config.json",
-    "log.jsonl",
-    "metrics.json",
-    "report.html",
-    "*.safetensors",
-    "*.png",
-    "events",
-    "checkpoints",
-    "best",
-)
+    "log.jsonl", "metrics.json", "report.html", "*.safetensors", "*.png", "events", "checkpoints", "best", "config.json",
+)  # fmt: skip
 
 
 def check_folder(folder: Path, resume: bool, overwrite: bool, inputs: tuple[Path, ...]) -> None:
@@ -57,7 +49,10 @@ def refuse_foreign_run(folder: Path, overwrite: bool, inputs: tuple[Path, ...] =
 
 
 def begin(folder: Path, identity: Mapping[str, Any]) -> None:
-    """A folder that holds nothing of an earlier run, and says what the new one is."""
+    """A folder that holds nothing of an earlier run, and says what the new one is.
+
+    What says that the folder is a run goes last: killed in the middle, --overwrite still knows it as one."""
+    (folder / "state.safetensors").unlink(missing_ok=True)
     for name in _OURS:
         for path in folder.glob(name):
             if path.is_dir():
@@ -68,29 +63,45 @@ def begin(folder: Path, identity: Mapping[str, Any]) -> None:
 
 
 def check_resumed(
-    folder: Path, identity: Mapping[str, Any], allow_change: bool, progress: Progress, writes: bool
-) -> None:
-    """The run in `folder` may go on as `identity`; with `allow_change` also if it was begun as another, which is recorded."""
-    if not (folder / "state.safetensors").is_file():
-        raise G3dError(f"'{folder}' holds no state to resume (state.safetensors); start it without --resume")
+    folder: Path, identity: Mapping[str, Any], allow_change: bool, progress: Progress
+) -> dict[str, Any] | None:
+    """The run in `folder` may go on as `identity`; None if it was begun as such.
+
+    With `allow_change` also if it was begun as another: what config.json is to say then, once something is saved."""
+    if not (folder / "config.json").is_file():
+        raise G3dError(f"'{folder}' holds no run to resume (config.json); start it without --resume")
     old = files.read_json(folder / "config.json", "the settings of the run")
     history = old.pop("changed", [])
     changed = differences({**old, **old.get("settings", {})}, {**identity, **identity.get("settings", {})})
     changed = [c for c in changed if not c.startswith("settings:")]
     if not changed:
-        return
+        return None
     if not allow_change:
         raise G3dError(
             f"'{folder}' was started with other settings ({'; '.join(changed)}); resume it with the same ones, or allow this "
             "with --allow-change"
         )
     progress.log(f"going on with changed settings: {'; '.join(changed)}")
-    if writes:
-        files.write_json(folder / "config.json", {**identity, "changed": [*history, changed]})
+    return {**identity, "changed": [*history, changed]}
+
+
+def replace_folder(place: Path, partial: Path) -> None:
+    """`partial` becomes `place`; a kill between the two renames is mended by `sweep`."""
+    old = place.with_name(f".{place.name}.old")
+    if place.exists():
+        place.rename(old)
+    partial.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:
-    """Take away what a kill in the middle of a write has left."""
+    """Take away what a kill in the middle of a write has left, and put back what was aside."""
+    for old in folder.rglob(".*.old"):
+        place = old.with_name(old.name[1:].removesuffix(".old"))
+        if place.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(place)
     for path in folder.rglob(".*.partial"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -8,6 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+import torch
+from torch import Tensor
+
 T = TypeVar("T")
 
 
@@ -26,6 +29,11 @@ class Batches(Generic[T]):
             if following not in self._waiting:
                 self._waiting[following] = self._pool.submit(self._make, following)
         return self._waiting.pop(step).result()
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`, without waiting for what a GPU still has to do."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @contextmanager

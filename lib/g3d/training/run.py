@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ class Run:
         self._published: set[str] = set()
         self._losses = torch.zeros(2, dtype=torch.float64)  # sum and number since the last checkpoint
         self._log_due = False
+        self._begin: Callable[[], None] | None = None  # removes an earlier run: only when the first step comes
+        self._changed: Mapping[str, Any] | None = None  # what config.json says once something is saved
         self._step_logged = 0
         self._started = self._saved = self._logged = now()
         self._seconds_before = 0.0  # of the processes that this one resumes
@@ -61,8 +64,11 @@ class Run:
     ) -> Iterator[int]:
         """The steps that are still to do. Every minute, when a signal arrives, and at the end, `publish` writes what other
         commands read, and the tensors of `state` are kept for --resume; a state that is not finite ends the run instead."""
+        if self._begin:
+            self._begin()
+            self._begin = None
         first = int(self.resumed.config["step"]) if self.resumed else 0
-        if self.resumed:
+        if self.resumed and "run.losses" in self.resumed.values:
             self._losses = self.resumed.values["run.losses"].cpu()
         self.progress.start(label, total)
         if self.writes:
@@ -84,7 +90,8 @@ class Run:
                         self._save(step, state, publish)
                     yield step
                     if self.checkpoints.every and (step + 1) % self.checkpoints.every == 0:
-                        self._checkpoint(step + 1, publish)
+                        self._save(step + 1, state, publish)  # before the evaluation, which may take long
+                        self._checkpoint(step + 1)
                 if first < total or self.resumed is None:
                     self._save(total, state, publish)
         finally:
@@ -149,12 +156,14 @@ class Run:
         if self.writes:
             config = {"step": step, "settings": self.identity["settings"]}
             artifacts.write(self.folder / "state.safetensors", "state", tensors, config, seed=self.seed)
+            if self._changed is not None:
+                files.write_json(self.folder / "config.json", self._changed)
+                self._changed = None
         self._saved = now()
 
-    def _checkpoint(self, step: int, publish: Callable[[], None]) -> None:
-        """Publish, evaluate, keep. The step alone decides when, so a resumed run keeps what an undisturbed one keeps."""
-        self._refuse_divergence()
-        publish()
+    def _checkpoint(self, step: int) -> None:
+        """Evaluate what was published, keep it. The step alone decides when, so a resumed run keeps what an undisturbed one
+        keeps."""
         (total, count), self._losses = self._losses.tolist(), torch.zeros_like(self._losses)
         if not self.writes:
             return
@@ -163,7 +172,7 @@ class Run:
             self._log.evaluation(step, figures)
         place = self.folder / "checkpoints" / f"{step:06d}"
         self._keep(place)
-        known = sorted(p for p in place.parent.iterdir() if p.name.isdigit())
+        known = sorted((p for p in place.parent.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
         for old in known[: max(0, len(known) - self.checkpoints.keep)]:
             shutil.rmtree(old)
         self._keep_best(step, figures)
@@ -172,24 +181,24 @@ class Run:
         metric, more = next((name, more) for name, more in self.checkpoints.best_by if figures.get(name) is not None)
         record, value = self.folder / "best" / "metrics.json", float(figures[metric])
         old = files.read_json(record, "the best figures") if record.is_file() else None
-        if old is not None and old["step"] < step and (value <= old["value"] if more else value >= old["value"]):
-            return
-        self._keep(self.folder / "best")
-        files.write_json(record, {"step": step, "metric": metric, "value": value})
+        if old is not None and (value <= old["value"] if more else value >= old["value"]):
+            return  # also when a run that goes on before its best comes to that step again
+        self._keep(self.folder / "best", {"step": step, "metric": metric, "value": value})
 
-    def _keep(self, place: Path) -> None:
+    def _keep(self, place: Path, record: Mapping[str, Any] | None = None) -> None:
         """What was published last, in a folder of its own; the same bytes on disk, not a copy, where the system can."""
-        partial = place.with_name(f".{place.name}.partial")
+        new = place.with_name(f".{place.name}.partial")
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
             for name in sorted(self._published):
                 try:
-                    (partial / name).hardlink_to(self.folder / name)
+                    (new / name).hardlink_to(self.folder / name)
                 except OSError:
-                    shutil.copy2(self.folder / name, partial / name)
-            shutil.rmtree(place, ignore_errors=True)
-            partial.rename(place)
+                    shutil.copy2(self.folder / name, new / name)
+            if record is not None:
+                files.write_json(new / "metrics.json", record)
+            folders.replace_folder(place, new)
         except OSError as error:
             raise from_os_error(error, f"writing {place}") from error
 
@@ -236,10 +245,11 @@ def start(
     whole = folders.plain({**identity, "seed": how.seed})
     if not run.writes:
         if how.resume:
-            folders.check_resumed(folder, whole, how.allow_change, SILENT, writes=False)
+            folders.check_resumed(folder, whole, how.allow_change, SILENT)
             run.resumed = _state(folder, how.device)
         yield run
         return
+    made = not folder.exists()
     if not how.resume:
         folders.refuse_foreign_run(folder, how.overwrite)
         try:
@@ -247,17 +257,21 @@ def start(
         except OSError as error:
             raise from_os_error(error, f"writing {folder}") from error
     elif not folder.is_dir():
-        raise G3dError(f"'{folder}' holds no state to resume (state.safetensors); start it without --resume")
+        raise G3dError(f"'{folder}' holds no run to resume (config.json); start it without --resume")
     with files.locked(folder, folder):
         folders.sweep(folder)
         if how.resume:
-            folders.check_resumed(folder, whole, how.allow_change, progress, writes=True)
+            run._changed = folders.check_resumed(folder, whole, how.allow_change, progress)
             run.resumed = _state(folder, how.device)
-            run._step_logged = int(run.resumed.config["step"])
+            run._step_logged = int(run.resumed.config["step"]) if run.resumed else 0
             run._seconds_before = cut_log(folder / "log.jsonl", run._step_logged)
         else:
-            folders.begin(folder, whole)
-        yield run
+            run._begin = partial(folders.begin, folder, whole)
+        try:
+            yield run
+        finally:
+            if made and not any(folder.iterdir()):  # the method refused before its first step
+                folder.rmdir()
 
 
 def check_checkpoints(every: int, keep: int) -> None:
@@ -268,7 +282,10 @@ def check_checkpoints(every: int, keep: int) -> None:
         raise G3dError("--keep keeps what --checkpoint-every STEPS makes; give both")
 
 
-def _state(folder: Path, device: torch.device) -> artifacts.Artifact:
+def _state(folder: Path, device: torch.device) -> artifacts.Artifact | None:
+    """What is to be resumed; None in a run that was killed before its first save, which begins again."""
+    if not (folder / "state.safetensors").is_file():
+        return None
     return artifacts.read(folder / "state.safetensors", "state", role="the state of the run", device=str(device))
 
 

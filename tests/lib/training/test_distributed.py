@@ -202,7 +202,8 @@ def test_two_processes_write_the_files_that_one_writes(pipeline: Pipeline, tmp_p
     assert figures[0] == figures[1]
 
 
-def test_a_killed_process_ends_the_others_with_a_sentence(pipeline: Pipeline, tmp_path: Path) -> None:
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_others_with_a_sentence(victim: int, pipeline: Pipeline, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = [
         "fit-stage1",
@@ -216,14 +217,15 @@ def test_a_killed_process_ends_the_others_with_a_sentence(pipeline: Pipeline, tm
         "--device",
         "cpu",
     ]
-    first, second = processes(2, ["-m", "g3d_cli.main", *words, "--out", str(out)])
+    running = processes(2, ["-m", "g3d_cli.main", *words, "--out", str(out)])
     while not (out / "log.jsonl").is_file():
-        assert first.poll() is None, first.communicate()
+        assert running[0].poll() is None, running[0].communicate()
         time.sleep(0.02)
-    second.send_signal(signal.SIGKILL)
-    _, err = first.communicate(timeout=60)
-    assert first.returncode == 1 and "another process of this run is gone" in err and "Traceback" not in err
-    second.communicate()
+    running[victim].send_signal(signal.SIGKILL)
+    other = running[1 - victim]
+    _, err = other.communicate(timeout=120)
+    assert other.returncode == 1 and "another process of this run is gone" in err and "Traceback" not in err
+    running[victim].communicate()
 
 
 def test_processes_that_cannot_meet(pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,3 +235,32 @@ def test_processes_that_cannot_meet(pipeline: Pipeline, tmp_path: Path, monkeypa
     words = ["fit-stage1", "mnif", "--data", pipeline.data, "--preset", "smoke", "--device", "cpu"]
     refused(g3d(*words, "--out", tmp_path / "run"), "cannot meet", "torchrun")
     assert not (tmp_path / "run").exists() and os.environ["WORLD_SIZE"] == "2"
+
+
+def test_two_processes_resume_to_what_they_end_with_undisturbed(pipeline: Pipeline, tmp_path: Path) -> None:
+    words = [
+        "fit-stage1",
+        "mnif",
+        "--data",
+        str(pipeline.data),
+        "--preset",
+        "smoke",
+        "--set",
+        "epochs=300",
+        "--device",
+        "cpu",
+    ]
+    command = ["-m", "g3d_cli.main", *words, "--out"]
+    together([*command, str(tmp_path / "whole")])
+    running = processes(2, [*command, str(tmp_path / "cut")])
+    while not (tmp_path / "cut" / "log.jsonl").is_file():
+        assert running[0].poll() is None, running[0].communicate()
+        time.sleep(0.02)
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [143, 143], said
+    assert 0 < artifacts.header(tmp_path / "cut/state.safetensors").config["step"] < 300
+    together([*command, str(tmp_path / "cut"), "--resume"])
+    for name in ("model.safetensors", "latents.safetensors"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

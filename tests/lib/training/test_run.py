@@ -309,3 +309,140 @@ def test_a_caller_in_a_thread_keeps_its_handlers(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert not errors and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_ctrl_c_ends_at_once_with_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SAVE_EVERY_S", 0.0)
+    with started(tmp_path / "run") as run, pytest.raises(KeyboardInterrupt):
+        for step in run.steps(100, "toy", lambda: {"x": torch.tensor(1.0)}, lambda: None):
+            if step == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)  # in the middle of a step, before the first one is answered
+    state = artifacts.read(tmp_path / "run/state.safetensors", "state")
+    assert 0 < state.config["step"] <= 5 and state.values["x"] == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # what was before is there again
+
+
+def test_sigint_saves_and_ends_with_130(tmp_path: Path) -> None:
+    with started(tmp_path / "run") as run, pytest.raises(Interrupted) as caught:
+        for step in run.steps(10, "toy", lambda: {"x": torch.tensor(1.0)}, lambda: None):
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+    assert caught.value.exit_code == 130
+    assert artifacts.header(tmp_path / "run/state.safetensors").config["step"] == 4
+
+
+def test_an_earlier_run_is_there_until_the_first_step(tmp_path: Path) -> None:
+    """A method that refuses what it is given must not have cost the run that --overwrite would replace."""
+    with started(tmp_path / "run") as run:
+        fit(run, 5)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").glob("*.*")}
+    with pytest.raises(G3dError, match="cannot share"), started(tmp_path / "run", overwrite=True):
+        raise G3dError("3 processes cannot share a batch of 2")
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").glob("*.*")} == before
+    with pytest.raises(G3dError, match="cannot share"), started(tmp_path / "new"):
+        raise G3dError("3 processes cannot share a batch of 2")
+    assert not (tmp_path / "new").exists()
+
+
+def test_killed_before_the_first_save_it_resumes_from_the_start(tmp_path: Path) -> None:
+    with started(tmp_path / "run") as run, pytest.raises(RuntimeError):
+        for _ in run.steps(10, "toy", dict, lambda: None):
+            raise RuntimeError("killed")
+    assert not (tmp_path / "run/state.safetensors").exists()
+    with started(tmp_path / "run", resume=True) as run:
+        fit(run)
+    with started(tmp_path / "whole") as run:
+        fit(run)
+    assert (tmp_path / "run/prior.safetensors").read_bytes() == (tmp_path / "whole/prior.safetensors").read_bytes()
+    with pytest.raises(G3dError, match="no run to resume"), started(tmp_path / "nothing", resume=True):
+        pass
+
+
+def test_killed_while_an_earlier_run_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from g3d.training import folder as folders
+
+    with started(tmp_path / "run", checkpoints=Checkpoints(2, 2)) as run:
+        fit(run, 4)
+
+    def dies(path: Path, **more: Any) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folders.shutil, "rmtree", dies)
+        with pytest.raises(RuntimeError), started(tmp_path / "run", overwrite=True) as run:
+            fit(run, 2)
+    assert (tmp_path / "run/config.json").is_file() and not (tmp_path / "run/state.safetensors").exists()
+    with started(tmp_path / "run", overwrite=True) as run:
+        fit(run, 2)
+
+
+def test_more_than_a_million_steps(tmp_path: Path) -> None:
+    with started(tmp_path / "run", checkpoints=Checkpoints(1, 2)) as run:
+        run.write("prior.safetensors", "prior", {}, {"kind": "", "settings": {}, "latent_space": ""})
+        for step in range(999_998, 1_000_004):
+            run._checkpoint(step)
+    assert sorted(p.name for p in (tmp_path / "run/checkpoints").iterdir()) == ["1000002", "1000003"]
+
+
+def test_the_best_is_never_lost_on_the_way(tmp_path: Path) -> None:
+    """Resumed before its best, a run keeps it until a better one comes; a kill between two renames is mended."""
+    values = iter([9.0, 1.0, 10.0, 1.0, 2.0])
+    kept = Checkpoints(1, 0, (("score", True),))
+    with started(tmp_path / "run", checkpoints=kept, evaluate=lambda run, step: {"score": next(values)}) as run:
+        run.write("prior.safetensors", "prior", {}, {"kind": "", "settings": {}, "latent_space": ""})
+        run._begin = None
+        for step in (2, 3, 5, 3, 4):
+            run._checkpoint(step)
+    best = tmp_path / "run/best"
+    assert files.read_json(best / "metrics.json", "best") == {"step": 5, "metric": "score", "value": 10.0}
+    from g3d.training import folder as folders
+
+    best.rename(tmp_path / "run/.best.old")
+    (tmp_path / "run/.best.partial").mkdir()
+    folders.sweep(tmp_path / "run")
+    assert files.read_json(best / "metrics.json", "best")["step"] == 5 and not list((tmp_path / "run").glob(".*"))
+
+
+def test_a_checkpoint_that_is_not_finite_is_none(tmp_path: Path) -> None:
+    """The figures are finite, the step overflows: nothing of it is published."""
+    weights = torch.ones(3)
+
+    def publish() -> None:
+        run.write("prior.safetensors", "prior", {"w": weights}, {"kind": "", "settings": {}, "latent_space": ""})
+
+    with (
+        started(tmp_path / "run", checkpoints=Checkpoints(1, 3)) as run,
+        pytest.raises(Diverged, match="'w' is not finite"),
+    ):
+        for step in run.steps(5, "toy", lambda: {"w": weights}, publish):
+            weights.mul_(1e30)
+            run.log(step, 5, torch.tensor(1.0), 1)
+    assert sorted(p.name for p in (tmp_path / "run/checkpoints").iterdir()) == ["000001"]
+    assert artifacts.read(tmp_path / "run/prior.safetensors", "prior").values["w"].isfinite().all()
+
+
+def test_a_change_is_recorded_with_the_first_save(tmp_path: Path) -> None:
+    with started(tmp_path / "run") as run:
+        fit(run, 5)
+    other = {"settings": {"lr": 0.2}, "parents": {}}
+    with (
+        pytest.raises(G3dError, match="does not fit"),
+        started(tmp_path / "run", resume=True, identity=other, allow_change=True),
+    ):
+        raise G3dError("it does not fit")
+    assert files.read_json(tmp_path / "run/config.json", "config")["settings"] == {"lr": 0.1}
+    with started(tmp_path / "run", resume=True) as run:  # the original command still goes on
+        fit(run, 6)
+
+
+def test_a_clock_that_goes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a clock that never goes back decides when to log and to save; that of the wall may do what it likes."""
+    import time
+
+    wall = iter(range(10**9, 0, -1000))
+    monkeypatch.setattr(time, "time", lambda: float(next(wall)))
+    with started(tmp_path / "run") as run:
+        fit(run, 5)
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 5] and all(0 <= line["seconds"] < 60 for line in lines)

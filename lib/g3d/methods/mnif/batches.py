@@ -5,6 +5,7 @@ Rays that miss the box show the background whatever the field says; they carry n
 Letters: S scenes of a step, V views, Q pixels of a view, R = V * Q rays.
 """
 
+import os
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,8 @@ from g3d.render import rays
 from g3d.scene import World
 from g3d.seeds import generator
 
-IN_MEMORY_BYTES = 4 << 30  # pictures up to this size are held decoded
+# Pictures up to this size are held decoded; the processes of one machine share it.
+IN_MEMORY_BYTES = (4 << 30) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 class RayBatch(NamedTuple):

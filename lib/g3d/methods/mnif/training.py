@@ -22,7 +22,7 @@ from g3d.scene import World, query
 from g3d.seeds import generator
 from g3d.training import checkpoint, distributed, schedules
 from g3d.training.compile import compiled
-from g3d.training.prefetch import prefetch
+from g3d.training.prefetch import prefetch, sent
 from g3d.training.run import Run
 
 
@@ -45,6 +45,11 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     optimiser = torch.optim.Adam(groups, fused=True)
     if run.resumed:
         checkpoint.load_module(mixture, checkpoint.unpack("model", run.resumed.values), str(run.resumed.path))
+        if run.resumed.values["codes"].shape != codes.shape:
+            raise G3dError(
+                f"'{run.resumed.path}' holds codes of shape {list(run.resumed.values['codes'].shape)}, wanted are "
+                f"{list(codes.shape)}: the data has another number of objects; resume with the dataset of before"
+            )
         codes.data.copy_(run.resumed.values["codes"])
         checkpoint.unpack_optimiser("optimiser", optimiser, run.resumed.values)
     else:
@@ -74,7 +79,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
             optimiser.zero_grad(set_to_none=True)
             loss = torch.zeros((), device=run.device)
             for part in distributed.micro_batches(slice(0, len(picked)), config.micro_batch):
-                few, seen = codes[picked[part].to(run.device)], rays.part(part).to(run.device)
+                few, seen = codes[sent(picked[part], run.device)], rays.part(part).to(run.device)
                 loss += backward(mixture, few, seen, config, world, config.batch, loss_of)
             distributed.sum_gradients(learnt)
             norm = nn.utils.clip_grad_norm_(learnt, config.clip or math.inf)
