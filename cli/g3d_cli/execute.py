@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 import typer
 from g3d.errors import Failure, G3dError, Interrupted, from_os_error
 
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
 
 def execute(
     step: str,
@@ -28,7 +30,7 @@ def execute(
     """Run `g3d.steps.<step>` with `Options(**options)`; `dry_run` prints the resolved settings instead.
 
     `drawing` are the options of its pictures, for the steps that draw."""
-    signal.signal(signal.SIGTERM, _terminated)
+    before = {number: signal.signal(number, _terminated) for number in _ENDING}
     try:
         module = importlib.import_module(f"g3d.steps.{step}")
         how = {"drawing": module.Drawing(**drawing)} if drawing is not None else {}
@@ -40,7 +42,7 @@ def execute(
 
         with terminal_progress() as progress:
             result = module.run(resolved, progress)
-    except G3dError as error:
+    except (G3dError, Interrupted) as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted; what was saved before is whole", 130)
@@ -52,12 +54,16 @@ def execute(
         if "out of memory" not in str(error).lower() and "can't allocate" not in str(error).lower():
             raise
         _fail(f"out of memory ({str(error).splitlines()[0]}); use smaller settings or --device cpu", Failure.exit_code)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
     _show(result, as_json)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM ends a command the way Ctrl-C does: half-written outputs are removed. Training loops save first."""
-    raise Interrupted("ended by SIGTERM; what was saved before is whole", number)
+    """SIGTERM, and SIGUSR1 by which batch schedulers say that it comes, end a command the way Ctrl-C does: half-written
+    outputs are removed. Training loops save first."""
+    raise Interrupted(f"ended by {signal.Signals(number).name}; what was saved before is whole", signal.SIGTERM)
 
 
 def _show(result: Mapping[str, Any], as_json: bool) -> None:

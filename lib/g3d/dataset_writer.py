@@ -28,6 +28,7 @@ SPLITS = ("train", "test")
 FOLDERS = ("images", "masks", "depth", "normals", "inverse_depth")
 VIEWS_MOST = 1_000_000  # pictures are numbered with six digits
 JOURNAL = "journal.jsonl"
+ASKED = "asked.txt"  # of a dataset that is whole, but not in its place yet: what it was made for
 _PSNR_PICTURES = 1024  # of which the mean image is taken
 
 VIEW_COLUMNS: Mapping[str, tuple[str, tuple[int, ...]]] = {
@@ -88,13 +89,13 @@ class Writer:
         self.keys: list[str] = []  # of all items, also the skipped ones
         self._forget()
         self._journal = folder / JOURNAL
-        if self._journal.is_file():
-            self._replay(None)
+        self._replay(None)  # without a journal too: the first item may have been cut
 
-    def keep(self, keys: Sequence[str]) -> int:
-        """Keep what was made of the items `keys`, as far as both agree; returns how many items that is."""
-        same = 0
-        while same < min(len(keys), len(self.keys)) and keys[same] == self.keys[same]:
+    def keep(self, keys: Sequence[str], *, skipped: bool = True) -> int:
+        """Keep what was made of the items `keys`, as far as both agree, and up to the first that was left out unless
+        `skipped`; returns how many items that is."""
+        same, most = 0, len(self.keys) if skipped else self._unbroken
+        while same < min(len(keys), most) and keys[same] == self.keys[same]:
             same += 1
         if same < len(self.keys):
             self._replay(same)
@@ -147,12 +148,16 @@ class Writer:
         """Whether a column was given."""
         return column in self._bytes
 
-    def close(self, info: Mapping[str, Any], splits: Sequence[str] | None = None, *, zipped: bool = False) -> str:
+    def close(
+        self, info: Mapping[str, Any], splits: Sequence[str] | None = None, *, zipped: bool = False, asked: str = ""
+    ) -> str:
         """Write cameras, labels, shapes and `dataset.json`; returns the digest.
 
         `info` holds what only the source knows: name, width, height, background, bounds, camera_prior, licence, provenance,
         `shape_bounds` and `names` (of the numbers of a column) where there are any. `splits` is that of each object.
-        `zipped` keeps the pictures of each folder in one stored zip."""
+        `zipped` keeps the pictures of each folder in one stored zip. `asked` is left in the file ASKED, for `finished`."""
+        for stale in (*self.folder.glob("*.zip"), *self.folder.glob("*.safetensors")):  # of a `close` that was killed
+            stale.unlink()
         splits = [str(o.get("split", SPLITS[0])) for o in self.objects] if splits is None else splits
         objects = [{**o, "split": s} for o, s in zip(self.objects, splits, strict=True)]
         view_split = self._view_split(splits)
@@ -165,6 +170,9 @@ class Writer:
                 _pack(self.folder / name)
         whole = {**info, "format": FORMAT, "views": self.views, "digest": digest, "mean_image_psnr_db": mean}
         _write_description(self.folder / "dataset.json", whole, objects)
+        if asked:
+            with files.atomic(self.folder / ASKED) as temporary:
+                temporary.write_text(asked, encoding="utf-8")
         os.sync()  # once, not file by file: what appears under the final name is on the disk
         self._journal.unlink()  # from here on the folder is a dataset, and only tidying is left
         tidy(self.folder)
@@ -238,6 +246,7 @@ class Writer:
     def _forget(self) -> None:
         self.objects: list[dict[str, Any]] = []  # entries of dataset.json
         self.skipped: list[str] = []
+        self._unbroken = 0  # items before the first skipped one
         self.views = 0
         self.low, self.high = np.full(3, np.inf), np.full(3, -np.inf)
         self._bytes: dict[str, int] = {}
@@ -257,6 +266,8 @@ class Writer:
         if "skipped" in line:
             self.skipped.append(line["skipped"])
             return
+        if not self.skipped:
+            self._unbroken += 1
         self.objects.append({"name": line["name"], **line["entry"]})
         self.views += line["views"]
         self._counts.append(line["views"])
@@ -295,15 +306,34 @@ class Writer:
             for place in (self.folder / folder).glob("*.png"):
                 if int(place.stem) >= self.views:
                     place.unlink()
+            if (self.folder / folder).is_dir() and not any((self.folder / folder).iterdir()):
+                (self.folder / folder).rmdir()
 
     def _raw(self, column: str) -> Path:
         return self.folder / f"{column}.raw"
 
 
+def finished(folder: Path, asked: str) -> bool:
+    """Whether an earlier `close` made the whole dataset in `folder`, for the same `asked`; one for another is taken away."""
+    if not (folder / "dataset.json").is_file() or (folder / JOURNAL).exists():
+        return False
+    note = folder / ASKED
+    if note.is_file() and note.read_text(encoding="utf-8") == asked:
+        tidy(folder)
+        return True
+    (folder / "dataset.json").unlink()  # first: half taken away it must not pass for a whole one
+    for place in list(folder.iterdir()):
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink()
+    return False
+
+
 def tidy(folder: Path) -> None:
     """Take away what only the growing dataset needed."""
-    for raw in folder.glob("*.raw"):
-        raw.unlink()
+    for rest in (*folder.glob("*.raw"), *folder.glob(".*.partial")):  # the latter of a kill while a file was written
+        rest.unlink()
     for name in FOLDERS:
         if (folder / f"{name}.zip").is_file():
             shutil.rmtree(folder / name, ignore_errors=True)

@@ -34,8 +34,10 @@ class Missing(G3dError):
     exit_code = 4
 
 
-class Interrupted(G3dError):
-    """A signal ended the run after its state was saved (SIGINT 130, SIGTERM 143)."""
+class Interrupted(BaseException):
+    """A signal ends the command, after what it had was saved (SIGINT 130, SIGTERM 143).
+
+    No `G3dError`, as KeyboardInterrupt is no `Exception`: who leaves out a bad item must not leave out the end."""
 
     def __init__(self, sentence: str, signal_number: int):
         super().__init__(sentence)

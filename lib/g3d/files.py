@@ -1,6 +1,6 @@
 """Files and folders that appear whole or not at all, and never in the place of something that is not ours."""
 
-import glob
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from g3d.errors import G3dError, existing, from_os_error
+
+_NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # NFS, Lustre: folders cannot be locked there
 
 
 def inside(path: Path, name: str) -> Path:
@@ -71,28 +73,30 @@ def output_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> 
 
 @contextmanager
 def resumable_folder(
-    out: Path, overwrite: bool, inputs: tuple[Path, ...], identity: Any, journal: str
+    out: Path, overwrite: bool, inputs: tuple[Path, ...], identity: Any, journal: str, note: str = ""
 ) -> Iterator[tuple[Path, bool]]:
     """As `output_folder`, but work that an interruption or a failure ended stays beside `out`, and the next block of the
     same `identity` (any JSON value) goes on with it. Yields the folder, and whether what an earlier block of another
-    identity had left was removed. Work is there when the file `journal` is not empty."""
+    identity had left was removed. Work is there when the file `journal` is not empty. The file `note` is for the next
+    block, if there is one: it is not in `out`."""
     _refuse_place(out, overwrite, inputs)
     mark = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]
     temporary = out.with_name(f".{out.name}.{mark}.partial")
     try:
-        others = [p for p in sorted(out.parent.glob(f".{glob.escape(out.name)}.*.partial")) if p != temporary]
         temporary.mkdir(parents=True, exist_ok=True)
+        others = [p for p in _beside(out, "[0-9a-f]{12}", "partial") if p != temporary]
     except OSError as error:
         raise from_os_error(error, f"writing {out}") from error
     with locked(temporary, out):
         removed = False
-        for other in others:
-            with locked(other, out):
-                removed = True
-                _remove(other)
         try:
+            refuse_existing(out, overwrite, inputs)  # again: another run may have ended since
+            for other in others:
+                with locked(other, out):
+                    removed = True
+                    _remove(other)
             yield temporary, removed
-            _take_place(temporary, out, overwrite)
+            _take_place(temporary, out, overwrite, note)
         finally:
             worked = (temporary / journal).is_file() and (temporary / journal).stat().st_size > 0
             if temporary.is_dir() and not worked and not (temporary / "dataset.json").is_file():
@@ -101,48 +105,92 @@ def resumable_folder(
 
 @contextmanager
 def locked(folder: Path, out: Path) -> Iterator[None]:
-    """Hold `folder` for this process, or say that another run writes `out`; the system lets go however the process ends."""
+    """Hold `folder` for this process, or say that another run writes `out`; the system lets go however the process ends.
+
+    Where the system cannot lock a folder, two runs into one are not noticed."""
     try:
         import fcntl
-    except ImportError:  # not on this system: two runs into one folder are not noticed
+    except ImportError:  # not on this system
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
+    taken = G3dError(f"another run is writing '{out}' now; wait for it, end it, or choose another --out")
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError as error:  # it was there a moment ago
+        raise taken from error
+    except OSError as error:
+        raise from_os_error(error, f"locking {folder}") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise G3dError(
-                f"another run is writing '{out}' now; wait for it, end it, or choose another --out"
-            ) from error
+            raise taken from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise from_os_error(error, f"locking {folder}") from error
+        if not _is_open_at(handle, folder):
+            raise taken  # who held it has moved or removed it: the lock is on something else now
         yield
     finally:
         os.close(handle)
 
 
+def _is_open_at(handle: int, place: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), place.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _refuse_place(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> None:
+    _put_back(out)
     refuse_existing(out, overwrite, inputs)
     if overwrite:
         _refuse_foreign_folder(out)
 
 
-def _take_place(temporary: Path, out: Path, overwrite: bool) -> None:
-    """`temporary` becomes `out`; what was there is put back when that fails."""
+def _take_place(temporary: Path, out: Path, overwrite: bool, note: str = "") -> None:
+    """`temporary`, without its file `note`, becomes `out`; what was there is put back when that fails or is interrupted."""
     old = temporary.with_suffix(".old")
+    if out.exists() and not overwrite:
+        raise G3dError(
+            f"the output '{out}' appeared while it was being made; nothing was replaced, choose another --out"
+        )
+    if note:
+        (temporary / note).unlink(missing_ok=True)
     try:
         if out.exists():
-            if not overwrite:
-                raise G3dError(
-                    f"the output '{out}' appeared while it was being made; nothing was replaced, choose another --out"
-                )
-            out.rename(old)  # aside first: a kill between two renames loses nothing
+            out.rename(old)  # aside first: a kill between two renames loses nothing, see `_put_back`
         temporary.rename(out)
-    except OSError:
+    except BaseException:
         if old.exists() and not out.exists():
             old.rename(out)
         raise
     finally:
-        _remove(old)
+        if out.exists():
+            _remove(old)
+
+
+def _put_back(out: Path) -> None:
+    """What a kill while `out` was replaced had left aside: `out` again where there is none, else gone."""
+    for old in _beside(out, "([0-9a-f]{12}|[a-z0-9_]{8})", "old"):
+        try:
+            if not out.exists():
+                old.rename(out)
+        except OSError as error:
+            if not out.exists():
+                raise from_os_error(error, f"putting {old} back as {out}") from error
+        else:
+            _remove(old)
+
+
+def _beside(out: Path, mark: str, suffix: str) -> list[Path]:
+    """The `.NAME.MARK.SUFFIX` beside `out`, `mark` being a regular expression; not those of an output NAME.more."""
+    if not out.parent.is_dir() or not os.access(out.parent, os.R_OK):
+        return []
+    return sorted(
+        p for p in out.parent.iterdir() if re.fullmatch(rf"\.{re.escape(out.name)}\.{mark}\.{suffix}", p.name)
+    )
 
 
 def _remove(place: Path) -> None:

@@ -160,3 +160,16 @@ def test_a_full_disk_ends_with_1_and_the_same_command_goes_on(tmp_path: Path, un
     done = g3d("prepare-data", *KILLED, "--workers", 1, "--out", tmp_path / "data")
     assert done.code == 0 and "going on behind" in done.err
     assert _tree(tmp_path / "data") == undisturbed
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_in_the_middle_of_an_item_ends_it_and_skips_nothing(tmp_path: Path, how: signal.Signals) -> None:
+    """One worker is the process of the command itself, where the signal arrives."""
+    process = _start(tmp_path / "data", "--workers", 1, "--skip-bad")
+    _wait_for(tmp_path / "data", 2, process)
+    process.send_signal(how)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 143 and not out, err
+    assert err.splitlines()[-1] == f"g3d: ended by {how.name}; what was saved before is whole"
+    (journal,) = tmp_path.glob(".data.*.partial/journal.jsonl")
+    assert "skipped" not in journal.read_text() and "Traceback" not in err

@@ -72,9 +72,9 @@ def collect(request: Request) -> Collection:
     items = []
     for file, name in zip(pictures, _names(pictures), strict=True):
         label = labels.get(file)
-        items.append(
-            Item(name, partial(make, store, file, label, None if label is None else classes[label]), stamps[file])
-        )
+        class_name = None if label is None else classes[label]
+        stamp = stamps[file] if label is None else f"{stamps[file]}-{label}-{class_name}"
+        items.append(Item(name, partial(make, store, file, label, class_name), stamp))
     if options.mirror:
         items = with_mirrored(items, options.size, options.size)
     r, g, b = (v / 255 for v in store.background)

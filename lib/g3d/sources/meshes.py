@@ -49,12 +49,13 @@ def collect(request: Request) -> Collection:
     rotation = turned(options.up)
     photos = None if options.backgrounds is None else photographs(options.backgrounds, request.seed)
     stages = multiview.stages(plan, request.seed, len(files), photos)
+    beside, behind = side_files(folder, files), None if photos is None else _stamp_photos(photos)
     items = []
     for name, path, stage in zip(names(folder, files), files, stages, strict=True):
         file = path.relative_to(folder).as_posix()
         make = partial(make_object, partial(read, path, rotation), file, stage, {"file": file})
         about = path.stat()
-        items.append(Item(name, make, stamp(about.st_size, about.st_mtime_ns)))
+        items.append(Item(name, make, stamp(about.st_size, about.st_mtime_ns, beside[path.parent], behind)))
     name = folder.resolve().name
     settings: dict[str, Any] = {"input": name, "up": options.up, **plan.settings}
     if photos is not None:
@@ -79,6 +80,35 @@ def mesh_files(folder: Path) -> list[Path]:
     if not files:
         raise G3dError(f"the folder '{folder}' holds no mesh files ({suffixes}); give another one")
     return files
+
+
+def side_files(folder: Path, files: Sequence[Path]) -> dict[Path, str]:
+    """Folders of `files` => a stamp of what their materials, textures and buffers may be: all that is no mesh, in the folder
+    and below it; and in the folder above it, where no other one there holds meshes (ShapeNet's models/ and images/)."""
+    parents = {path.parent for path in files}
+    above = Counter(parent.parent for parent in parents)
+    tops = {p: p.parent if p != folder and above[p.parent] == 1 else p for p in parents}
+    found: dict[Path, list[tuple[str, int, int]]] = {top: [] for top in tops.values()}
+    for path in sorted(folder.rglob("*")):
+        if not path.name.startswith(".") and path.suffix.lower() not in READERS and path.is_file():
+            for top in found.keys() & set(path.parents):
+                found[top].append((path.relative_to(folder).as_posix(), *_size_and_time(path)))
+    stamps = {top: stamp(*lines) for top, lines in found.items()}
+    return {parent: stamps[top] for parent, top in tops.items()}
+
+
+def _stamp_photos(photos: Photos) -> str:
+    """Sizes and times of the photographs; of the zip, where they are in one."""
+    places = [photos.path / name for name in photos.names] if photos.path.is_dir() else [photos.path]
+    return stamp(*map(_size_and_time, places))
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        about = path.stat()
+    except OSError:  # reading it says what is wrong, if it is read
+        return 0, 0
+    return about.st_size, about.st_mtime_ns
 
 
 def names(folder: Path, files: Sequence[Path]) -> list[str]:

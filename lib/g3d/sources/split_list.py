@@ -73,7 +73,7 @@ def read_split_list(path: Path) -> SplitList:
         raise G3dError(f"the split list '{path}' is a folder; give a text file of names, or a JSON file of two lists")
     digest = files.file_digest(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except UnicodeDecodeError as error:
         raise G3dError(f"the split list '{path}' is not a text file ({error}); write one name a line") from error
     if path.suffix.lower() != ".json":
@@ -98,4 +98,6 @@ def read_split_list(path: Path) -> SplitList:
 def _words(name: str) -> set[str]:
     """What may stand for an object in a list: with and without folder and suffix."""
     path = PurePosixPath(name)
+    if not path.name:  # "/", ".": no object's name, and `check` says so
+        return {name}
     return {name, path.name, path.stem, path.with_suffix("").as_posix()}

@@ -35,17 +35,17 @@ def made(items: Sequence[Item], first: int, workers: int) -> Iterator[tuple[Item
     with _pool(min(workers, len(items) - first)) as pool:
         following = first
         while waiting or following < len(items):
-            while following < len(items) and len(waiting) < 4 * workers:
-                waiting.append((items[following], pool.submit(_make, items[following])))
-                following += 1
-            item, future = waiting.popleft()
             try:
-                answer = future.result()
-            except BrokenProcessPool as error:
-                names = ", ".join(f"'{w.name}'" for w in (item, *(i for i, f in waiting if not f.done())))
+                while following < len(items) and len(waiting) < 4 * workers:
+                    waiting.append((items[following], pool.submit(_make, items[following])))
+                    following += 1
+                answer = waiting[0][1].result()
+            except BrokenProcessPool as error:  # from `submit` too, when one died while an item was written
+                lost = [i for i, f in waiting if not f.done() or isinstance(f.exception(), BrokenProcessPool)]
+                names = ", ".join(f"'{i.name}'" for i in (lost or items[following:])[:workers])
                 raise Failure(f"a worker process died while making one of {names} (memory exhausted, or a file that its reader "
                               "does not survive); try --workers 1, or take the file away") from error  # fmt: skip
-            yield item, answer
+            yield waiting.popleft()[0], answer
 
 
 def _make(item: Item) -> Made | Bad:
@@ -75,8 +75,11 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _start_worker() -> None:
-    """In a new worker: leave Ctrl-C to the parent, and end when the parent is gone (a killed parent cannot say so)."""
+    """In a new worker: leave Ctrl-C and a scheduler's warning to the parent, and end when the parent is gone (a killed
+    parent cannot say so)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
     def follow() -> None:
         parent = parent_process()

@@ -1,6 +1,8 @@
 """Makes a collection's items over all cores and writes the dataset. Any number of workers, and any number of interruptions,
 gives the same bytes."""
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 
 from g3d.cameras import Cameras
-from g3d.dataset_writer import SPLITS, Writer, tidy
+from g3d.dataset_writer import SPLITS, Writer, finished
 from g3d.errors import G3dError
 from g3d.files import read_json
 from g3d.progress import Progress
@@ -35,14 +37,15 @@ class Plan:
 
 def write(folder: Path, collection: Collection, plan: Plan, progress: Progress) -> dict[str, Any]:
     """Make every item of `collection` into `folder`, going on behind those that are there; returns figures."""
-    if (folder / "dataset.json").is_file() and not (folder / "journal.jsonl").exists():  # ended while tidying up
-        tidy(folder)
+    keys = [f"{item.name}|{item.stamp}" for item in collection.items]
+    asked = _asked(keys, collection, plan)
+    if finished(folder, asked):  # ended while tidying up, or in the way of another output
         info = read_json(folder / "dataset.json", "the dataset description")
         return _figures(info, len(info["objects"]), info["provenance"]["skipped"], 0, 0.0)
     for note in collection.notes:
         progress.log(note)
     writer, total = Writer(folder), len(collection.items)
-    first = writer.keep([f"{item.name}|{item.stamp}" for item in collection.items])
+    first = writer.keep(keys, skipped=plan.skip_bad)
     if first:
         progress.log(f"going on behind {first} of {total} objects that an interrupted run had made")
     before, start = writer.views, time.monotonic()
@@ -64,9 +67,17 @@ def write(folder: Path, collection: Collection, plan: Plan, progress: Progress) 
         )
     splits = _splits(writer.objects, plan)
     info = _describe(collection, plan, writer)
-    writer.close(info, splits, zipped=plan.zipped)
+    writer.close(info, splits, zipped=plan.zipped, asked=asked)
     written = read_json(folder / "dataset.json", "the dataset description")
     return _figures(written, len(writer.objects), writer.skipped, writer.views - before, seconds)
+
+
+def _asked(keys: Sequence[str], collection: Collection, plan: Plan) -> str:
+    """A digest of what the bytes of the dataset depend on beside the identity of its folder."""
+    split = None if plan.split is None else plan.split.description
+    names = {name: list(known) for name, known in collection.names.items()}
+    asked = [keys, names, collection.licence, split, plan.holdout, plan.zipped, plan.skip_bad]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def _figures(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from g3d import files
-from g3d.dataset_writer import JOURNAL, VIEWS_MOST
+from g3d.dataset_writer import ASKED, JOURNAL, VIEWS_MOST
 from g3d.errors import G3dError
 from g3d.progress import SILENT, Progress
 from g3d.sources import SOURCES, Collection, Request, source
@@ -93,7 +93,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         collection.height,
     ]
     inputs = _inputs(options, collection)
-    with files.resumable_folder(options.out, options.overwrite, inputs, identity, JOURNAL) as (folder, removed):
+    with files.resumable_folder(options.out, options.overwrite, inputs, identity, JOURNAL, ASKED) as (folder, removed):
         if removed:
             progress.log(f"what an interrupted run with other settings had made of '{options.out}' was removed")
         figures = writing.write(folder, collection, plan, progress)

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from PIL import Image
 FOUR = {"b/2.png": (200, 0, 0), "a/1.jpg": (0, 200, 0), "a/x/10.webp": (0, 0, 200), "c/4.tif": (9, 9, 9)}
 
 
-def put(folder: Path, colours: dict[str, tuple[int, ...]], size: tuple[int, int] = (12, 10)) -> Path:
+def put(folder: Path, colours: Mapping[str, tuple[int, ...]], size: tuple[int, int] = (12, 10)) -> Path:
     for name, colour in colours.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGBA" if len(colour) == 4 else "RGB", size, colour).save(folder / name)
@@ -226,3 +227,15 @@ def test_the_photographs(shared_data: Path, tmp_path: Path) -> None:
         fast = Image.open(io.BytesIO(m.views[0].picture))
         assert np.abs(np.asarray(slow).astype(float) - np.asarray(fast)).mean() < 1.5, item.name
     assert compared >= 5
+
+
+def test_an_item_with_another_class_is_another_item(tmp_path: Path) -> None:
+    """A preparation that was interrupted does not mix old and new classes."""
+    folder = put(tmp_path / "in", {"1.png": (1, 1, 1), "2.png": (2, 2, 2)})
+
+    def stamps(*classes: int) -> list[str]:
+        (folder / "dataset.json").write_text(json.dumps({"labels": [["1.png", classes[0]], ["2.png", classes[1]]]}))
+        return [item.stamp for item in collected(folder).items]
+
+    before, after = stamps(0, 1), stamps(1, 1)
+    assert before[0] != after[0] and before[1] == after[1] and stamps(0, 1) == before

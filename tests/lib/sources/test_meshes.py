@@ -573,3 +573,24 @@ def test_normals_are_those_of_the_world(square: Path, tmp_path: Path) -> None:
         assert hit.any() and not found[~hit].any()
         facing = np.array([0, 0, 1.0 if eye[2] > 0 else -1.0])  # the square lies in z = 0
         np.testing.assert_allclose(found[hit], np.tile(facing, (hit.sum(), 1)), atol=1 / 127)
+
+
+def test_a_changed_texture_or_background_makes_another_item(tmp_path: Path) -> None:
+    """ShapeNet's layout, where textures lie beside the folder of the mesh, and one with textures below it."""
+    folder, photos = tmp_path / "in", tmp_path / "photos"
+    for name in ("in/a/models", "in/a/images", "in/b/models", "in/b/models/maps", "photos"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in "ab":
+        (folder / name / "models/m.obj").write_text("v 0 0 0\n")
+    places = [folder / "a/images/t.png", folder / "a/models/m.mtl", folder / "b/models/maps/t.png", photos / "p.png"]
+    for place in places:
+        place.write_bytes(_half_red_half_blue())
+
+    def stamps() -> list[str]:
+        return [i.stamp for i in meshes.collect(Request(str(folder), meshes.Options(backgrounds=photos))).items]
+
+    before = stamps()
+    for place, changes in zip(places, ([True, False], [True, False], [False, True], [True, True]), strict=True):
+        place.write_bytes(place.read_bytes() + b"more")
+        assert [x != y for x, y in zip(before, stamps(), strict=True)] == changes, place
+        before = stamps()
