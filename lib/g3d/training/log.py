@@ -134,13 +134,15 @@ class Log:
         return self._events or None
 
 
-def cut_log(path: Path, step: int) -> float:
-    """Drop what was logged after the state that is resumed, and a line that a kill cut short; return the seconds spent."""
+def cut_log(path: Path, step: int, *, evaluated: bool = True) -> float:
+    """Drop what was logged after the state that is resumed, and a line that a kill cut short; return the seconds spent.
+
+    Not `evaluated`: drop the evaluation of the step itself, too, since it is made again."""
     kept, seconds = [], 0.0
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             values = json.loads(line)
-            if values["step"] <= step:
+            if values["step"] <= step and (evaluated or "evaluation" not in values or values["step"] < step):
                 kept.append(line)
                 seconds = float(values.get("seconds", seconds))
         except (ValueError, KeyError, TypeError):

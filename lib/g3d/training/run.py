@@ -75,6 +75,7 @@ class Run:
             self._log = Log(self.folder, self.progress, first)
         try:
             with self._signals:
+                self._finish_checkpoint(first, publish)
                 for step in range(first, total):
                     edge = step in (0, first) or step + 1 == total
                     mine = self.writes  # one clock for all processes, so that they log and save at the same steps
@@ -160,6 +161,15 @@ class Run:
                 files.write_json(self.folder / "config.json", self._changed)
                 self._changed = None
         self._saved = now()
+
+    def _finish_checkpoint(self, step: int, publish: Callable[[], None]) -> None:
+        """Make the checkpoint of the step that is resumed, where a kill came between its save and its end: losses that were
+        saved are those of a checkpoint that was still to be made."""
+        if self.resumed and self.checkpoints.every and step % self.checkpoints.every == 0 and self._losses[1] > 0:
+            if self.writes:
+                cut_log(self.folder / "log.jsonl", step, evaluated=False)
+            publish()
+            self._checkpoint(step)
 
     def _checkpoint(self, step: int) -> None:
         """Evaluate what was published, keep it. The step alone decides when, so a resumed run keeps what an undisturbed one

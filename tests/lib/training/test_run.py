@@ -446,3 +446,36 @@ def test_a_clock_that_goes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         fit(run, 5)
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 5] and all(0 <= line["seconds"] < 60 for line in lines)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_around_an_evaluation_it_is_made_once(after: bool, tmp_path: Path) -> None:
+    """The state is saved before the evaluation; resumed, the checkpoint of that step is made (again), and logged once."""
+
+    def evaluate(run: Run, step: int) -> dict[str, float]:
+        if step == 10 and not run.resumed and not after:
+            raise RuntimeError("killed")
+        return {"score": float(step)}
+
+    kept = Checkpoints(5, 9, (("loss", False),))
+    with started(tmp_path / "whole", checkpoints=kept, evaluate=lambda run, step: {"score": float(step)}) as run:
+        fit(run, 20)
+    with started(tmp_path / "cut", checkpoints=kept, evaluate=evaluate) as run:
+        if after:
+            with pytest.raises(Diverged):
+                fit(run, 20, bad=11)  # the next save is never reached
+        else:
+            with pytest.raises(RuntimeError, match="killed"):
+                fit(run, 20)
+    assert artifacts.header(tmp_path / "cut/state.safetensors").config["step"] == 10
+    with started(tmp_path / "cut", resume=True, checkpoints=kept, evaluate=evaluate) as run:
+        fit(run, 20)
+
+    def seen(who: str) -> tuple[Any, ...]:
+        lines = [json.loads(line) for line in (tmp_path / who / "log.jsonl").read_text().splitlines()]
+        places = sorted(str(p.relative_to(tmp_path / who)) for p in (tmp_path / who / "checkpoints").rglob("*"))
+        kept = [(tmp_path / who / p).read_bytes() for p in places if p.endswith(".safetensors")]
+        evaluations = [(line["step"], line["evaluation"]) for line in lines if "evaluation" in line]
+        return places, kept, evaluations, (tmp_path / who / "best/metrics.json").read_text()
+
+    assert seen("cut") == seen("whole") and len(seen("cut")[2]) == 4
