@@ -75,7 +75,7 @@ class Run:
             self._log = Log(self.folder, self.progress, first)
         try:
             with self._signals:
-                self._finish_checkpoint(first, publish)
+                finished = self._finish_checkpoint(first, publish)
                 for step in range(first, total):
                     edge = step in (0, first) or step + 1 == total
                     mine = self.writes  # one clock for all processes, so that they log and save at the same steps
@@ -93,7 +93,7 @@ class Run:
                     if self.checkpoints.every and (step + 1) % self.checkpoints.every == 0:
                         self._save(step + 1, state, publish)  # before the evaluation, which may take long
                         self._checkpoint(step + 1)
-                if first < total or self.resumed is None:
+                if first < total or self.resumed is None or finished:
                     self._save(total, state, publish)
         finally:
             if self._log is not None:
@@ -162,14 +162,17 @@ class Run:
                 self._changed = None
         self._saved = now()
 
-    def _finish_checkpoint(self, step: int, publish: Callable[[], None]) -> None:
+    def _finish_checkpoint(self, step: int, publish: Callable[[], None]) -> bool:
         """Make the checkpoint of the step that is resumed, where a kill came between its save and its end: losses that were
-        saved are those of a checkpoint that was still to be made."""
-        if self.resumed and self.checkpoints.every and step % self.checkpoints.every == 0 and self._losses[1] > 0:
-            if self.writes:
-                cut_log(self.folder / "log.jsonl", step, evaluated=False)
-            publish()
-            self._checkpoint(step)
+        saved are those of a checkpoint that was still to be made. Whether that was so."""
+        every = self.checkpoints.every
+        if self.resumed is None or not every or step % every or not self._losses[1] > 0:
+            return False
+        if self.writes:
+            cut_log(self.folder / "log.jsonl", step, evaluated=False)
+        publish()
+        self._checkpoint(step)
+        return True
 
     def _checkpoint(self, step: int) -> None:
         """Evaluate what was published, keep it. The step alone decides when, so a resumed run keeps what an undisturbed one

@@ -479,3 +479,24 @@ def test_killed_around_an_evaluation_it_is_made_once(after: bool, tmp_path: Path
         return places, kept, evaluations, (tmp_path / who / "best/metrics.json").read_text()
 
     assert seen("cut") == seen("whole") and len(seen("cut")[2]) == 4
+
+
+def test_killed_between_the_last_checkpoint_and_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Checkpoints(5, 1, (("loss", False),))
+    with started(tmp_path / "whole", checkpoints=kept) as run:
+        fit(run, 10)
+
+    def dies(self: Run, step: int) -> None:
+        if step == 10:
+            raise RuntimeError("killed")
+        honest(self, step)
+
+    honest = Run._checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_checkpoint", dies)
+        with started(tmp_path / "cut", checkpoints=kept) as run, pytest.raises(RuntimeError, match="killed"):
+            fit(run, 10)
+    with started(tmp_path / "cut", resume=True, checkpoints=kept) as run:
+        fit(run, 10)
+    for name in ("state.safetensors", "prior.safetensors", "best/metrics.json", "checkpoints/000010/prior.safetensors"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
