@@ -71,7 +71,7 @@ def from_os_error(error: OSError, doing: str) -> Failure:
     reason = error.strerror or str(error)
     free = ""
     if error.errno in (27, 28, 122):  # EFBIG, ENOSPC, EDQUOT
-        free = "; free some space and run the same command again"
+        free = "; free some space and run the same command again (a run: with --resume)"
     elif error.errno in (13, 30):  # EACCES, EROFS
         free = "; choose a folder that you may write to"
     return Failure(f"{doing} failed: {reason}{free}; what was saved before is untouched")
