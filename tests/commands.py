@@ -1,10 +1,12 @@
 """How tests run commands: in this process or in one of their own, and what a refusal must look like."""
 
+import importlib
 import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +76,13 @@ def g3d_process(*words: object, cwd: Path | None = None) -> Result:
 def environment(**more: str) -> dict[str, str]:
     """The environment of a child process: one thread, so that tests side by side do not wait for each other."""
     return {**os.environ, "OMP_NUM_THREADS": "1", **more}
+
+
+def made_with_modules(make: Callable[[], Any]) -> tuple[Any, list[str]]:
+    """What a process of its own makes, and the modules that it has imported for it."""
+    for name in ("srn", "eg3d"):
+        importlib.import_module(f"g3d.sources.{name}")
+    return make(), sorted(sys.modules)
 
 
 def refused(result: Result, *words: str, code: int = 2) -> None:

@@ -154,11 +154,11 @@ def make(face: Face) -> Made:
     count = len(angles)
     c2w, intrinsics = poses(angles), np.tile(intrinsics_px(face.size), (count, 1))
     surface = surface_of(face, vertices)
-    lamp: list[Light] = [unlit]
-    caster = Caster(surface, light=lambda normals: lamp[0](normals))  # one caster, whatever the light of a view
-    views = []
-    for pose, k, lamp[0] in zip(c2w, intrinsics, lights, strict=True):
-        views.append(draw_view(caster, pose, k, face.size, face.size, DEPTH_SCALE, BACKGROUND, normals=face.normals))
+    caster = Caster(surface, light=unlit)
+    views = [
+        draw_view(caster.relit(light), pose, k, face.size, face.size, DEPTH_SCALE, BACKGROUND, normals=face.normals)
+        for pose, k, light in zip(c2w, intrinsics, lights, strict=True)
+    ]
     entry: dict[str, Any] = {
         "subject": face.subject, "expression": tuple(EXPRESSIONS)[face.expression], "gain": round(gain_of(face), 4),
         "split": face.split, "appearance": paint.appearance(face.seed, face.subject).as_json(),
