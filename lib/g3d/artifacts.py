@@ -14,14 +14,13 @@ Conventions that every artifact follows (images and cameras: `cameras.py`):
 
 import hashlib
 import json
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g3d import __version__, files
+from g3d import __version__, container, files
 from g3d.errors import G3dError, existing, from_os_error
 
 if TYPE_CHECKING:
@@ -168,7 +167,7 @@ class Artifact(Header):
 
 def header(path: Path) -> Header:
     """Read the header of a g3d file; a foreign, truncated or damaged one is refused in one sentence."""
-    tensors, metadata = _safetensors_header(existing(path, "the file"))
+    tensors, metadata = container.read_header(existing(path, "the file"))
     try:
         meta = json.loads(metadata["g3d"])
         name, _, version = meta["format"].removeprefix("g3d/").partition("@")
@@ -227,41 +226,17 @@ def write_arrays(path: Path, kind: str, arrays: "Mapping[str, NDArray[Any]]", co
     """Write an artifact from numpy arrays, maps of files among them, block by block: none is ever whole in memory.
 
     The bytes are those of the safetensors format; returns the digest that `write` would give."""
-    rule = ARTIFACTS[kind]
-    order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
     found = {name: (_NUMPY_DTYPES[arrays[name].dtype.str], tuple(arrays[name].shape)) for name in sorted(arrays)}
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name}|torch.{arrays[name].dtype.name}|{list(arrays[name].shape)}|".encode())
-        for block in _blocks(arrays[name]):
+        for block in container.blocks(arrays[name]):
             digest.update(block)
-    meta = {
-        "format": f"g3d/{kind.split('/')[0]}@{rule.version}", "config": dict(config), "seed": None, "version": __version__,
-        "parents": {}, "digest": f"sha256:{digest.hexdigest()}",
-    }  # fmt: skip
-    text = json.dumps(meta, sort_keys=True, allow_nan=False)
-    _check_rule(Header(path, kind, found, json.loads(text)["config"], None, __version__, {}, ""), rule)
-    table: dict[str, Any] = {"__metadata__": {"g3d": text}}
-    end = 0
-    for name in order:
-        start, end = end, end + arrays[name].nbytes
-        table[name] = {"dtype": found[name][0], "shape": list(arrays[name].shape), "data_offsets": [start, end]}
-    first = json.dumps(table, separators=(",", ":")).encode()
-    first += b" " * (-len(first) % 8)  # tensors begin at a multiple of 8
-    with files.atomic(path) as temporary, temporary.open("wb") as stream:
-        stream.write(struct.pack("<Q", len(first)) + first)
-        for name in order:
-            for block in _blocks(arrays[name]):
-                stream.write(block)
-    return str(meta["digest"])
-
-
-def _blocks(array: "NDArray[Any]") -> Iterator[bytes]:
-    """The bytes of an array of little-endian numbers, some megabytes at a time."""
-    flat = array.reshape(-1)
-    step = max(1, (4 << 20) // array.dtype.itemsize)
-    for start in range(0, len(flat), step):
-        yield flat[start : start + step].tobytes()
+    whole = f"sha256:{digest.hexdigest()}"
+    text = _metadata(path, kind, found, config, None, {}, whole)
+    with files.atomic(path) as temporary:
+        container.write(temporary, arrays, {name: dtype for name, (dtype, _) in found.items()}, {"g3d": text})
+    return whole
 
 
 def write(
@@ -279,22 +254,28 @@ def write(
     """
     from safetensors.torch import save_file
 
-    rule = ARTIFACTS[kind]
     plain = _apart({name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())})
     found = {name: (_DTYPES[str(value.dtype)], tuple(value.shape)) for name, value in plain.items()}
-    meta = {
-        "format": f"g3d/{kind.split('/')[0]}@{rule.version}",
-        "config": dict(config),
-        "seed": seed,
-        "version": __version__,
-        "parents": dict(parents or {}),
-        "digest": _digest(plain),
-    }
-    text = json.dumps(meta, sort_keys=True, allow_nan=False)
-    _check_rule(Header(path, kind, found, json.loads(text)["config"], seed, __version__, {}, ""), rule)
+    whole = _digest(plain)
+    text = _metadata(path, kind, found, config, seed, parents or {}, whole)
     with files.atomic(path) as temporary:
         save_file(plain, temporary, {"g3d": text})
-    return str(meta["digest"])
+    return whole
+
+
+def _metadata(
+    path: Path, kind: str, found: Mapping[str, tuple[str, tuple[int, ...]]], config: Mapping[str, Any], seed: int | None,
+    parents: Mapping[str, str], digest: str,
+) -> str:  # fmt: skip
+    """The text under the key `g3d` of a file to be written, once its tensors and config fit the table."""
+    rule = ARTIFACTS[kind]
+    meta = {
+        "format": f"g3d/{kind.split('/')[0]}@{rule.version}", "config": dict(config), "seed": seed, "version": __version__,
+        "parents": dict(parents), "digest": digest,
+    }  # fmt: skip
+    text = json.dumps(meta, sort_keys=True, allow_nan=False)
+    _check_rule(Header(path, kind, found, json.loads(text)["config"], seed, __version__, {}, ""), rule)
+    return text
 
 
 _DTYPES = {
@@ -312,35 +293,6 @@ def _apart(tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
         tensors[name] = value.clone() if memory in seen else value
         seen.add(memory)
     return tensors
-
-
-def _safetensors_header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], dict[str, str]]:
-    """Names, dtypes, shapes and metadata from the first bytes of a safetensors file, checked against its length."""
-    foreign = f"'{path}' is not a safetensors file"
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as stream:
-            first = stream.read(8)
-            length = struct.unpack("<Q", first)[0] if len(first) == 8 else -1
-            if size == 0:
-                raise G3dError(f"'{path}' is empty; write it again")
-            if not 2 <= length <= min(size, 100_000_000):
-                raise G3dError(f"{foreign} (its header length is out of range); give a file that g3d wrote")
-            text = stream.read(length)
-    except OSError as error:
-        raise from_os_error(error, f"reading {path}") from error
-    try:
-        table = json.loads(text)
-        metadata = table.pop("__metadata__", {})
-        tensors = {str(n): (str(t["dtype"]), tuple(int(s) for s in t["shape"])) for n, t in table.items()}
-        end = max((int(t["data_offsets"][1]) for t in table.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
-        raise G3dError(f"{foreign} (its header is not a table of tensors); give a file that g3d wrote") from error
-    if size != 8 + length + end:
-        raise G3dError(
-            f"'{path}' is truncated or has grown: it should have {8 + length + end} bytes and has {size}; write it again"
-        )
-    return tensors, metadata
 
 
 def _check_rule(head: Header, rule: ArtifactRule) -> None:
