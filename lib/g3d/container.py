@@ -8,11 +8,12 @@ import json
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from g3d.errors import G3dError, from_os_error
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _BLOCK_BYTES = 4 << 20
 
@@ -47,7 +48,7 @@ def read_header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], dic
 
 
 def write(
-    path: Path, arrays: Mapping[str, NDArray[Any]], dtypes: Mapping[str, str], metadata: Mapping[str, str]
+    path: Path, arrays: "Mapping[str, NDArray[Any]]", dtypes: Mapping[str, str], metadata: Mapping[str, str]
 ) -> None:
     """Little-endian arrays, maps of files among them; `dtypes` are the format's words for theirs."""
     order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
@@ -65,7 +66,7 @@ def write(
                 stream.write(block)
 
 
-def blocks(array: NDArray[Any]) -> Iterator[bytes]:
+def blocks(array: "NDArray[Any]") -> Iterator[bytes]:
     """The bytes of an array of little-endian numbers, some megabytes at a time."""
     flat = array.reshape(-1)
     step = max(1, _BLOCK_BYTES // array.dtype.itemsize)
