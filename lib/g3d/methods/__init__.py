@@ -9,7 +9,10 @@ load(file, device)       a model file => what encode and decode take; its `netwo
 unfitted(network, config)            the same without a file, to be measured
 latent_space(config)     {"space": name, "shape": [..]}, what latents and priors of the model must match
 decode(model, codes)     latents [B, ...] => a batch of scenes
-encode(model, dataset, items, ...)   data => latents   (where the method has it)
+    and, where the method finds codes of data:
+items(model, dataset, split)         the `dataset.Item`s of a split (train, test, all) that codes can stand for
+EncodeSettings           what --set may change for encode
+encoder(model, dataset, items, settings, seed)   => a function: places in items => their codes [S, ...] and mean squared error [S]
 DecodeSettings           what --set may change for sample and decode
 """
 
