@@ -163,6 +163,15 @@ def from_json(data: Mapping[str, Any], where: str) -> Network:
     return network
 
 
+def reads(network: Network, output: str, name: str) -> bool:
+    """Whether an output depends on an input."""
+    reached = {network.outputs[output].layer}
+    for layer in reversed(network.layers):  # inputs of a layer come before it
+        if layer.name in reached:
+            reached |= set(layer.inputs)
+    return name in reached
+
+
 def _check(network: Network, where: str) -> None:
     known = set(network.encodings)
     for layer in network.layers:

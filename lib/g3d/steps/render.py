@@ -25,6 +25,7 @@ from g3d.render import (
     RenderSettings,
     check_background,
     default_settings,
+    empty_space,
     render_image_field,
     render_scene,
 )
@@ -148,8 +149,9 @@ class Painter:
         folder = self.folder if self.scenes == 1 or flat else self.folder / name
         names = [name] if flat else [f"{view:06d}" for view in range(len(cameras))]
         depth_scale = _farthest_world(scene, cameras) / 65535
+        grid = empty_space(scene, cameras.to(where), settings)
         for view, file_name in enumerate(names):
-            self._write(folder, file_name, render_scene(scene, cameras[view].to(where), settings), depth_scale)
+            self._write(folder, file_name, render_scene(scene, cameras[view].to(where), settings, grid), depth_scale)
         scales = {f"{n}.png": depth_scale for n in names}
         if flat:
             self._flat[f"{number:09d}"] = to_transforms(cameras, [f"{name}.png"])
