@@ -92,7 +92,7 @@ def test_a_missing_open3d_ends_with_4_and_says_what_to_install(tmp_path: Path) -
 
 
 KILLED = (
-    "procedural", "cars", "--num", "16", "--views", "2", "--test-views", "1", "--size", "16", "--holdout", "2",
+    "procedural", "cars", "--num", "32", "--views", "2", "--test-views", "1", "--size", "16", "--holdout", "2",
     "--normals", "--store", "zip",
 )  # fmt: skip
 
@@ -165,7 +165,9 @@ def test_a_full_disk_ends_with_1_and_the_same_command_goes_on(tmp_path: Path, un
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_in_the_middle_of_an_item_ends_it_and_skips_nothing(tmp_path: Path, how: signal.Signals) -> None:
     """One worker is the process of the command itself, where the signal arrives."""
-    process = _start(tmp_path / "data", "--workers", 1, "--skip-bad")
+    process = _start(
+        tmp_path / "data", "--workers", 1, "--skip-bad", "--num", 2000
+    )  # a minute and more: it ends in the middle
     _wait_for(tmp_path / "data", 2, process)
     process.send_signal(how)
     out, err = process.communicate(timeout=300)
