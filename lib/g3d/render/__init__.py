@@ -159,8 +159,10 @@ def empty_space(scene: Scene, cameras: Cameras, settings: RenderSettings) -> emp
     low, high = (torch.tensor(c, device=device) for c in scene.world.bounds)
     uses_direction = "direction" in scene.network.encodings
 
+    buffers = mlp.Buffers()
+
     def density(points: Tensor) -> Tensor:
-        return query(scene, points, torch.zeros_like(points) if uses_direction else None).density
+        return query(scene, points, torch.zeros_like(points) if uses_direction else None, buffers).density
 
     grid = empty.find(density, low, high, _chunk(device))
     return grid if always or grid.share() < FULL else None
@@ -173,7 +175,8 @@ def render_image_field(scene: MlpField, width: int, height: int) -> Tensor:
     x = (torch.arange(width, device=device) + 0.5) / width * 2 - 1
     y = (torch.arange(height, device=device) + 0.5) / height * 2 - 1
     points = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(1, -1, 2)
-    chunks = [query_output(scene, part, "rgb")[0] for part in points.split(_chunk(device), dim=1)]
+    buffers = mlp.Buffers()
+    chunks = [query_output(scene, part, "rgb", buffers)[0] for part in points.split(_chunk(device), dim=1)]
     return torch.cat(chunks).reshape(height, width, 3)
 
 
@@ -192,8 +195,10 @@ def _render_field(
     alpha, depth = torch.zeros_like(near), torch.zeros_like(near)
     uses_direction = isinstance(scene, MlpField) and "direction" in scene.network.encodings
 
+    buffers = mlp.Buffers()
+
     def ask(points: Tensor, seen_along: Tensor) -> tuple[Tensor, Tensor]:
-        return query(scene, points, seen_along if uses_direction else None)
+        return query(scene, points, seen_along if uses_direction else None, buffers)
 
     def propose(points: Tensor) -> Tensor:
         assert isinstance(scene, Triplane)

@@ -64,9 +64,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many points the field was asked for, call by call."""
     counts: list[int] = []
 
-    def counting(scene: Any, points: Tensor, directions: Tensor | None = None) -> Sample:
+    def counting(scene: Any, points: Tensor, *more: Any) -> Sample:
         counts.append(points.shape[1])
-        return query(scene, points, directions)
+        return query(scene, points, *more)
 
     monkeypatch.setattr(render, "query", counting)
     return counts
