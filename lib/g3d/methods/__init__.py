@@ -10,6 +10,7 @@ unfitted(network, config)            the same without a file, to be measured
 latent_space(config)     {"space": name, "shape": [..]}, what latents and priors of the model must match
 decode(model, codes)     latents [B, ...] => a batch of scenes
 encode(model, dataset, items, ...)   data => latents   (where the method has it)
+similarity(model)        layer => how alike its parts are [M, M], 0 to 1   (where it has several, as basis networks)
 DecodeSettings           what --set may change for sample and decode
 """
 

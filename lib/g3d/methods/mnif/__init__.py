@@ -11,11 +11,12 @@ negative), Adam on all codes at once, rays that miss the data's bounding box are
 from g3d.methods.mnif.codec import DecodeSettings, Model, decode, latent_space, load, unfitted
 from g3d.methods.mnif.config import PAPER, PRESETS, Config
 from g3d.methods.mnif.networks import MixtureOfSirens
+from g3d.methods.mnif.similarity import similarity
 from g3d.methods.mnif.training import check, fit
 
 build = MixtureOfSirens
 
 __all__ = [
     "PAPER", "PRESETS", "Config", "DecodeSettings", "Model", "build", "check", "decode", "fit", "latent_space", "load",
-    "unfitted",
+    "similarity", "unfitted",
 ]  # fmt: skip
