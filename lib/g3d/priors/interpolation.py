@@ -19,7 +19,7 @@ from g3d.priors import checked, code_size
 from g3d.seeds import generator
 from g3d.training.run import Run
 
-ROWS = 1024  # codes whose distances to all others are in memory at once
+ROWS = 256  # codes whose distances to all others are in memory at once
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def nearest(codes: Tensor, count: int) -> Tensor:
     found = []
     for start in range(0, len(x), ROWS):
         rows = torch.arange(start, min(start + ROWS, len(x)), device=x.device)
-        distance = size + size[rows, None] - 2 * x[rows] @ x.T  # [ROWS, N] squared
+        distance = size + size[rows, None] - 2 * x[rows] @ x.T  # [rows, N] squared
         distance[rows - start, rows] = torch.inf  # a code is no neighbour of itself
         found.append(distance.sort(dim=1, stable=True).indices[:, :count])
     return torch.cat(found)

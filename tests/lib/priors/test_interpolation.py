@@ -36,7 +36,7 @@ def slow_neighbours(codes: Tensor, count: int) -> list[list[int]]:
     return found
 
 
-@pytest.mark.parametrize("rows", [7, 1024])
+@pytest.mark.parametrize("rows", [7, 256])
 def test_the_neighbours_are_those_of_a_loop(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interpolation, "ROWS", rows)
     codes = random_codes(40, 5)
