@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 COMMANDS = {
     "prepare-data": "Make a dataset: from meshes, posed or plain pictures, a face model, a seed.",
     "fit-stage1": "Fit the first stage of a method to a dataset.",
+    "encode": "Find the latents of a dataset's items.",
     "fit-prior": "Fit a prior to latents.",
     "sample": "Draw scenes from a model and its prior.",
     "decode": "Turn latents into scenes.",

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,6 +40,19 @@ from g3d.seeds import generator
 
 _BOUNDS = [[-1.0] * 3, [1.0] * 3]
 _KEYS = ("format", "name", "views", "width", "height", "objects", "background", "licence", "provenance", "digest")
+
+
+class Item(NamedTuple):
+    """What a latent code stands for: an object of a dataset, or one view of it."""
+
+    name: str
+    object: int
+    view: int | None = None
+
+    @property
+    def number(self) -> int:
+        """Of the view, else of the object."""
+        return self.object if self.view is None else self.view
 
 
 @dataclass(frozen=True)
@@ -140,6 +153,12 @@ class Dataset:
         bits = self._shape(obj, "occupancy_bits")
         cells = int(artifacts.header(self.path / "shapes.safetensors").config["cells"])
         return np.unpackbits(bits)[: cells**3].reshape(cells, cells, cells)
+
+    @cached_property
+    def grid_bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Corners (low, high) of the box that the cells of an occupancy grid divide, world units."""
+        low, high = artifacts.check(self.path / "shapes.safetensors", "shapes", role="the shapes").config["bounds"]
+        return tuple(low), tuple(high)
 
     def points(self, obj: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Points [P, 3] near the surface of one object, and their labels [P], 1 inside."""

@@ -31,6 +31,7 @@ class World:
     samples: int = 64  # a ray, of a field
     proposal_samples: int = 0  # a ray, before them; only where the scene has a proposal network
     spacing: Literal["world", "disparity"] = "world"  # samples even in distance, or in 1 / distance
+    image_size: tuple[int, int] | None = None  # width, height in pixels that an image field was fitted to
     opaque_end: bool = False  # the last interval is infinitely long, so that weights sum to one
     camera_prior: CameraPrior | None = None  # where the training cameras stood; also holds the default camera
     condition_camera: tuple[float, ...] | None = None  # the 25 numbers at which view-conditioned colours were baked
@@ -55,10 +56,14 @@ class World:
             sane = (
                 sane and all(low < high for low, high in zip(*world.bounds, strict=True)) and len(world.bounds[0]) == 3
             )
+            if world.image_size is not None:
+                sane = sane and len(world.image_size) == 2 and all(1 <= n <= 65536 for n in world.image_size)
         except (TypeError, ValueError, AttributeError) as error:
             raise G3dError(f"the world of '{where}' cannot be read ({error}); write it again") from error
         if not sane:
-            raise G3dError(f"the world of '{where}' is not sane (bounds, near < far, samples >= 1); write it again")
+            raise G3dError(
+                f"the world of '{where}' is not sane (bounds, near < far, samples >= 1, image size); write it again"
+            )
         return world
 
 

@@ -121,13 +121,13 @@ def test_divergence_keeps_the_last_good_state_and_ends_with_3(
 
     monkeypatch.setattr(runs, "SAVE_EVERY_S", 0.0)
     steps = iter(range(1000))
-    honest = training.backward
+    honest = training.adaptation.joint_backward
 
     def fails_at_5(*values: Any) -> torch.Tensor:
         loss = honest(*values)
         return loss * float("nan") if next(steps) >= 5 else loss
 
-    monkeypatch.setattr(training, "backward", fails_at_5)
+    monkeypatch.setattr(training.adaptation, "joint_backward", fails_at_5)
     monkeypatch.setattr(runs, "LOG_EVERY_S", 0.0)
     words = words_of(pipeline)
     result = g3d(*words, "--out", tmp_path / "run")
@@ -183,8 +183,8 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
         "width=8.5": "not a whole number",
         "width=0": "at least 1",
         "mixture=latnet": "did you mean 'latent'",
-        "adaptation=meta": "allowed: autodecode",
-        "signal=image": "set signal=radiance",
+        "adaptation=metal": "allowed: meta, meta-first-order, autodecode",
+        "signal=picture": "allowed: image, voxel, radiance",
         "width": "key=value",
     }.items():
         refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", out, "--set", pair), words)

@@ -2,7 +2,8 @@
 
 A name is the path without its suffix: `a/000003`. The pictures of a dataset have several names, and the first way in which all
 of them have a partner is taken: their number (`000013`); the item and the number of its view among the chosen ones, as
-`render` and `decode --render` write them (`000002/000001`, or with the object's name); the latter alone for one object.
+`render` and `decode --render` write them (`000002/000001`, or with the object's name); the latter alone for one object; the
+number among the chosen ones, as `decode --render` writes image fields.
 
 A picture without a partner is an error. So is a pair whose cameras are recorded and differ.
 
@@ -159,6 +160,7 @@ def _of_dataset(data: Dataset, what: str, split: str | None, objects: str | None
     }
     if len(views) == 1:
         schemes["view of the item"] = {f"{k:06d}": items[v] for k, v in enumerate(next(iter(views.values())))}
+    schemes["number"] = {f"{k:06d}": item for k, (_, item) in enumerate(sorted(items.items()))}
     return Side(data.path, schemes, "camera z" if "depth" in stores else None)
 
 

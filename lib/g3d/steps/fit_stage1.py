@@ -13,15 +13,17 @@ from g3d.dataset import Dataset, open_dataset
 from g3d.errors import G3dError
 from g3d.images import write_image
 from g3d.methods import method, settings_of
-from g3d.metrics.reconstruction import NAMES, Reconstruction, reconstruct
+from g3d.metrics.reconstruction import HELD_OUT, NAMES, Codes, Reconstruction, reconstruct
 from g3d.progress import SILENT, Progress
+from g3d.seeds import generator
 from g3d.training import distributed
 from g3d.training import folder as folders
 from g3d.training import run as runs
 
 METRIC_VIEWS = 512  # of each split, drawn by seed where there are more
 _EVALUATION_VIEWS = 64  # while it trains
-_BEST_BY = ((NAMES["test"], True), (NAMES["train"], True), ("loss", False))
+_BEST_BY = ((HELD_OUT, True), (NAMES["test"], True), (NAMES["train"], True), ("loss", False))
+_ENCODED = 16  # items whose codes are found at once
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def resolve(options: Options) -> dict[str, Any]:
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
-    """Fit; writes the run folder and returns figures, PSNR of held-in views beside the mean image's among them."""
+    """Fit; writes the run folder and returns figures, PSNR beside the mean image's among them."""
     module = method(options.method)
     settings = settings_of(options.method, options.preset, options.settings)
     dataset = open_dataset(options.data)
@@ -103,9 +105,29 @@ def _check(options: Options) -> None:
 def _reconstruction(
     module: ModuleType, options: Options, dataset: Dataset, where: torch.device, most: int, progress: Progress
 ) -> Reconstruction | None:
-    """The training objects as the latents that the run has published decode; None where it has none, or no cameras."""
-    if not (options.out / "latents.safetensors").is_file() or dataset.cameras is None:
+    """What the run has published, against the data: the training items as its latents decode, or, where it has none, as the
+    codes that it finds for some of them and for held-out ones; None where it can do neither."""
+    space = artifacts.header(options.out / "model.safetensors").config["latent_space"]
+    if not (options.out / "latents.safetensors").is_file() and not hasattr(module, "encoder"):
         return None
     model = module.load(artifacts.read(options.out / "model.safetensors", "model"), where)
-    codes = artifacts.read(options.out / "latents.safetensors", "latents").values["codes"].to(where)
-    return reconstruct(lambda some: module.decode(model, some), codes, dataset, options.seed, most, progress)
+
+    def judged(codes: Codes) -> Reconstruction:
+        return reconstruct(lambda some: module.decode(model, some), codes, dataset, options.seed, most, progress)
+
+    if (options.out / "latents.safetensors").is_file():
+        values = artifacts.read(options.out / "latents.safetensors", "latents").values["codes"].to(where)
+        return judged(Codes(module.items(model, dataset, "train"), values))
+    figures: dict[str, Any] = {}
+    rows: list[Any] = []
+    for split in ("train", "test"):
+        items = module.items(model, dataset, split)
+        order = torch.randperm(len(items), generator=generator(options.seed, 0, "metric items"))[:most].sort().values
+        items = [items[int(i)] for i in order]
+        if not items:
+            continue
+        encode = module.encoder(model, dataset, items, module.EncodeSettings(), options.seed)
+        parts = [encode(range(i, min(i + _ENCODED, len(items))))[0] for i in range(0, len(items), _ENCODED)]
+        found = judged(Codes(items, torch.cat(parts).unflatten(1, space["shape"]), held_out=split == "test"))
+        figures, rows = {**figures, **found.figures}, [*rows, *found.rows]
+    return Reconstruction(figures, rows)

@@ -37,7 +37,7 @@ from g3d.training.run import peak_memory_mb
 
 REPEATS = 5
 LARGEST_PX = 8192
-IMAGE_PX = 64  # of an image field, which has no camera that says it
+IMAGE_PX = 64  # of an image field of a model that was not fitted to pictures
 SHOWN = {
     "what": "what", "width": "px", "parameters": "parameters", "inference_parameters": "a scene", "macs": "MACs",
     "ms_per_view": "ms/view", "ms_quartiles": "quartiles", "views_per_second": "views/s", "memory_rise_mb": "MB/view",
@@ -249,8 +249,10 @@ def _file(what: str) -> artifacts.Header:
 def _view(scene: Scene, size: int | None, where: torch.device) -> _View:
     """One view of the scene, by its default camera."""
     if isinstance(scene, MlpField) and scene.signal == "image":
-        px = size or IMAGE_PX
-        return _View(lambda: render_image_field(scene, px, px), px, px, px * px)
+        width, height = scene.world.image_size or (IMAGE_PX, IMAGE_PX)
+        if size:
+            width, height = size, max(1, round(size * height / width))
+        return _View(lambda: render_image_field(scene, width, height), width, height, width * height)
     prior = scene.world.camera_prior or CameraPrior(radius_world=2.6, fov_deg=45.0, width=128, height=128)
     if size:
         prior = replace(prior, width=size, height=size)

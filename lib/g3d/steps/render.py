@@ -162,8 +162,10 @@ class Painter:
         self._keep(number, [str((folder / f"{n}.png").relative_to(self.folder)) for n in names])
 
     def _add_image_field(self, number: int, name: str, scene: MlpField) -> None:
-        size = self.drawing.size or 64
-        picture = images.to_u8(render_image_field(scene, size, size).cpu().numpy())
+        width, height = scene.world.image_size or (64, 64)
+        if self.drawing.size:
+            width, height = self.drawing.size, max(1, round(self.drawing.size * height / width))
+        picture = images.to_u8(render_image_field(scene, width, height).cpu().numpy())
         images.write_image(self.folder / f"{name}.png", picture)
         self._keep(number, [f"{name}.png"])
 

@@ -1,14 +1,25 @@
 """mNIF: Generative Neural Fields by Mixtures of Neural Implicit Functions (You, Kim, Kim, Han; NeurIPS 2023).
 
 A scene is one small SIREN whose weights are a linear combination of M basis networks; the coefficients come from a latent
-code, so a scene costs what one small network costs. Stage 1 fits bases and codes together; stage 2 is a prior on codes.
+code, so a scene costs what one small network costs. Stage 1 fits the bases, and finds codes either jointly (auto-decoding) or by
+a few gradient steps each (meta-learning); stage 2 is a prior on codes. Images, solids and radiance fields are one code path.
 
-Built here: radiance fields by auto-decoding (algorithm 2). The shapes of image and voxel models can be built and counted.
 What differs from the paper is written where it happens: the density's activation (functa's, shifted so that it is never
-negative), Adam on all codes at once, rays that miss the data's bounding box are not drawn (they carry no gradient).
+negative), Adam on all codes at once, rays that miss the data's bounding box are not drawn (they carry no gradient), and, as
+settings that are off by default, clipping, warm-up, a rate of its own for T, cells of the grid among a solid's points.
 """
 
-from g3d.methods.mnif.codec import DecodeSettings, Model, decode, latent_space, load, unfitted
+from g3d.methods.mnif.codec import (
+    DecodeSettings,
+    EncodeSettings,
+    Model,
+    decode,
+    encoder,
+    items,
+    latent_space,
+    load,
+    unfitted,
+)
 from g3d.methods.mnif.config import PAPER, PRESETS, Config
 from g3d.methods.mnif.networks import MixtureOfSirens
 from g3d.methods.mnif.similarity import similarity
@@ -17,6 +28,6 @@ from g3d.methods.mnif.training import check, fit
 build = MixtureOfSirens
 
 __all__ = [
-    "PAPER", "PRESETS", "Config", "DecodeSettings", "Model", "build", "check", "decode", "fit", "latent_space", "load",
-    "similarity", "unfitted",
+    "PAPER", "PRESETS", "Config", "DecodeSettings", "EncodeSettings", "Model", "build", "check", "decode", "encoder", "fit",
+    "items", "latent_space", "load", "similarity", "unfitted",
 ]  # fmt: skip

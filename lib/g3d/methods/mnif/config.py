@@ -1,7 +1,7 @@
 """Settings of mNIF: defaults are the paper's SRN cars row (appendix A.2.3), presets one table."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from g3d.config import setting
 
@@ -10,7 +10,10 @@ PAPER = "Generative Neural Fields by Mixtures of Neural Implicit Functions (You,
 
 @dataclass(frozen=True)
 class Config:
-    """Letters as in the paper: L hidden layers, W width, M bases, H latent dimension."""
+    """Letters as in the paper: L hidden layers, W width, M bases, H latent dimension.
+
+    A setting that belongs to other values of `signal` or `adaptation` than those chosen is refused, unless it is at its
+    default. `latent_dim` is read by mixture=latent alone; the paper's table 4a names it for the other mixtures, too."""
 
     signal: Literal["image", "voxel", "radiance"] = setting("radiance", "what a field maps to: 2 -> 3, 3 -> 1, 3 -> 4")
     hidden_layers: int = setting(4, "L, hidden layers; L + 2 layers in all", low=1, high=64)
@@ -20,34 +23,94 @@ class Config:
     mixture: Literal["shared", "layer", "latent"] = setting(
         "latent", "coefficients: one a basis, one a layer, T phi (table 4a)"
     )
-    adaptation: Literal["autodecode"] = setting("autodecode", "how codes are found (algorithm 2)")
+    adaptation: Literal["meta", "meta-first-order", "autodecode"] = setting(
+        "autodecode", "how codes are found: an inner loop (algorithm 1) or jointly (algorithm 2)"
+    )
+    inner_steps: int = setting(3, "meta: N_inner, steps of the inner loop", low=1, high=100)
+    inner_lr: float = setting(1e-4, "codes: Adam where auto-decoded; plain steps of the inner loop (10, 1, 0.1)", low=0)
     omega0: float = setting(30.0, "w0 of the sines", low=0.01, high=1000)
     projection_std: float = setting(0.02, "standard deviation of T at the start", low=0)
-    latent_std: float = setting(0.01, "standard deviation of phi at the start", low=0)
-    batch: int = setting(8, "scenes a step", low=1)
-    micro_batch: int = setting(0, "scenes whose gradients are in memory at once, 0 for all of the step's", low=0)
-    views_per_item: int = setting(32, "views of a scene a step", low=1)
-    pixels_per_view: int = setting(512, "rays of a view a step", low=1)
-    points_per_ray: int = setting(32, "samples of a ray", low=1, high=1024)
-    epochs: float = setting(2000.0, "passes over the scenes", low=0)
+    latent_std: float = setting(
+        0.01, "sigma, standard deviation of phi at the start (meta: of every item, each time)", low=0
+    )
+    batch: int = setting(8, "items a step", low=1)
+    micro_batch: int = setting(0, "items whose gradients are in memory at once, 0 for all of the step's", low=0)
+    points_per_item: int = setting(0, "image, voxel: points of an item a step, drawn anew each time; 0 for all", low=0)
+    grid_share: float = setting(
+        0.0, "voxel: share of the points that are cells of the grid, the others lie near the surface (the paper: 0)",
+        low=0, high=0.9,
+    )  # fmt: skip
+    views_per_item: int = setting(32, "radiance: views of a scene a step", low=1)
+    pixels_per_view: int = setting(512, "radiance: rays of a view a step", low=1)
+    points_per_ray: int = setting(32, "radiance: samples of a ray", low=1, high=1024)
+    epochs: float = setting(2000.0, "passes over the items", low=0)
     lr: float = setting(1e-4, "Adam, bases and T; cosine to 0", low=0)
-    inner_lr: float = setting(1e-4, "Adam, codes", low=0)
+    projection_lr: float = setting(1.0, "T learns with lr times this (the paper: 1)", low=0)
     warmup: int = setting(0, "steps of linear warm-up (the paper: none)", low=0)
     clip: float = setting(0.0, "largest norm of the gradient of a step, 0 for none (the paper: none)", low=0)
-    latent_decay: float = setting(1e-4, "weight of the mean square of the codes of a step in the loss (choice)", low=0)
+    latent_decay: float = setting(
+        1e-4, "autodecode: weight of the mean square of the codes of a step in the loss (choice)", low=0
+    )
     compile: bool = setting(
         False, "compile the loss of a chunk (torch.compile): half a minute, then up to twice as fast"
     )
     rays_per_chunk: int = setting(
-        24, "rays of every scene that go through the field at once: memory against speed", low=1
+        24, "radiance: rays of every scene that go through the field at once: memory against speed", low=1
+    )
+    points_per_chunk: int = setting(
+        4096, "image, voxel: points of every item that go through the field at once (not in second order)", low=1
     )
 
+    def __post_init__(self) -> None:
+        """Refuse settings without effect, and an inner loop that would not move its codes."""
+        for spec in fields(self):
+            belongs = _BELONGS.get(spec.name)
+            if belongs is None or getattr(self, spec.name) == spec.default:
+                continue
+            key, allowed = belongs
+            if getattr(self, key) not in allowed:
+                raise ValueError(
+                    f"{spec.name}={getattr(self, spec.name)} has no effect with {key}={getattr(self, key)}; it belongs to "
+                    f"{key}={' or '.join(allowed)}, so leave it at {spec.default}"
+                )
+        if self.compile and self.adaptation == "meta":
+            raise ValueError("compile=true cannot take the second-order gradients of adaptation=meta; leave it out")
+        if self.adaptation != "autodecode" and 0 < self.inner_lr < 1e-3:
+            raise ValueError(
+                f"inner_lr={self.inner_lr} would leave the codes of adaptation={self.adaptation} where they start; the "
+                "paper's are 10, 1 and 0.1: give --set inner_lr=1"
+            )
 
-# What a row does not say is the default above, the paper's S model. `demo` and `smoke` are ours, for two cores.
-#         L, W, M, H                                                  scenes, views, pixels, points of a step
-#         length, learning rates
+
+_META, _POINTS, _RAYS = ("meta", "meta-first-order"), ("image", "voxel"), ("radiance",)
+_BELONGS = {
+    "inner_steps": ("adaptation", _META), "latent_decay": ("adaptation", ("autodecode",)),
+    "points_per_item": ("signal", _POINTS), "points_per_chunk": ("signal", _POINTS),
+    "grid_share": ("signal", ("voxel",)),
+    "views_per_item": ("signal", _RAYS), "pixels_per_view": ("signal", _RAYS), "points_per_ray": ("signal", _RAYS),
+    "rays_per_chunk": ("signal", _RAYS), "projection_lr": ("mixture", ("latent",)),
+}  # fmt: skip
+
+
+def _meta(signal: Literal["image", "voxel"], sizes: tuple[int, int, int, int], **changes: Any) -> Config:
+    """A row of the paper that meta-learns: (L, W, M, H); sigma = sqrt(3 / M), with which the coefficients' squares sum to one
+    at the start (T's entries have nearly the variance 1 / 3H of a new linear layer)."""
+    layers, width, bases, latent = sizes
+    values: dict[str, Any] = {
+        "batch": 32, "micro_batch": 4, "inner_lr": 1.0, "projection_std": round((3 * latent) ** -0.5, 4),
+        "latent_std": round((3 / bases) ** 0.5, 4), **changes,
+    }  # fmt: skip
+    sizes_by_name: dict[str, Any] = {"hidden_layers": layers, "width": width, "bases": bases, "latent_dim": latent}
+    return Config(signal=signal, adaptation="meta", **sizes_by_name, **values)
+
+
+# What a row does not say is the default above, the paper's S model on SRN cars. Those from `demo` on are ours, for two cores.
 PRESETS = {
     "srncars": Config(),
+    "celebahq64-s": _meta("image", (4, 64, 256, 1024), epochs=800),
+    "celebahq64-l": _meta("image", (5, 128, 384, 512), epochs=800),
+    "shapenet64-s": _meta("voxel", (4, 64, 256, 512), epochs=400, points_per_item=4096),
+    "shapenet64-l": _meta("voxel", (5, 128, 512, 1024), epochs=400, points_per_item=4096),
     "demo": Config(
         hidden_layers=2, width=64, bases=64, latent_dim=64, batch=8, views_per_item=8, pixels_per_view=8, points_per_ray=24,
         epochs=900, lr=2e-3, inner_lr=2e-3, warmup=200, clip=1,
@@ -55,5 +118,13 @@ PRESETS = {
     "smoke": Config(
         hidden_layers=1, width=16, bases=4, latent_dim=8, batch=4, views_per_item=4, pixels_per_view=16, points_per_ray=8,
         epochs=20, lr=1e-3, inner_lr=1e-3,
+    ),
+    "smoke-image": _meta(
+        "image", (1, 16, 4, 8), omega0=10.0, latent_std=0.1, batch=4, micro_batch=2, epochs=20, lr=3e-3, clip=1,
+        points_per_item=64,
+    ),
+    "smoke-voxel": _meta(
+        "voxel", (1, 16, 4, 8), omega0=10.0, latent_std=0.1, batch=4, micro_batch=2, epochs=20, lr=3e-3, clip=1,
+        points_per_item=64,
     ),
 }  # fmt: skip

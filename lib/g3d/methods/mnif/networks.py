@@ -4,16 +4,24 @@ Letters: S scenes, L hidden layers, M bases, H latent dimension, O and I feature
 """
 
 import math
+from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from g3d import mlp
 from g3d.methods.mnif.config import Config
+from g3d.scene import MlpField, World
 
 # What a field maps to: coordinates in, channels out, and the outputs by name. `named clamp`: the paper trains colour
 # without an activation; it is clamped only when it is drawn. Density as functa does it, shifted so that it is >= 0.
 DIMENSIONS = {"image": (2, 3), "voxel": (3, 1), "radiance": (3, 4)}
+SIGNALS: dict[str, Literal["radiance", "occupancy", "image"]] = {
+    "image": "image",
+    "voxel": "occupancy",
+    "radiance": "radiance",
+}
 LINEAR, CLAMP = mlp.Activation("linear"), mlp.Activation("clamp")
 DENSITY = mlp.Activation("elu", alpha=0.1, shift=0.1, maximum=10.0)
 
@@ -104,6 +112,11 @@ def network(config: Config, drawn: bool) -> mlp.Network:
         "radiance": {"rgb": mlp.Output(last, 0, 3, colour), "density": mlp.Output(last, 3, 4, DENSITY)},
     }[config.signal]
     return mlp.Network(layers, outputs, {"x": mlp.Encoding()})
+
+
+def field(settings: Config, weights: Mapping[str, tuple[Tensor, Tensor]], world: World, drawn: bool) -> MlpField:
+    """The scenes of mixed weights; `drawn` clamps colours."""
+    return MlpField(weights, network(settings, drawn), world, SIGNALS[settings.signal])
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> nn.Parameter:

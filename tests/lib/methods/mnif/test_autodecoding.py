@@ -8,27 +8,26 @@ import torch
 from commands import Pipeline
 from g3d.dataset import open_dataset
 from g3d.errors import Missing
-from g3d.methods.mnif import PRESETS, MixtureOfSirens, check
-from g3d.methods.mnif.batches import RayBatch, RaySource
-from g3d.methods.mnif.codec import field
-from g3d.methods.mnif.networks import weights_of
-from g3d.methods.mnif.training import backward, chunk_loss
+from g3d.methods.mnif import PRESETS, MixtureOfSirens, check, signals
+from g3d.methods.mnif.adaptation import joint_backward
+from g3d.methods.mnif.networks import field, weights_of
+from g3d.methods.mnif.ray_source import Count, RayBatch, RaySource
 from g3d.render import volume
 from g3d.scene import query
 
 SETTINGS = replace(PRESETS["smoke"], rays_per_chunk=7)
-ALL = slice(0, 3)
+ITEMS = (2, 0, 3)
 
 
 @pytest.fixture(scope="module")
 def source(pipeline: Pipeline) -> RaySource:
     data = open_dataset(pipeline.data)
     items, world = check(SETTINGS, data)
-    return RaySource(data, items, world, 0, pinned=False)
+    return RaySource(data, [item.object for item in items], world, 0, Count(views=4, pixels=10, points=6))
 
 
-def draw(source: RaySource, rows: slice = ALL) -> RayBatch:
-    return source.draw(torch.tensor([2, 0, 3]), step=5, views=4, pixels=10, points=6, rows=rows)
+def draw(source: RaySource, rows: slice = slice(0, 3)) -> RayBatch:
+    return source.draw(torch.tensor(ITEMS)[rows], step=5, places=range(rows.start, rows.stop))
 
 
 def test_rays_show_their_pixels(source: RaySource) -> None:
@@ -54,7 +53,8 @@ def test_rays_show_their_pixels(source: RaySource) -> None:
 
 
 def test_every_view_comes_before_any_comes_twice(source: RaySource) -> None:
-    rays = source.draw(torch.tensor([1]), step=0, views=6, pixels=1, points=1, rows=slice(0, 1))
+    few = RaySource(source.dataset, [0, 1, 2, 3], source.world, 0, Count(views=6, pixels=1, points=1))
+    rays = few.draw(torch.tensor([1]), step=0, places=[0])
     assert len({tuple(o.tolist()) for o in rays.origins[0]}) == 6
 
 
@@ -71,11 +71,11 @@ def test_shares_see_what_one_process_sees(source: RaySource) -> None:
 
 
 def gradients(rays: RayBatch, source: RaySource, **changes: Any) -> tuple[float, list[torch.Tensor]]:
-    settings = replace(SETTINGS, points_per_ray=6, **changes)
+    settings = replace(SETTINGS, points_per_ray=6, batch=3, **changes)
     net = MixtureOfSirens(settings)
     codes = torch.nn.Parameter(torch.randn(4, 8, generator=torch.Generator().manual_seed(3)))
-    loss_of = chunk_loss(settings, source.world, torch.device("cpu"))
-    loss = backward(net, codes[torch.tensor([2, 0, 3])], rays, settings, source.world, 3, loss_of)
+    loss_of = signals.loss(settings, source.world, torch.device("cpu"))
+    loss = joint_backward(net, codes[torch.tensor(ITEMS)], rays, settings, loss_of)
     found = [p.grad for p in (*net.parameters(), codes)]
     assert all(g is not None for g in found)
     return float(loss), found  # type: ignore[return-value]

@@ -1,0 +1,33 @@
+"""`g3d encode`: data to latents."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g3d_cli.execute import execute
+from g3d_cli.options import Device, DryRun, Json, Out, Overwrite, Seed, Set
+
+EXAMPLE = "g3d encode demo/model --data demo/data --set steps=20 --out demo/latents.safetensors"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command(epilog=f"\b\nExample: {EXAMPLE}")
+def encode(
+    model: Annotated[Path, typer.Argument(help="A model, or the run that has it.")],
+    data: Annotated[Path, typer.Option("--data", help="A dataset made by prepare-data.", show_default=False)],
+    out: Out,
+    split: Annotated[str, typer.Option("--split", help="Which objects: train, test or all.")] = "train",
+    settings: Set = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Find the latents of a dataset's items, also of those that the model never saw, and say how well they fit."""
+    options = {
+        "model": model, "data": data, "out": out, "split": split, "settings": settings or (), "seed": seed, "device": device,
+        "overwrite": overwrite,
+    }  # fmt: skip
+    execute("encode", options, as_json=as_json, dry_run=dry_run)
