@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dataset": WAIST | {"dataset_writer"},
     "torchscript": {"files"},
     "camera_plan": WAIST | {"scene", "dataset"},
-    "render": {"scene", "cameras", "config"},
+    "render": {"scene", "cameras", "config", "mlp"},
     "export": {"scene", "cameras", "images", "artifacts", "files"},
     "sources": WAIST | {"dataset", "dataset_writer", "torchscript", "device"},
     "nets": {"config"},

@@ -14,16 +14,24 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def edit(
-    operation: Annotated[str, typer.Argument(help="What to do: interpolate.")],
+    operation: Annotated[str, typer.Argument(help="What to do: interpolate or grid.")],
     latents: Annotated[Path, typer.Argument(help="Latents, or a run that has some.")],
     out: Out,
-    items: Annotated[str, typer.Option("--items", help="Items to pass through, numbers or names: 0,5,2.")] = "0,1",
+    items: Annotated[
+        str | None,
+        typer.Option(
+            "--items", help="Numbers or names: 0,5,2 to pass through, or four corners; default the first ones."
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option("--steps", help="Latents from one item to the next, both included.")] = 8,
     overwrite: Overwrite = False,
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Make latents from latents: a straight path through several items."""
+    """Make latents from latents: a straight path through several items, or a grid between four.
+
+    grid: the items are the corners, top left, top right, bottom left, bottom right; STEPS x STEPS latents, row by row.
+    decode draws them: --render FOLDER --sheet PAGE.png shows the grid as a square."""
     options = {
         "operation": operation,
         "latents": latents,

@@ -30,7 +30,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def fit_prior(
     latents: Annotated[Path, typer.Argument(help="Latents, or a run that has some.")],
     out: Out,
-    kind: Annotated[str, typer.Option("--kind", help="gaussian or diffusion.")] = "diffusion",
+    kind: Annotated[str, typer.Option("--kind", help="gaussian, interpolation or diffusion.")] = "diffusion",
     settings: Set = None,
     compile: Compile = False,
     seed: Seed = 0,

@@ -18,7 +18,7 @@ COMMANDS = {
     "fit-prior": "Fit a prior to latents.",
     "sample": "Draw scenes from a model and its prior.",
     "decode": "Turn latents into scenes.",
-    "edit": "Change latents: interpolate between items.",
+    "edit": "Change latents: paths and grids between items.",
     "render": "Draw scenes as images, depth and video.",
     "export-ply": "Write scenes as PLY meshes or points.",
     "eval-fid": "Compare two sets of images by their features: FID, KID, precision, recall, diversity.",

@@ -27,6 +27,9 @@ def profile(
     ] = None,
     repeats: Annotated[int, typer.Option(help="Views whose times the median and quartiles are of.")] = 5,
     plot: Annotated[Path | None, typer.Option(help="Times over --sizes, .png.")] = None,
+    similarity: Annotated[
+        Path | None, typer.Option(help="How alike the basis networks of each layer are, .png.")
+    ] = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -35,6 +38,6 @@ def profile(
     """Count parameters and multiply-adds, time a view, measure memory; over sizes, settings, against another."""
     options = {
         "what": what, "preset": preset, "settings": settings or (), "size": size, "sizes": sizes, "sweep": sweep or (),
-        "against": against, "repeats": repeats, "plot": plot, "overwrite": overwrite, "device": device,
+        "against": against, "repeats": repeats, "plot": plot, "similarity": similarity, "overwrite": overwrite, "device": device,
     }  # fmt: skip
     execute("profile", options, as_json=as_json, dry_run=dry_run)

@@ -46,7 +46,10 @@ def render(
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Draw scenes: PNG with cameras in transforms.json; masks, depth, a video, a contact sheet."""
+    """Draw scenes: PNG with cameras in transforms.json; masks, depth, a video, a contact sheet.
+
+    Where several views of a radiance field make it worth it, its empty space is found once and skipped;
+    --set skip_empty=on or off decides otherwise."""
     how = drawing(
         cameras=cameras,
         size=size,

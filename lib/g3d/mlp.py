@@ -6,6 +6,7 @@ method that made it.
 Letters: B scenes, P points of each, I and O features into and out of a layer.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -74,20 +75,66 @@ class Network:
 KINDS = ("linear", "sin", "sigmoid", "softplus", "relu", "leaky_relu", "elu", "clamp")
 
 
-def evaluate(network: Network, weights: Weights, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+class Buffers:
+    """Memory for the features of layers, used again call after call: fresh large tensors cost page faults.
+
+    Without gradients only. A layer gets the place of features that no later layer reads: a chain needs two."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, Tensor] = {}
+        self._network: Network | None = None
+        self._places: dict[str, int] = {}
+
+    def place_of(self, network: Network, layer: str) -> int:
+        """The number of the memory that a layer writes to."""
+        if self._network is not network:
+            self._network, self._places = network, _places(network)
+        return self._places[layer]
+
+    def take(self, place: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Memory of a shape; what was taken there before is overwritten."""
+        size = math.prod(shape)
+        held = self._held.get(place)
+        if held is None or held.numel() < size or held.dtype != like.dtype or held.device != like.device:
+            held = self._held[place] = like.new_empty(size)
+        return held[:size].view(shape)
+
+
+def _places(network: Network) -> dict[str, int]:
+    last_use = {name: i for i, layer in enumerate(network.layers) for name in layer.inputs}
+    last_use |= {out.layer: len(network.layers) for out in network.outputs.values()}
+    places: dict[str, int] = {}
+    for i, layer in enumerate(network.layers):
+        taken = {place for name, place in places.items() if last_use.get(name, -1) >= i}
+        places[layer.name] = next(place for place in range(len(network.layers)) if place not in taken)
+    return places
+
+
+JOINED = -1  # the place of several inputs side by side
+
+
+def evaluate(
+    network: Network, weights: Weights, inputs: Mapping[str, Tensor], buffers: Buffers | None = None
+) -> dict[str, Tensor]:
     """Outputs by name, [B, P, C], of a batch of MLPs at `inputs` (name -> [B, P, 3] or [B, P, 2])."""
+    assert buffers is None or not torch.is_grad_enabled(), "buffers are overwritten, gradients would be wrong"
     known = {name: encode(inputs[name], encoding) for name, encoding in network.encodings.items() if name in inputs}
     for layer in network.layers:
         features = [known[name] for name in layer.inputs]
         weight, bias = weights[layer.name]
-        h = features[0] if len(features) == 1 else torch.cat(features, dim=-1)  # [B, P, I]
-        known[layer.name] = activate(layer.activation, torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2)))
+        shape, out, joined = (*features[0].shape[:2], weight.shape[1]), None, None
+        if buffers is not None:
+            out = buffers.take(buffers.place_of(network, layer.name), shape, weight)
+            joined = buffers.take(JOINED, (*shape[:2], weight.shape[2]), weight) if len(features) > 1 else None
+        h = features[0] if len(features) == 1 else torch.cat(features, dim=-1, out=joined)  # [B, P, I]
+        x = torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2), out=out)
+        known[layer.name] = activate(layer.activation, x)
     found = {}
-    for name, out in network.outputs.items():
-        part = known[out.layer][..., out.first : out.last]
+    for name, output in network.outputs.items():
+        part = known[output.layer][..., output.first : output.last]
         if not torch.is_grad_enabled():
             part = part.clone()  # `activate` then works in place, and outputs may share channels
-        found[name] = activate(out.activation, part)
+        found[name] = activate(output.activation, part)
     return found
 
 
@@ -125,10 +172,12 @@ def activate(spec: Activation, x: Tensor) -> Tensor:
         case _:
             raise G3dError(f"the activation '{spec.kind}' is not known; allowed: {', '.join(KINDS)}")
     if spec.gain != 1.0:
-        y = y * spec.gain
+        y = y.mul_(spec.gain) if inplace else y * spec.gain
     if spec.shift:
-        y = y + spec.shift
-    return y if spec.maximum is None else y.clamp(max=spec.maximum)
+        y = y.add_(spec.shift) if inplace else y + spec.shift
+    if spec.maximum is None:
+        return y
+    return y.clamp_(max=spec.maximum) if inplace else y.clamp(max=spec.maximum)
 
 
 def to_json(network: Network) -> dict[str, Any]:
@@ -161,6 +210,15 @@ def from_json(data: Mapping[str, Any], where: str) -> Network:
     network = Network(layers, outputs, encodings)
     _check(network, where)
     return network
+
+
+def reads(network: Network, output: str, name: str) -> bool:
+    """Whether an output depends on an input."""
+    reached = {network.outputs[output].layer}
+    for layer in reversed(network.layers):  # inputs of a layer come before it
+        if layer.name in reached:
+            reached |= set(layer.inputs)
+    return name in reached
 
 
 def _check(network: Network, where: str) -> None:

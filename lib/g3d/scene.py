@@ -124,12 +124,14 @@ Scene = Gaussians | MlpField | Triplane
 Field = MlpField | Triplane
 
 
-def query(scene: Field, points: Tensor, directions: Tensor | None = None) -> Sample:
-    """Colour and density at world `points` [B, P, 3], seen along unit `directions` [B, P, 3] where the field uses them."""
+def query(scene: Field, points: Tensor, directions: Tensor | None = None, buffers: mlp.Buffers | None = None) -> Sample:
+    """Colour and density at world `points` [B, P, 3], seen along unit `directions` [B, P, 3] where the field uses them.
+
+    `buffers` is memory that an MLP may use again, where no gradients are wanted."""
     match scene:
         case MlpField():
             inputs = {"x": points} if directions is None else {"x": points, "direction": directions}
-            out = mlp.evaluate(scene.network, scene.weights, inputs)
+            out = mlp.evaluate(scene.network, scene.weights, inputs, buffers)
             return Sample(out["rgb"], out["density"].squeeze(-1))
         case Triplane():
             raw = _plane_mlp(scene.nerf, plane_features(scene, points))
@@ -137,9 +139,9 @@ def query(scene: Field, points: Tensor, directions: Tensor | None = None) -> Sam
             return Sample(rgb.clamp(0, 1), F.softplus(raw[..., 3] - 1))
 
 
-def query_output(scene: MlpField, points: Tensor, name: str) -> Tensor:
+def query_output(scene: MlpField, points: Tensor, name: str, buffers: mlp.Buffers | None = None) -> Tensor:
     """A named output [B, P, C] of a field that is no radiance: `occupancy` at [B, P, 3], `rgb` at [B, P, 2]."""
-    return mlp.evaluate(scene.network, scene.weights, {"x": points})[name]
+    return mlp.evaluate(scene.network, scene.weights, {"x": points}, buffers)[name]
 
 
 def query_proposal(scene: Triplane, points: Tensor) -> Tensor:

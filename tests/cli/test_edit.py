@@ -1,10 +1,10 @@
-"""`g3d edit interpolate`: straight lines through chosen items."""
+"""`g3d edit`: straight lines through chosen items, grids between four."""
 
 from pathlib import Path
 
 import torch
 from commands import Pipeline, Result, g3d, refused
-from g3d import artifacts
+from g3d import artifacts, images
 from g3d.dataset import open_dataset
 from g3d.steps import edit
 
@@ -31,6 +31,39 @@ def test_the_path_can_be_decoded(pipeline: Pipeline, tmp_path: Path) -> None:
     assert len(list((tmp_path / "s").iterdir())) == 3
 
 
+def test_a_grid_between_four_items(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Corners are the items, edges the straight lines between them, every cell the bilinear mean of the four."""
+    out = tmp_path / "grid.safetensors"
+    edit.run(edit.Options("grid", pipeline.model, out, items="2,0,3,1", steps=5))
+    codes = artifacts.read(pipeline.model / "latents.safetensors", "latents").values["codes"]
+    file = artifacts.read(out, "latents")
+    found, names = file.values["codes"].view(5, 5, -1), [file.config["names"][5 * i : 5 * i + 5] for i in range(5)]
+    known = open_dataset(pipeline.data).object_names
+    for row, column, item in ((0, 0, 2), (0, 4, 0), (4, 0, 3), (4, 4, 1)):
+        assert torch.equal(found[row, column], codes[item]) and names[row][column] == known[item]
+    for row in range(5):
+        for column in range(5):
+            v, u = row / 4, column / 4
+            wanted = (1 - v) * ((1 - u) * codes[2] + u * codes[0]) + v * ((1 - u) * codes[3] + u * codes[1])
+            torch.testing.assert_close(found[row, column], wanted, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(found[2, 2], codes.mean(dim=0), atol=1e-6, rtol=1e-5)
+    assert len(set(file.config["names"])) == 25 and file.config["edit"] == "grid 2,0,3,1, 5 steps"
+
+
+def test_a_grid_is_drawn_as_a_square(pipeline: Pipeline, tmp_path: Path) -> None:
+    """More scenes than a sheet shows of several views each: 6 x 6, each cell the picture of its own code."""
+    grid, sheet = tmp_path / "grid.safetensors", tmp_path / "s.png"
+    assert g3d("edit", "grid", pipeline.model, "--steps", 6, "--out", grid).code == 0
+    words = ["--render", tmp_path / "i", "--size", 8, "--device", "cpu"]
+    assert g3d("decode", pipeline.model, grid, *words, "--sheet", sheet).code == 0
+    assert g3d("sheet", tmp_path / "i", "--columns", 6, "--rows", 6, "--size", 8, "--out", tmp_path / "t.png").code == 0
+    pages = [images.read_image(path) for path in (sheet, tmp_path / "t.png")]
+    assert (pages[0] == pages[1]).all() and pages[0].shape == (62, 62, 3)
+    for row, column in ((0, 0), (2, 3), (5, 5)):
+        cell = pages[0][2 + 10 * row : 10 + 10 * row, 2 + 10 * column : 10 + 10 * column]
+        assert (cell == images.read_image(tmp_path / "i" / f"{6 * row + column:06d}.png")).all()
+
+
 def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     def run(*words: object) -> Result:
         return g3d("edit", *words, "--out", tmp_path / "p.safetensors")
@@ -41,5 +74,8 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(run("interpolate", pipeline.model, "--items", "0,9"), "no item '9'", "0-3")
     refused(run("interpolate", pipeline.model, "--items", "0,carr"), "no item 'carr'")
     refused(run("interpolate", pipeline.model, "--steps", "1"), "at least 2")
+    refused(run("interpolate", pipeline.model, "--items", ""), "no item ''")
+    refused(run("grid", pipeline.model, "--items", "0,1,2"), "names 3", "four corners")
+    refused(run("grid", pipeline.model, "--items", "0,1,2,3,0"), "names 5", "four corners")
     refused(run("interpolate", pipeline.prior), "no latents.safetensors")
     assert not list(tmp_path.iterdir())

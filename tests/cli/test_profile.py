@@ -1,5 +1,7 @@
 """`g3d profile`: the paper's exact figures, counted from built models; tables over sizes, settings, against another."""
 
+import itertools
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from commands import Pipeline, g3d, g3d_process, refused
+from g3d import artifacts
 from g3d.cameras import CameraPrior
 from g3d.metrics.memory import rise_mb
 from g3d.metrics.table import Table
@@ -204,3 +207,27 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(g3d("profile", "mnif", "--repeats", "0"), "--repeats is 0; it must lie between 1 and 1000")
     refused(g3d("profile", "mnif", "--against", "nothing"), "'nothing' is neither a method")
     refused(g3d("profile", "mnif", "--against", "mnif:smok"), "no preset 'smok' (did you mean 'smoke'?)")
+
+
+def test_similarity_of_the_bases(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The figures of the drawn matrices, of a fitted model; what has no bases is refused."""
+    page = tmp_path / "bases.png"
+    found = g3d("profile", pipeline.model, "--size", 8, "--repeats", 1, "--similarity", page, "--json").json[
+        "similarity"
+    ]
+    weights = artifacts.read(pipeline.model / "model.safetensors", "model").values
+    assert list(found["layers"]) == ["layer 0", "layer 1", "layer 2"] and found["plot"] == str(page)
+    for i in range(3):
+        flat = weights[f"basis_weight.{i}"].flatten(1).double()
+        cosines = [
+            abs(float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))) for a, b in itertools.combinations(flat, 2)
+        ]
+        figures = found["layers"][f"layer {i}"]
+        assert figures["mean"] == pytest.approx(sum(cosines) / 6, abs=1e-4)
+        assert figures["largest"] == pytest.approx(max(cosines), abs=1e-4)
+    picture = np.asarray(Image.open(page).convert("RGB"))
+    assert picture.shape[1] > 2 * picture.shape[0] and picture.std() > 20
+    scene = pipeline.scenes / "000000.safetensors"
+    refused(g3d("profile", scene, "--similarity", tmp_path / "x.png"), "--similarity", "000000.safetensors")
+    refused(g3d("profile", pipeline.model, "--similarity", page), "exists")
+    refused(g3d("profile", "mnif", "--similarity", tmp_path / "x.jpg"), "must end in .png")

@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 import torch
 from g3d.errors import G3dError
-from g3d.mlp import KINDS, Activation, Encoding, Layer, Network, Output, activate, check_widths, encode, evaluate
+from g3d.mlp import (
+    KINDS,
+    Activation,
+    Buffers,
+    Encoding,
+    Layer,
+    Network,
+    Output,
+    activate,
+    check_widths,
+    encode,
+    evaluate,
+)
 from g3d.mlp import from_json as network_from_json
 from g3d.mlp import to_json as network_to_json
 from torch import Tensor
@@ -151,6 +163,35 @@ def test_only_colour_sees_the_direction() -> None:
     one, two = evaluate(NETWORK, weights, inputs), evaluate(NETWORK, weights, other)
     assert torch.equal(one["density"], two["density"])
     assert not torch.allclose(one["rgb"], two["rgb"])
+
+
+def test_buffers_give_the_same_numbers_call_after_call() -> None:
+    """Of any size in any order, in two types; earlier results stay; a layer that is read later is not overwritten."""
+    buffers, kept = Buffers(), []
+    for points, dtype in ((50, torch.float64), (7, torch.float64), (80, torch.float64), (80, torch.float32)):
+        weights = random_weights(2, dtype)
+        inputs = {n: v.to(dtype) for n, v in random_inputs(2, points).items()}
+        with torch.no_grad():
+            found, wanted = evaluate(NETWORK, weights, inputs, buffers), evaluate(NETWORK, weights, inputs)
+        kept += [(found[name], wanted[name]) for name in NETWORK.outputs]
+    assert all(torch.equal(a, b) for a, b in kept)
+
+
+def test_a_chain_of_layers_needs_two_buffers() -> None:
+    layers = tuple(Layer(str(i), (str(i - 1) if i else "x",), Activation("sin")) for i in range(6))
+    chain = Network(layers, {"rgb": Output("5", 0, 3, Activation("linear"))}, {"x": Encoding()})
+    buffers = Buffers()
+    assert [buffers.place_of(chain, str(i)) for i in range(6)] == [0, 1, 0, 1, 0, 1]
+    places = {name: buffers.place_of(NETWORK, name) for name in SIZES}
+    assert places == {"a": 0, "b": 1, "c": 2, "density": 1, "features": 3, "rgb": 2}  # a and density are outputs
+    with torch.no_grad():
+        first, second = (buffers.take(0, shape, torch.zeros(1)) for shape in ((4, 5), (2, 3)))
+    assert first.data_ptr() == second.data_ptr()
+
+
+def test_buffers_refuse_gradients() -> None:
+    with pytest.raises(AssertionError, match="gradients"):
+        evaluate(NETWORK, random_weights(1), random_inputs(1, 2), Buffers())
 
 
 def test_without_gradients_the_same_numbers_and_nothing_overwritten() -> None:

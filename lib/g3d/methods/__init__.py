@@ -9,11 +9,13 @@ load(file, device)       a model file => what encode and decode take; its `netwo
 unfitted(network, config)            the same without a file, to be measured
 latent_space(config)     {"space": name, "shape": [..]}, what latents and priors of the model must match
 decode(model, codes)     latents [B, ...] => a batch of scenes
+DecodeSettings           what --set may change for sample and decode
     and, where the method finds codes of data:
 items(model, dataset, split)         the `dataset.Item`s of a split (train, test, all) that codes can stand for
 EncodeSettings           what --set may change for encode
 encoder(model, dataset, items, settings, seed)   => a function: places in items => their codes [S, ...] and mean squared error [S]
-DecodeSettings           what --set may change for sample and decode
+    and, where it has several parts a layer, as basis networks:
+similarity(model)        layer => how alike its parts are [M, M], 0 to 1
 """
 
 import importlib

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COLOURS = ("#1f6fb2", "#d1662b", "#3a8f5c", "#8a5aa8", "#8c8c8c", "#b8960c")  # told apart in grey, too, in this order
 _SIZE_INCH = (6.4, 3.6)
 _DPI = 120
+_MATRIX_INCH = 2.4
 
 
 class Curve(NamedTuple):
@@ -28,13 +29,13 @@ class Curve(NamedTuple):
     high: Sequence[float] | None = None
 
 
-def check_plot(path: Path | None, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+def check_plot(path: Path | None, overwrite: bool, inputs: tuple[Path, ...] = (), option: str = "--plot") -> None:
     """Refuse, before any work is done, a plot that cannot be drawn or written."""
     if path is None:
         return
     images.check_png(path, "the plot")
     files.refuse_existing(path, overwrite, inputs)
-    require_module("matplotlib", "--plot", "pip install matplotlib, or leave --plot out")
+    require_module("matplotlib", option, f"pip install matplotlib, or leave {option} out")
 
 
 def histogram(path: Path, series: Mapping[str, NDArray[np.float64]], title: str, x_label: str) -> None:
@@ -73,6 +74,24 @@ def curves(path: Path, series: Mapping[str, Curve], title: str, x_label: str, y_
     _finish(path, figure, axes)
 
 
+def matrices(path: Path, series: Mapping[str, NDArray[np.float64]], title: str) -> None:
+    """Square matrices of values from 0 side by side, all on one scale, which is drawn; their names above them."""
+    from matplotlib.figure import Figure
+
+    width = _MATRIX_INCH * len(series) + 0.7
+    figure = Figure(figsize=(width, _MATRIX_INCH + 0.7), dpi=_DPI, layout="constrained")
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    panels = np.atleast_1d(figure.subplots(1, len(series)))
+    top = max(float(matrix.max()) for matrix in series.values()) or 1.0
+    for axes, (name, matrix) in zip(panels, series.items(), strict=True):
+        drawn = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+        axes.set_title(name, fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    figure.colorbar(drawn, ax=list(panels), fraction=0.02, pad=0.01)
+    _save(path, figure)
+
+
 def _colours(count: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(count)]
 
@@ -94,5 +113,9 @@ def _figure(title: str, x_label: str, y_label: str) -> "tuple[Figure, Any]":
 
 def _finish(path: Path, figure: "Figure", axes: Any) -> None:
     axes.legend(frameon=False, fontsize=8)
+    _save(path, figure)
+
+
+def _save(path: Path, figure: "Figure") -> None:
     with files.atomic(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})  # the same figures, the same bytes

@@ -19,6 +19,7 @@ from g3d.errors import G3dError, did_you_mean
 
 PRIORS = {
     "gaussian": "g3d.priors.gaussian",
+    "interpolation": "g3d.priors.interpolation",
     "diffusion": "g3d.priors.diffusion",
 }
 

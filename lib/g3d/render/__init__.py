@@ -4,20 +4,24 @@
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from g3d import mlp
 from g3d.cameras import Cameras
 from g3d.config import setting
 from g3d.errors import G3dError
-from g3d.render import occupancy, rays, volume
+from g3d.render import empty, occupancy, rays, volume
 from g3d.render.splat import reference
 from g3d.scene import Field, Gaussians, MlpField, Scene, Triplane, query, query_output, query_proposal
 
 POINTS_PER_CHUNK = 8192  # 4k-16k points a chunk stay in cache (measured); a GPU takes more
 POINTS_PER_CHUNK_GPU = 1 << 20
+SPARSER = 4  # so many times more samples at once where empty ones are not asked
+WORTH_A_GRID = 4  # samples a cell of the grid from which on it is worth its cost (on cars)
+FULL = 0.8  # share of occupied cells from which on looking them up costs more than it saves
 
 
 class Rendering(NamedTuple):
@@ -42,6 +46,9 @@ class FieldSettings:
     samples: int = setting(64, "samples a ray", low=1, high=4096)
     opaque_end: bool = setting(False, "the last interval is infinitely long")
     background: tuple[float, ...] = _background()
+    skip_empty: Literal["auto", "on", "off"] = setting(
+        "auto", "ask the field only where a 64^3 grid finds something; auto: where several views make it worth the grid"
+    )
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,12 @@ def check_background(settings: RenderSettings) -> None:
 
 
 @torch.no_grad()
-def render_scene(scene: Scene, cameras: Cameras, settings: RenderSettings | None = None) -> Rendering:
-    """Draw one scene (a batch of one) from each camera. Raises `G3dError` for a scene that takes no cameras."""
+def render_scene(
+    scene: Scene, cameras: Cameras, settings: RenderSettings | None = None, grid: empty.Grid | None = None
+) -> Rendering:
+    """Draw one scene (a batch of one) from each camera. Raises `G3dError` for a scene that takes no cameras.
+
+    Who draws the views one by one gives the `grid` that `empty_space` makes for all of them."""
     assert len(scene) == 1, "render_scene draws one scene"
     settings = default_settings(scene) if settings is None else settings
     check_background(settings)
@@ -119,8 +130,42 @@ def render_scene(scene: Scene, cameras: Cameras, settings: RenderSettings | None
             return Rendering(*occupancy.first_hit(scene, cameras, settings.background))
         case MlpField() | Triplane():
             assert isinstance(settings, FieldSettings | TriplaneSettings)
-            views = [_render_field(scene, cameras[v], settings) for v in range(len(cameras))]
+            grid = empty_space(scene, cameras, settings) if grid is None else grid
+            views = [_render_field(scene, cameras[v], settings, grid) for v in range(len(cameras))]
             return Rendering(*(torch.stack(parts) for parts in zip(*views, strict=True)))
+
+
+@torch.no_grad()
+def empty_space(scene: Scene, cameras: Cameras, settings: RenderSettings) -> empty.Grid | None:
+    """Where the scene has something, for drawing it from `cameras`; None where asking everywhere is wanted, or cheaper.
+
+    The choice depends on the scene, the settings and the cameras alone, never on what else is drawn."""
+    if not isinstance(scene, MlpField) or not isinstance(settings, FieldSettings) or settings.skip_empty == "off":
+        return None
+    always = settings.skip_empty == "on"
+    why_not = None
+    if settings.opaque_end:  # the last sample, however thin, covers all that is left
+        why_not = "with opaque_end nothing is empty at the end of a ray"
+    elif mlp.reads(scene.network, "density", "direction"):  # what is empty from one side may not be from another
+        why_not = "the scene's density depends on the direction"
+    if why_not:
+        if always:
+            raise G3dError(f"skip_empty is on, but {why_not}; set skip_empty to auto or off")
+        return None
+    samples = len(cameras) * cameras.width * cameras.height * settings.samples
+    if not always and (len(cameras) == 1 or samples < WORTH_A_GRID * empty.CELLS**3):
+        return None
+    device = cameras.c2w.device
+    low, high = (torch.tensor(c, device=device) for c in scene.world.bounds)
+    uses_direction = "direction" in scene.network.encodings
+
+    buffers = mlp.Buffers()
+
+    def density(points: Tensor) -> Tensor:
+        return query(scene, points, torch.zeros_like(points) if uses_direction else None, buffers).density
+
+    grid = empty.find(density, low, high, _chunk(device))
+    return grid if always or grid.share() < FULL else None
 
 
 @torch.no_grad()
@@ -130,12 +175,13 @@ def render_image_field(scene: MlpField, width: int, height: int) -> Tensor:
     x = (torch.arange(width, device=device) + 0.5) / width * 2 - 1
     y = (torch.arange(height, device=device) + 0.5) / height * 2 - 1
     points = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(1, -1, 2)
-    chunks = [query_output(scene, part, "rgb")[0] for part in points.split(_chunk(device), dim=1)]
+    buffers = mlp.Buffers()
+    chunks = [query_output(scene, part, "rgb", buffers)[0] for part in points.split(_chunk(device), dim=1)]
     return torch.cat(chunks).reshape(height, width, 3)
 
 
 def _render_field(
-    scene: Field, camera: Cameras, settings: FieldSettings | TriplaneSettings
+    scene: Field, camera: Cameras, settings: FieldSettings | TriplaneSettings, grid: empty.Grid | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One view: rays that miss the bounds cost nothing, the rest go in chunks of points."""
     world, shape = scene.world, (camera.height, camera.width)
@@ -149,8 +195,10 @@ def _render_field(
     alpha, depth = torch.zeros_like(near), torch.zeros_like(near)
     uses_direction = isinstance(scene, MlpField) and "direction" in scene.network.encodings
 
+    buffers = mlp.Buffers()
+
     def ask(points: Tensor, seen_along: Tensor) -> tuple[Tensor, Tensor]:
-        return query(scene, points, seen_along if uses_direction else None)
+        return query(scene, points, seen_along if uses_direction else None, buffers)
 
     def propose(points: Tensor) -> Tensor:
         assert isinstance(scene, Triplane)
@@ -159,9 +207,11 @@ def _render_field(
     rounds = settings.proposal_samples if isinstance(settings, TriplaneSettings) else 0
     if rounds and not (isinstance(scene, Triplane) and scene.proposal):
         raise G3dError(f"proposal_samples is {rounds}, but the scene has no proposal network; set it to 0")
-    for part in hit.split(max(1, _chunk(origin.device) // settings.samples)):
+    asked = ask if grid is None else empty.skipping(ask, grid, uses_direction)
+    points = _chunk(origin.device) * (1 if grid is None else SPARSER)
+    for part in hit.split(max(1, points // settings.samples)):
         found = volume.render_rays(
-            ask, origin.expand(1, len(part), 3), directions[part][None], near[part][None], far[part][None],
+            asked, origin.expand(1, len(part), 3), directions[part][None], near[part][None], far[part][None],
             volume.Sampling(settings.samples, rounds, world.spacing, settings.opaque_end),
             background, proposal=propose if rounds else None,
         )  # fmt: skip

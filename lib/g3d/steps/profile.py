@@ -16,8 +16,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
 from g3d import artifacts, config, device, files
@@ -48,7 +50,7 @@ class Options:
     """A method's name with a preset and settings, or a model or scene file; the size of the view in pixels.
 
     `sizes` ("64,128"), `sweep` ("key=v1,v2", several make all combinations) and `against` (METHOD, METHOD:PRESET or a file)
-    make a table. `plot` draws its times over sizes."""
+    make a table. `plot` draws its times over sizes; `similarity` how alike the parts of the layers of a method's model are."""
 
     what: str
     preset: str | None = None
@@ -60,6 +62,7 @@ class Options:
     against: str | None = None
     repeats: int = REPEATS
     plot: Path | None = None
+    similarity: Path | None = None
     overwrite: bool = False
 
 
@@ -111,7 +114,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     for row, times_ms in zip(rows, _times_ms(views, options.repeats, where, progress), strict=True):
         row |= _spread(times_ms)
     common = {"device": str(where), "threads": torch.get_num_threads(), "repeats": options.repeats}
-    plot = {} if options.plot is None else {"plot": _plotted(rows, options)}
+    plot: dict[str, Any] = {} if options.plot is None else {"plot": _plotted(rows, options)}
+    plot |= {} if options.similarity is None else {"similarity": _alike(subjects[0], options.similarity, where)}
     if len(rows) == 1:
         del rows[0]["what"]
         return {**rows[0], "peak_memory_mb": round(max(peak, peak_memory_mb()), 1), **common, **plot}
@@ -141,6 +145,13 @@ def _checked(options: Options) -> tuple[list[_Subject], list[int | None]]:
         if len(sizes) < 2:
             raise G3dError("--plot draws the time over the size; give two sizes or more, e.g. --sizes 64,128,256")
         plots.check_plot(options.plot, options.overwrite)
+    if options.similarity is not None:
+        plots.check_plot(options.similarity, options.overwrite, option="--similarity")
+        name = options.what if options.what in METHODS else str(_file(options.what).config.get("method"))
+        if name not in METHODS or not hasattr(method(name), "similarity"):
+            raise G3dError(
+                f"--similarity needs a method or a model with several parts a layer, which '{options.what}' is not"
+            )
     return [*_arms(options), *([] if options.against is None else [_named(options.against)])], sizes
 
 
@@ -193,19 +204,35 @@ def _refuse_foreign_settings(subject: _Subject) -> None:
 
 def _built(subject: _Subject, where: torch.device) -> tuple[int | None, Scene]:
     """Parameters of the network (None for a bare scene) and one scene of it, from a zero code."""
+    if subject.what not in METHODS and (head := _file(subject.what)).kind != "model":
+        return None, to(load_scene(head.path), where)
+    module, model, shape = _model(subject, where)
+    return _count(model.network), pick(module.decode(model, torch.zeros(1, *shape, device=where)), 0)
+
+
+def _model(subject: _Subject, where: torch.device) -> tuple[ModuleType, Any, Sequence[int]]:
+    """A method, a model of it, unfitted or from a file, and the shape of its codes."""
     if subject.what in METHODS:
         module, settings = method(subject.what), settings_of(subject.what, subject.preset, subject.settings)
         network = module.build(settings).to(where)
-        shape = module.latent_space(settings)["shape"]
-        model = module.unfitted(network, settings)
-        return _count(network), pick(module.decode(model, torch.zeros(1, *shape, device=where)), 0)
+        return module, module.unfitted(network, settings), module.latent_space(settings)["shape"]
     head = _file(subject.what)
-    if head.kind != "model":
-        return None, to(load_scene(head.path), where)
     module = method(str(head.config["method"]))
     model = module.load(artifacts.read(head.path, "model", role="the model"), where)
-    codes = torch.zeros(1, *head.config["latent_space"]["shape"], device=where)
-    return _count(model.network), pick(module.decode(model, codes), 0)
+    return module, model, head.config["latent_space"]["shape"]
+
+
+def _alike(subject: _Subject, path: Path, where: torch.device) -> dict[str, Any]:
+    """Draw how alike the parts of every layer are; their mean and largest similarity, of different ones."""
+    module, model, _ = _model(subject, where)
+    found: dict[str, torch.Tensor] = module.similarity(model)
+    drawn = {name: matrix.numpy().astype(np.float64) for name, matrix in found.items()}
+    plots.matrices(path, drawn, f"similarity of the parts of each layer, {subject.label}")
+    figures = {}
+    for name, matrix in found.items():
+        pairs = max(1, matrix.numel() - len(matrix))  # the diagonal is 0
+        figures[name] = {"mean": round(float(matrix.sum()) / pairs, 4), "largest": round(float(matrix.max()), 4)}
+    return {"layers": figures, "plot": str(path)}
 
 
 def _file(what: str) -> artifacts.Header:

@@ -25,6 +25,7 @@ from g3d.render import (
     RenderSettings,
     check_background,
     default_settings,
+    empty_space,
     render_image_field,
     render_scene,
 )
@@ -32,7 +33,8 @@ from g3d.scene import Gaussians, MlpField, Scene, tensors_of, to
 from g3d.scene_file import load_scene, scene_files
 from g3d.training import distributed
 
-SHEET_SCENES, SHEET_VIEWS = 25, 12  # a contact sheet shows so many at most
+# A contact sheet shows so many scenes and views of each at most; of scenes with one view, a square of this side.
+SHEET_SCENES, SHEET_VIEWS, SHEET_SIDE = 25, 12, 16
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,9 @@ class Painter:
         folder = self.folder if self.scenes == 1 or flat else self.folder / name
         names = [name] if flat else [f"{view:06d}" for view in range(len(cameras))]
         depth_scale = _farthest_world(scene, cameras) / 65535
+        grid = empty_space(scene, cameras.to(where), settings)
         for view, file_name in enumerate(names):
-            self._write(folder, file_name, render_scene(scene, cameras[view].to(where), settings), depth_scale)
+            self._write(folder, file_name, render_scene(scene, cameras[view].to(where), settings, grid), depth_scale)
         scales = {f"{n}.png": depth_scale for n in names}
         if flat:
             self._flat[f"{number:09d}"] = to_transforms(cameras, [f"{name}.png"])
@@ -168,7 +171,7 @@ class Painter:
 
     def _keep(self, number: int, pictures: list[str]) -> None:
         self.views_drawn += len(pictures)
-        if number < SHEET_SCENES:
+        if number < (SHEET_SCENES if len(pictures) > 1 else SHEET_SIDE**2):
             self._kept[f"{number:09d}"] = pictures
 
     def _write(self, folder: Path, name: str, drawn: Rendering, depth_scale: float) -> None:
@@ -200,6 +203,8 @@ class Painter:
             files.write_json(self.folder / "transforms.json", _joined_transforms([flat[k] for k in sorted(flat)]))
             self._describe_depth(self.folder, {k: depth[k] for k in sorted(depth)})
         shown = [kept[k] for k in sorted(kept)]
+        if any(len(row) > 1 for row in shown):
+            shown = [kept[k] for k in sorted(kept) if int(k) < SHEET_SCENES]
         if self.drawing.sheet:
             rows = [[self._picture(name) for name in _spread(row, SHEET_VIEWS)] for row in shown]
             if max(len(row) for row in rows) == 1:  # one view each: lay the scenes out in a square

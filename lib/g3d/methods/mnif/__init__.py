@@ -22,11 +22,12 @@ from g3d.methods.mnif.codec import (
 )
 from g3d.methods.mnif.config import PAPER, PRESETS, Config
 from g3d.methods.mnif.networks import MixtureOfSirens
+from g3d.methods.mnif.similarity import similarity
 from g3d.methods.mnif.training import check, fit
 
 build = MixtureOfSirens
 
 __all__ = [
     "PAPER", "PRESETS", "Config", "DecodeSettings", "EncodeSettings", "Model", "build", "check", "decode", "encoder", "fit",
-    "items", "latent_space", "load", "unfitted",
+    "items", "latent_space", "load", "similarity", "unfitted",
 ]  # fmt: skip
