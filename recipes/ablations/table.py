@@ -2,8 +2,8 @@
 
 usage: table.py FOLDER BASE [--order TITLE FIGURE ROW ROW ...]...
 
-FOLDER/ROW/SEED.json holds the figures of a run, or {"diverged": true}. An ordering says that FIGURE rises from row to row. Between
-neighbours it `appeared` where the difference of the means is above the spread (the root of the sum of both variances of the
+FOLDER/ROW/SEED.json holds the figures of a run, or {"diverged": true}. An ordering says that FIGURE rises from row to row.
+Between neighbours it `appeared` where the difference of the means is above the spread (the root of the sum of both variances of the
 mean), `not` where it is below minus the spread, and is `within the spread` between.
 """
 
@@ -11,6 +11,7 @@ import json
 import math
 import statistics
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 Figures = dict[str, list[float]]
@@ -66,7 +67,7 @@ def main() -> None:
         title, figure, *chain = [word.strip() for word in part.strip().split("\n")]
         steps = [
             f"{a} < {b}: {verdict(rows.get(a, ({}, 0))[0].get(figure, []), rows.get(b, ({}, 0))[0].get(figure, []))}"
-            for a, b in zip(chain, chain[1:], strict=False)
+            for a, b in pairwise(chain)
         ]
         print(f"| {title} | {'; '.join(steps)} |")
 
