@@ -3,8 +3,8 @@
 usage: table.py FOLDER BASE [--order TITLE FIGURE ROW ROW ...]...
 
 FOLDER/ROW/SEED.json holds the figures of a run, or {"diverged": true}. An ordering says that FIGURE rises from row to row.
-Between neighbours it `appeared` where the difference of the means is above the spread (the root of the sum of both variances of the
-mean), `not` where it is below minus the spread, and is `within the spread` between.
+Between neighbours it `appeared` where the difference of the means is above the spread (the root of the sum of both variances
+of the mean), `not` where it is below minus the spread, and is `within the spread` between.
 """
 
 import json
