@@ -8,14 +8,12 @@ import sys
 from pathlib import Path
 
 run = Path(sys.argv[1])
-found: dict[str, float] = {}
-for split in ("train", "test"):
-    recon = run / f"recon_{split}.json"
-    if recon.is_file():
-        found[f"psnr_{split}_db"] = json.loads(recon.read_text())["psnr_db"]
+fitted = json.loads((run / "metrics.json").read_text())
+found = {"psnr_train_db": fitted["psnr_db"], "seconds": fitted["seconds"]}
+held_out = json.loads((run / "held_out.json").read_text()) if (run / "held_out.json").is_file() else {}
+found["psnr_test_db"] = held_out.get("psnr_db", fitted.get("psnr_held_out_db"))
 if (run / "frechet.json").is_file():
     frechet = json.loads((run / "frechet.json").read_text())
-    found["frechet"] = next(v for k, v in frechet.items() if k.startswith(("fid", "frechet")) and isinstance(v, float))
+    found["frechet"] = frechet["value"]
     found |= {name: frechet[name] for name in ("precision", "recall") if name in frechet}
-found["seconds"] = json.loads((run / "metrics.json").read_text())["seconds"]
 print(json.dumps(found, sort_keys=True))
