@@ -52,7 +52,10 @@ def eval_fid(
         str | None,
         typer.Option(help="fid50k or fid1k: so many fakes, drawn by --seed where there are more, against all reals."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Of datasets: train, test or all (default).")] = None,
+    split: Annotated[str | None, typer.Option(help="Views of datasets: train, test or all (default).")] = None,
+    objects: Annotated[
+        str | None, typer.Option(help="Of datasets, views of these objects: train, test or all.")
+    ] = None,
     num: Annotated[int | None, typer.Option(help="At most so many images of each, drawn by --seed.")] = None,
     batch: Annotated[int, typer.Option(help="Images at a time; changes memory and speed only.")] = 64,
     seed: Seed = 0,
@@ -73,7 +76,7 @@ def eval_fid(
     options = {
         "real": real, "fake": fake, "extractor": extractor, "weights": weights, "trust": trust, "resize": resize,
         "extractor_range": extractor_range, "extractor_size": extractor_size, "metrics": metrics, "protocol": protocol,
-        "split": split, "num": num, "batch": batch, "seed": seed, "device": device, "cache": cache, "plot": plot,
-        "out": out, "overwrite": overwrite,
+        "split": split, "objects": objects, "num": num, "batch": batch, "seed": seed, "device": device, "cache": cache,
+        "plot": plot, "out": out, "overwrite": overwrite,
     }  # fmt: skip
     execute("eval_fid", options, as_json=as_json, dry_run=dry_run)

@@ -100,6 +100,16 @@ class Dataset:
             mask = mask & (self.view_split == SPLITS.index(split))
         return mask.nonzero().squeeze(1)
 
+    def views_of(self, split: str | None, objects: str | None) -> Tensor:
+        """The views of a split that show objects of a split, in order; None and `all` stand for every one."""
+        wanted = torch.ones(len(self.view_split), dtype=torch.bool)
+        if split in SPLITS:
+            wanted &= self.view_split == SPLITS.index(split)
+        if objects in SPLITS:
+            of = torch.tensor([o["split"] == objects for o in self.info["objects"]])
+            wanted &= of[self.view_object]
+        return wanted.nonzero().squeeze(1)
+
     def pictures(self, views: Sequence[int] | Tensor) -> NDArray[np.uint8]:
         """Pictures [n, H, W, 3] of the given views."""
         size = (self.info["height"], self.info["width"], 3)

@@ -21,7 +21,8 @@ def inside(path: Path, name: str) -> Path:
     """A run folder stands for its file `name`; a file stands for itself."""
     if path.is_dir():
         if not (path / name).is_file():
-            raise G3dError(f"the folder '{path}' holds no {name}; give a run that has one, or the file itself")
+            made = ", such as g3d encode writes" if name == "latents.safetensors" else ""
+            raise G3dError(f"the folder '{path}' holds no {name}; give a run that has one, or the file itself{made}")
         return path / name
     return path
 

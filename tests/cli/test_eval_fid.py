@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -138,6 +139,25 @@ def test_splits_of_a_dataset(tmp_path: Path) -> None:
         run(Options(fake, fake, extractor="random", split="test"))
     with pytest.raises(G3dError, match=r"hold 1 image\(s\) in the split 'test'"):
         run(Options(_dataset(tmp_path / "small", 4, 1), fake, extractor="random", device="cpu", split="test"))
+
+
+def test_objects_of_a_split(pipeline: Pipeline, tmp_path: Path) -> None:
+    """A dataset whose last object is held out: 4 objects of 6 training and 2 test views."""
+    data = tmp_path / "data"
+    shutil.copytree(pipeline.data, data)
+    info = json.loads((data / "dataset.json").read_text())
+    info["objects"][3]["split"] = "test"
+    (data / "dataset.json").write_text(json.dumps(info))
+    counts = {}
+    for split, objects in ((None, "train"), ("train", "train"), ("test", "train"), ("test", "test"), (None, None)):
+        options = Options(data, data, extractor="random", device="cpu", split=split, objects=objects, metrics="fid")
+        counts[split, objects] = run(options)["n_real"]
+    assert counts == {
+        (None, "train"): 24, ("train", "train"): 18, ("test", "train"): 6, ("test", "test"): 2, (None, None): 32,
+    }  # fmt: skip
+    fake = _folder(tmp_path / "fake", 4, 1)
+    with pytest.raises(G3dError, match="--objects test needs a dataset"):
+        run(Options(fake, fake, extractor="random", objects="test"))
 
 
 def test_num_draws_by_seed(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_the_gaussian_has_the_mean_and_covariance_of_the_codes(pipeline: Pipelin
 def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     out = tmp_path / "p"
     refused(g3d("fit-prior", pipeline.model, "--kind", "difusion", "--out", out), "did you mean 'diffusion'")
-    refused(g3d("fit-prior", pipeline.scenes, "--out", out), "holds no latents.safetensors")
+    refused(g3d("fit-prior", pipeline.scenes, "--out", out), "holds no latents.safetensors", "such as g3d encode writes")
     refused(g3d("fit-prior", pipeline.model / "model.safetensors", "--out", out), "holds model", "latents")
     refused(g3d("fit-prior", pipeline.model, "--out", out, "--set", "widht=4"), "did you mean 'width'")
     refused(g3d("fit-prior", pipeline.model, "--out", out, "--device", "gpu"), "allowed are auto, cpu")

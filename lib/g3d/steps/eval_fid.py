@@ -24,7 +24,8 @@ NEIGHBOURS = {"precision", "recall", "f1", "density", "coverage"}  # figures tha
 
 @dataclass(frozen=True)
 class Options:
-    """`real`, `fake`: a dataset, a folder of images or a zip. `split`: of datasets alone, all if None.
+    """`real`, `fake`: a dataset, a folder of images or a zip. `split` (of views), `objects` (of a split): of datasets alone,
+    all if None.
 
     `num`: at most so many images of each, drawn by `seed`; `protocol` sets the number of fakes instead. `metrics`: words with
     commas, all if None. `extractor`: a word or a file; `weights`, `trust`, `resize`, `extractor_range`, `extractor_size` belong
@@ -41,6 +42,7 @@ class Options:
     metrics: str | None = None
     protocol: str | None = None
     split: str | None = None
+    objects: str | None = None
     num: int | None = None
     batch: int = 64
     seed: int = 0
@@ -57,16 +59,18 @@ def resolve(options: Options) -> dict[str, Any]:
     choice = _choice(options)
     choice.check()
     _check_words(options)
-    if options.split is not None and not any(map(_is_dataset, inputs)):
-        raise G3dError(
-            f"--split {options.split} needs a dataset, and neither '{options.real}' nor '{options.fake}' is one "
-            "(a folder with dataset.json); leave --split out, or give folders that hold the split alone"
-        )
+    for option, value in (("--split", options.split), ("--objects", options.objects)):
+        if value is not None and not any(map(_is_dataset, inputs)):
+            raise G3dError(
+                f"{option} {value} needs a dataset, and neither '{options.real}' nor '{options.fake}' is one "
+                f"(a folder with dataset.json); leave {option} out, or give folders that hold the split alone"
+            )
     _check_outputs(options, inputs)
     cache = _cache(options)
     return {
         "real": str(options.real), "fake": str(options.fake), **choice.as_json(), "metrics": list(_wanted(options)),
         "protocol": options.protocol, "split": (options.split or "all") if any(map(_is_dataset, inputs)) else None,
+        "objects": (options.objects or "all") if any(map(_is_dataset, inputs)) else None,
         "num": options.num, "batch": options.batch, "seed": options.seed, "device": str(device.pick(options.device)),
         "cache": None if cache is None else str(cache), **{k: None if v is None else str(v) for k, v in
                                                           (("out", options.out), ("plot", options.plot))},
@@ -101,7 +105,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         "extractor_sha256": extractor.sha256, "resize": extractor.resize, "reading": READING,
         "dimensions": extractor.dimensions, "seed": options.seed,
         "fake_poses_in_real": shared_poses(options.real, options.fake, options.split or "all"),
-        **{key: resolved[key] for key in ("real", "fake", "split", "num", "protocol")},
+        **{key: resolved[key] for key in ("real", "fake", "split", "objects", "num", "protocol")},
     }  # fmt: skip
     written = [str(p) for p in (options.out, options.plot) if p is not None]
     if not first or not written:
@@ -126,6 +130,7 @@ def _check_words(options: Options) -> None:
     for name, value, allowed in (
         ("--protocol", options.protocol, tuple(PROTOCOLS)),
         ("--split", options.split, SPLITS),
+        ("--objects", options.objects, SPLITS),
     ):
         if value is not None and value not in allowed:
             hint = did_you_mean(value, allowed)
@@ -243,14 +248,14 @@ def _pictures(options: Options, role: str) -> "tuple[Pictures, list[int]]":
     path: Path = getattr(options, role)
     found = pictures(path, f"the {role} images")
     picked = list(range(len(found)))
-    if options.split in dataset.SPLITS and _is_dataset(path):
-        wanted = dataset.SPLITS.index(options.split)
-        views = (dataset.open_dataset(path).view_split == wanted).nonzero().squeeze(1).tolist()
+    if _is_dataset(path) and {options.split, options.objects} & set(dataset.SPLITS):
+        views = dataset.open_dataset(path).views_of(options.split, options.objects).tolist()
         position = {name: i for i, name in enumerate(found.found.names)}
         picked = [position[f"{view:06d}.png"] for view in views]
     picked = _drawn(picked, _most(options, role, len(picked)), options.seed)
     if len(picked) < 2:
-        of = f" in the split '{options.split}'" if options.split else ""
+        words = [("split", options.split), ("objects of the split", options.objects)]
+        of = "".join(f" in the {word} '{value}'" for word, value in words if value)
         raise G3dError(
             f"the {role} images '{path}' hold {len(picked)} image(s){of}; a distance needs 2 or more of each"
         )

@@ -111,6 +111,17 @@ PRESETS = {
     "celebahq64-l": _meta("image", (5, 128, 384, 512), epochs=800),
     "shapenet64-s": _meta("voxel", (4, 64, 256, 512), epochs=400, points_per_item=4096),
     "shapenet64-l": _meta("voxel", (5, 128, 512, 1024), epochs=400, points_per_item=4096),
+    "cars": Config(
+        views_per_item=8, pixels_per_view=8, epochs=4000, lr=1e-3, projection_lr=0.05, inner_lr=1e-3, warmup=200, clip=1,
+    ),
+    "flowers": _meta(
+        "image", (2, 64, 64, 256), omega0=10.0, latent_std=0.05, batch=8, micro_batch=8, epochs=110, lr=5e-4, projection_lr=0.1,
+        clip=1, points_per_item=512,
+    ),
+    "cars-voxels": _meta(
+        "voxel", (2, 64, 64, 128), omega0=10.0, latent_std=0.05, batch=8, micro_batch=8, epochs=1000, lr=5e-4, projection_lr=0.1,
+        clip=1, points_per_item=1024, grid_share=0.25,
+    ),
     "demo": Config(
         hidden_layers=2, width=64, bases=64, latent_dim=64, batch=8, views_per_item=8, pixels_per_view=8, points_per_ray=24,
         epochs=900, lr=2e-3, inner_lr=2e-3, warmup=200, clip=1,

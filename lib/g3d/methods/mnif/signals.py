@@ -35,9 +35,10 @@ def items(config: Config, dataset: Dataset, split: str) -> list[Item]:
     names = dataset.object_names
     if config.signal != "image":
         return [Item(names[i], i) for i in objects]
-    views = [(i, int(v)) for i in objects for v in dataset.views(i)]
-    several = len(views) > len(objects)
-    return [Item(f"{names[i]}/{v:06d}" if several else names[i], i, v) for i, v in views]
+    shown, wanted = dataset.view_object.tolist(), set(objects)
+    views = [v for v, i in enumerate(shown) if i in wanted]
+    several = len(views) > len({shown[v] for v in views})
+    return [Item(f"{names[shown[v]]}/{v:06d}" if several else names[shown[v]], shown[v], v) for v in views]
 
 
 def world_of(config: Config, dataset: Dataset) -> World:
