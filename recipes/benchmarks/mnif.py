@@ -310,7 +310,7 @@ def main() -> None:
     for name, f in found.items():
         print(
             f"{name:32} {f['ms']:9.1f} ms {f['rate']:11.4g} {f['unit']:10} {f['share_of_bare']:6.3f} of bare "
-            f"({f['bare_gflops']:6.1f} GFLOP/s) {f['memory_mb']:8.1f} MB"
+            f"({f['gflop']:7.2f} GFLOP at {f['bare_gflops']:5.1f}/s) {f['memory_mb']:7.1f} MB"
         )
     compared = ratios(found)
     for name, value in {**compared, **skipped}.items():

@@ -58,7 +58,7 @@ class Config:
         24, "radiance: rays of every scene that go through the field at once: memory against speed", low=1
     )
     points_per_chunk: int = setting(
-        4096, "image, voxel: points of every item that go through the field at once (not in second order)", low=1
+        2048, "image, voxel: points of every item that go through the field at once (not in second order)", low=1
     )
 
     def __post_init__(self) -> None:
