@@ -72,7 +72,8 @@ def test_json_names_all_that_makes_figures_comparable(tmp_path: Path) -> None:
     extractor = random_extractor()
     known = {
         "metric": "frechet_random", "n_real": 12, "n_fake": 9, "seed": 0, "split": None, "objects": None, "num": None,
-        "protocol": None, "extractor": "random", "extractor_sha256": extractor.sha256, "resize": extractor.resize, "reading": "pil_rgb",
+        "protocol": None, "extractor": "random", "extractor_sha256": extractor.sha256, "resize": extractor.resize,
+        "reading": "pil_rgb",
         "dimensions": extractor.dimensions, "real": str(real), "fake": str(fake), "fake_poses_in_real": None,
         "absent": {"is": "the extractor 'random' gives no classes"}, "kernel_random_subsets": 100,
         "kernel_random_subset_size": 9, "precision_k": 3, "recall_k": 3, "density_k": 5, "coverage_k": 5,
