@@ -16,7 +16,7 @@ from g3d.export.ply import write_mesh, write_points
 from g3d.export.points import surface_points
 from g3d.images import to_u8
 from g3d.progress import SILENT, Progress
-from g3d.render.splat.reference import sh_colour
+from g3d.render.splat.harmonics import sh_colour
 from g3d.scene import Field, Gaussians, MlpField, query, query_output, to
 from g3d.scene_file import load_scene, scene_files
 

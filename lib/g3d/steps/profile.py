@@ -29,6 +29,7 @@ from g3d.metrics.memory import rise_mb
 from g3d.metrics.table import Table
 from g3d.progress import SILENT, Progress
 from g3d.render import rays, render_image_field, render_scene
+from g3d.render.splat import choose
 from g3d.scene import Gaussians, MlpField, Scene, pick, tensors_of, to
 from g3d.scene_file import load_scene
 from g3d.training.run import peak_memory_mb
@@ -61,6 +62,7 @@ class Options:
     repeats: int = REPEATS
     plot: Path | None = None
     overwrite: bool = False
+    backend: str = "auto"  # of 3D Gaussians
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     for subject in subjects:
         parameters, scene = _built(subject, where)
         for size in sizes:
-            view = _view(scene, size, where)
+            view = _view(scene, size, where, options.backend)
             rows.append({"what": subject.label, **_counts(parameters, scene, view)})
             views.append(view.draw)
     for row, draw in zip(rows, views, strict=True):
@@ -141,7 +143,19 @@ def _checked(options: Options) -> tuple[list[_Subject], list[int | None]]:
         if len(sizes) < 2:
             raise G3dError("--plot draws the time over the size; give two sizes or more, e.g. --sizes 64,128,256")
         plots.check_plot(options.plot, options.overwrite)
-    return [*_arms(options), *([] if options.against is None else [_named(options.against)])], sizes
+    subjects = [*_arms(options), *([] if options.against is None else [_named(options.against)])]
+    _check_backend(options, subjects)
+    return subjects, sizes
+
+
+def _check_backend(options: Options, subjects: Sequence[_Subject]) -> None:
+    """Refuse a back end that cannot run, or that nothing here would use."""
+    choose(options.backend, device.pick(options.device))
+    kinds = [_file(s.what).kind for s in subjects if s.what not in METHODS]
+    if options.backend != "auto" and "scene/gaussians" not in kinds:
+        raise G3dError(
+            f"--backend {options.backend} draws 3D Gaussians; '{options.what}' is no scene of them; leave it out"
+        )
 
 
 def _arms(options: Options) -> list[_Subject]:
@@ -219,7 +233,7 @@ def _file(what: str) -> artifacts.Header:
     return artifacts.check(files.inside(path, "model.safetensors"), "model", "scene", role="the file")
 
 
-def _view(scene: Scene, size: int | None, where: torch.device) -> _View:
+def _view(scene: Scene, size: int | None, where: torch.device, backend: str) -> _View:
     """One view of the scene, by its default camera."""
     if isinstance(scene, MlpField) and scene.signal == "image":
         px = size or IMAGE_PX
@@ -229,7 +243,7 @@ def _view(scene: Scene, size: int | None, where: torch.device) -> _View:
         prior = replace(prior, width=size, height=size)
     camera = prior.default().to(where)
     points = _points(scene, camera) if isinstance(scene, MlpField) and scene.signal == "radiance" else None
-    return _View(lambda: render_scene(scene, camera), prior.width, prior.height, points)
+    return _View(lambda: render_scene(scene, camera, backend=backend), prior.width, prior.height, points)
 
 
 def _points(scene: MlpField, camera: Cameras) -> int:
