@@ -13,7 +13,8 @@ from torch import Tensor
 F64 = torch.float64
 NAMES = ("means", "log_scales", "quats", "opacity_logits", "sh")
 WIDTH, HEIGHT = 70, 50  # of no tile's size
-CAMERAS = CameraPrior(3.0, 40.0, WIDTH, HEIGHT).orbit(2)
+# The first looks along -z, so that depths which are equal are equal in any precision.
+CAMERAS = CameraPrior(3.0, 40.0, WIDTH, HEIGHT, default_azimuth_deg=0, default_elevation_deg=0).orbit(2)
 FEW = 0.002  # share of pixels in which a threshold may fall otherwise
 
 
@@ -51,13 +52,13 @@ def nasty() -> dict[str, Gaussians]:
     steps = torch.linspace(-1, 1, 20, dtype=F64)[:, None]
     return {
         "behind and before the camera": changed(means=eye + forward * steps),
-        "on the camera": changed(means=eye + 0.02 * forward + 0.001 * right * steps),
-        "beside the camera": changed(means=eye + 0.05 * forward + 3 * right * steps),
+        "on the camera": changed(means=eye + (0.03 + 0.01 * steps) * forward + 0.001 * right * steps),
+        "beside the camera": changed(means=eye + (0.05 + 0.01 * steps) * forward + 3 * right * steps),
         "points": changed(log_scales=-math.inf),
         "tiny": changed(log_scales=-40.0),
         "huge": changed(log_scales=6.0),
         "beyond all bounds": changed(log_scales=60.0),
-        "needles": changed(log_scales=torch.tensor([2.0, -9.0, -9.0])),
+        "needles": changed(log_scales=torch.tensor([1.0, -7.0, -7.0])),
         "no turn": changed(quats=0.0),
         "quaternions of all lengths": changed(quats=base.quats[0, :20] * 10.0 ** (6 * steps)),
         "opacity 0": changed(opacity_logits=-math.inf),
@@ -65,7 +66,7 @@ def nasty() -> dict[str, Gaussians]:
         "almost opaque": changed(opacity_logits=8.0),
         "one": Gaussians(**{n: getattr(base, n)[:, :1] for n in NAMES}, world=World()),
         "none": Gaussians(**{n: getattr(base, n)[:, :0] for n in NAMES}, world=World()),
-        "all at one depth": changed(means=eye + 2 * forward + 0.3 * right * steps),
+        "all at one depth": changed(means=torch.cat([steps, -steps, 0 * steps], dim=1)),
     }  # fmt: skip
 
 
@@ -100,12 +101,15 @@ def drawn(
     return Drawn(Rasterized(*(None if p is None else p.detach() for p in found)), grads)  # type: ignore[arg-type]
 
 
-def compare(scene: Gaussians, backend: str, cameras: Cameras = CAMERAS, *, antialiased: bool = False) -> None:
+def compare(
+    scene: Gaussians, backend: str, cameras: Cameras = CAMERAS, *, antialiased: bool = False, tolerance: float = 1e-4
+) -> None:
     """Pictures to 1e-5, gradients to 1e-4 (relative L2), apart from the few pixels whose thresholds fall otherwise."""
     upstream = weights(len(scene), cameras)
     want = drawn(scene, cameras, upstream, "reference", antialiased=antialiased).picture
     have = drawn(scene, cameras, upstream, backend, antialiased=antialiased).picture
     assert want.depth is not None and have.depth is not None
+    upstream[2] *= want.alpha  # where almost nothing is, the depth is a ratio of two small numbers
     differs = (have.rgb - want.rgb).abs().amax(dim=-1) > 1e-4
     differs |= ((have.alpha - want.alpha).abs() > 1e-4) | ((have.depth - want.depth).abs() > 1e-3)
     assert float(differs.double().mean()) <= FEW, f"{int(differs.sum())} pixels differ"
@@ -121,7 +125,7 @@ def compare(scene: Gaussians, backend: str, cameras: Cameras = CAMERAS, *, antia
         assert bool(torch.isfinite(a).all()), f"the gradient of {name} is not finite"
         # What the background gets is a sum of transmittances, which after an almost opaque Gaussian (1 - alpha = 0.001) are
         # known in single precision to 1e-4 at best.
-        assert relative(a, b) <= (1e-3 if name == "background" else 1e-4), (name, relative(a, b))
+        assert relative(a, b) <= (1e-3 if name == "background" else tolerance), (name, relative(a, b))
 
 
 def relative(a: Tensor, b: Tensor) -> float:

@@ -1,7 +1,8 @@
 """The gradient of `project`: sums over pixels => gradients of the Gaussians and of the camera's pose.
 
-With K the inverse covariance in the picture and e = K d (d: pixel minus centre), the sums give dL/dcentre = sum of v e and
-dL/dcovariance = 1/2 sum of v e e^T; from there on the chain rule back through `project`, by the same names.
+With K the inverse covariance in the picture and e = K d (d: pixel minus centre), dL/dcentre is the sum of v e, and the
+gradient of an axis a of the covariance (sum of a a^T) the sum of v e (e a); from there on the chain rule back through
+`project`, by the same names.
 """
 
 import math
@@ -13,7 +14,6 @@ from g3d.render.splat.cpu.blend_backward import MOMENTS
 from g3d.render.splat.cpu.compile import inner, kernel
 from g3d.render.splat.cpu.lanes import LANES, load, maximum, select, sqrt, store, sum_lanes
 from g3d.render.splat.cpu.project import (
-    BLUR,
     FIELDS_IN,
     FX,
     FY,
@@ -43,26 +43,42 @@ ZERO, FOUR = np.float32(0), np.float32(4)
 
 
 @inner
-def _covariance_gradient(buffer: Any, m0: Any, m1: Any, m2: Any, n0: Any, n1: Any, n2: Any, antialiased: Any) -> Any:
-    """The gradients of the centre (x, y) and of the covariance (xx, xy, yy) in the picture."""
-    xx, yy, slope, given_y, bare = spread(m0, m1, m2, n0, n1, n2)
-    p, r2 = sqrt(HALF_LOG2E / given_y), HALF_LOG2E / yy
+def _axes_gradient(buffer: Any, m: Any, n: Any, antialiased: Any) -> Any:
+    """The gradients of the centre (x, y), of the axes m and n (three each), and of the three log-scales.
+
+    The covariance itself is not formed: of a needle, its parts are large and their differences small. In the coordinates
+    u, v in which the ellipse is round, axis i is (p m_i + q n_i, r n_i), and no term exceeds the result."""
+    m0, m1, m2 = m
+    n0, n1, n2 = n
+    _, yy, slope, given_y, bare = spread(m0, m1, m2, n0, n1, n2)
+    p, r = sqrt(HALF_LOG2E / given_y), sqrt(HALF_LOG2E / yy)
     q = -(p * slope)
-    v, vu, vy = load(buffer, SUMS * LANES), load(buffer, (SUMS + 1) * LANES), load(buffer, (SUMS + 2) * LANES)
-    vuu, vuy, vyy = load(buffer, (SUMS + 3) * LANES), load(buffer, (SUMS + 4) * LANES), load(buffer, (SUMS + 5) * LANES)
-    g_x, g_y = LN4 * p * vu, LN4 * (q * vu + r2 * vy)
-    half_square = HALF * LN4 * LN4
-    g_xx = half_square * p * p * vuu
-    g_xy = half_square * p * (q * vuu + r2 * vuy)
-    g_yy = half_square * (q * q * vuu + TWO * q * r2 * vuy + r2 * r2 * vyy)
-    if antialiased:  # the opacity's factor sqrt(det before / det after): half the difference of the inverses
-        share = HALF * v
-        before = ONE / maximum(yy * bare, TINY)
-        bare_xx, bare_yy = maximum(xx - BLUR, ZERO), maximum(yy - BLUR, ZERO)
-        g_xx = g_xx + share * (bare_yy * before - LN4 * p * p)
-        g_xy = g_xy + share * (-(slope * yy) * before - LN4 * p * q)
-        g_yy = g_yy + share * (bare_xx * before - LN4 * (q * q + r2))
-    return g_x, g_y, g_xx, g_xy, g_yy
+    v, vu, vv = load(buffer, SUMS * LANES), load(buffer, (SUMS + 1) * LANES), r * load(buffer, (SUMS + 2) * LANES)
+    square, share = LN4 * LN4, ZERO * v
+    vuu, vuv = square * load(buffer, (SUMS + 3) * LANES), square * r * load(buffer, (SUMS + 4) * LANES)
+    vvv = square * r * r * load(buffer, (SUMS + 5) * LANES)
+    if antialiased:  # the opacity's factor sqrt(det before / det after): first, what the low-pass adds to the latter
+        share = v
+    x0, x1, x2 = p * (m0 - slope * n0), p * (m1 - slope * n1), p * (m2 - slope * n2)
+    y0, y1, y2 = r * n0, r * n1, r * n2
+    lost = LN4 * share
+    a0, a1, a2 = vuu * x0 + vuv * y0 - lost * x0, vuu * x1 + vuv * y1 - lost * x1, vuu * x2 + vuv * y2 - lost * x2
+    b0, b1, b2 = vuv * x0 + vvv * y0 - lost * y0, vuv * x1 + vvv * y1 - lost * y1, vuv * x2 + vvv * y2 - lost * y2
+    s0, s1, s2 = a0 * x0 + b0 * y0, a1 * x1 + b1 * y1, a2 * x2 + b2 * y2
+    gm0, gm1, gm2 = p * a0, p * a1, p * a2
+    gn0, gn1, gn2 = q * a0 + r * b0, q * a1 + r * b1, q * a2 + r * b2
+    if antialiased:  # then ln |m x n|
+        inverse = ONE / sqrt(yy)
+        k0, k1, k2 = n0 * inverse, n1 * inverse, n2 * inverse
+        c0, c1, c2 = m1 * k2 - m2 * k1, m2 * k0 - m0 * k2, m0 * k1 - m1 * k0
+        part = share / maximum(bare, TINY)
+        s0, s1, s2 = s0 + share - part * c0 * c0, s1 + share - part * c1 * c1, s2 + share - part * c2 * c2
+        gm0, gm1, gm2 = (gm0 + part * (k1 * c2 - k2 * c1), gm1 + part * (k2 * c0 - k0 * c2),
+                         gm2 + part * (k0 * c1 - k1 * c0))  # fmt: skip
+        part = part * inverse
+        gn0, gn1, gn2 = (gn0 + part * (c1 * m2 - c2 * m1), gn1 + part * (c2 * m0 - c0 * m2),
+                         gn2 + part * (c0 * m1 - c1 * m0))  # fmt: skip
+    return LN4 * p * vu, LN4 * (q * vu + r * vv), (gm0, gm1, gm2), (gn0, gn1, gn2), (s0, s1, s2)
 
 
 @inner
@@ -101,15 +117,14 @@ def _block(buffer: Any, cam: Any, antialiased: Any, pose: Any, block: int) -> No
     u0, u1, u2 = a0 * r00 + a1 * r10 + a2 * r20, a0 * r01 + a1 * r11 + a2 * r21, a0 * r02 + a1 * r12 + a2 * r22
     w0, w1, w2 = b0 * r00 + b1 * r10 + b2 * r20, b0 * r01 + b1 * r11 + b2 * r21, b0 * r02 + b1 * r12 + b2 * r22
     m0, m1, m2, n0, n1, n2 = u0 * s0, u1 * s1, u2 * s2, w0 * s0, w1 * s1, w2 * s2
-    g_x, g_y, g_xx, g_xy, g_yy = _covariance_gradient(buffer, m0, m1, m2, n0, n1, n2, antialiased)
+    g_x, g_y, (gm0, gm1, gm2), (gn0, gn1, gn2), (of0, of1, of2) = _axes_gradient(
+        buffer, (m0, m1, m2), (n0, n1, n2), antialiased
+    )
     _, opacity = sigmoid_parts(load(buffer, 10 * LANES))
     _put(buffer, 10, load(buffer, SUMS * LANES) * (ONE - opacity))
-    # covariance = (m m, m n, n n) + low-pass; m = u s, n = w s
-    gm0, gm1, gm2 = TWO * (g_xx * m0 + g_xy * n0), TWO * (g_xx * m1 + g_xy * n1), TWO * (g_xx * m2 + g_xy * n2)
-    gn0, gn1, gn2 = TWO * (g_xy * m0 + g_yy * n0), TWO * (g_xy * m1 + g_yy * n1), TWO * (g_xy * m2 + g_yy * n2)
-    _put(buffer, 3, select(log0 <= MAX_LOG, gm0 * m0 + gn0 * n0, ZERO))
-    _put(buffer, 4, select(log1 <= MAX_LOG, gm1 * m1 + gn1 * n1, ZERO))
-    _put(buffer, 5, select(log2 <= MAX_LOG, gm2 * m2 + gn2 * n2, ZERO))
+    _put(buffer, 3, select(log0 <= MAX_LOG, of0, ZERO))
+    _put(buffer, 4, select(log1 <= MAX_LOG, of1, ZERO))
+    _put(buffer, 5, select(log2 <= MAX_LOG, of2, ZERO))
     gm0, gm1, gm2, gn0, gn1, gn2 = gm0 * s0, gm1 * s1, gm2 * s2, gn0 * s0, gn1 * s1, gn2 * s2
     h_w, h_x, h_y, h_z = _quaternion_gradient(
         qw, qx, qy, qz, q_inverse,
