@@ -57,6 +57,7 @@ STEPS: dict[str, set[str]] = {
     "prepare_data": BELOW | {"sources"},
     "render": ALL_BELOW,
     "export_ply": ALL_BELOW,
+    "import_ply": ALL_BELOW | {"importers"},
     "eval_fid": ALL_BELOW,
     "eval_recon": ALL_BELOW,
     "eval_geometry": ALL_BELOW,
