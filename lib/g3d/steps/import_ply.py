@@ -17,7 +17,7 @@ from g3d.scene import Gaussians, World
 from g3d.scene_file import save_scene
 
 SIZE_PX, FOV_DEG = 512, 45.0
-INNER = 0.9  # share of the Gaussians, by distance from their median, that the default camera shows: strays do not count
+INNER = 0.98  # share of the Gaussians that the default camera shows: strays do not count
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ def _degree(scene: Gaussians) -> int:
 
 def _world(means: Tensor) -> World:
     """Bounds around all, and a camera prior around where most are [N, 3]."""
-    target = means.median(dim=0).values
+    ordered, count = means.sort(dim=0).values, len(means)
+    stray = int((1 - INNER) / 2 * (count - 1))
+    target = (ordered[stray] + ordered[count - 1 - stray]) / 2
     distance = (means - target).norm(dim=1)
     reach = max(float(distance.sort().values[int(INNER * (len(distance) - 1))]), 1e-3)
     low, high = means.amin(dim=0) - 1e-3 * reach, means.amax(dim=0) + 1e-3 * reach

@@ -28,6 +28,7 @@ from g3d.render.splat.cpu.blend import (
 from g3d.render.splat.cpu.compile import inner, kernel
 from g3d.render.splat.cpu.lanes import (
     LANES,
+    any_of,
     fma,
     iota,
     load,
@@ -74,7 +75,10 @@ def _row(planes: Any, k: int, alpha: Any, dy: Any, bounds: Any, colour: Any, sum
     red, green, blue, far = colour
     s_red, s_green, s_blue, s_far, s_v, s_vy, s_vyy = sums
     t = load(planes, k)
-    a = select((alpha >= least) & (t > full), minimum(alpha, most), ZERO)
+    counts = (alpha >= least) & (t > full)
+    if not any_of(counts):
+        return sums
+    a = select(counts, minimum(alpha, most), ZERO)
     w = a * t
     g_red, g_green, g_blue = load(planes, k + 2 * PLANE), load(planes, k + 3 * PLANE), load(planes, k + 4 * PLANE)
     gc = fma(g_blue, blue, fma(g_green, green, g_red * red))

@@ -151,7 +151,7 @@ def listed(scene: Scene, colours: Array, cam: Array, width: int, height: int, an
     depth_keys, slots = np.empty(n, np.int32), np.empty(n, np.int64)
     counts, totals = np.zeros((parts, tiles), np.int64), np.zeros(parts, np.int64)
 
-    def projected(part: int) -> None:
+    def project_share(part: int) -> None:
         project(
             part,
             parts,
@@ -169,14 +169,14 @@ def listed(scene: Scene, colours: Array, cam: Array, width: int, height: int, an
             totals,
         )
 
-    def filled(part: int) -> None:
+    def fill_share(part: int) -> None:
         fill(part, parts, boxes, width, counts, totals, slots, order)
 
-    threads.share(projected, parts)
+    threads.share(project_share, parts)
     starts = np.empty(tiles + 1, np.int64)
     longest = lay_out(counts, totals, starts)
     order = np.empty(int(starts[-1]), np.int32)
-    threads.share(filled, parts)
+    threads.share(fill_share, parts)
     return Lists(cam, width, height, parts, antialiased, records, boxes, depth_keys, slots, starts, order, longest)
 
 
@@ -187,13 +187,13 @@ def blended(lists: Lists, background: Array, into: tuple[Tensor, Tensor, Tensor 
     ends, ticket = np.empty(len(lists.starts) - 1, np.int64), np.zeros(1, np.int64)
     work = np.zeros((lists.parts, 1), np.int64)
 
-    def task(part: int) -> None:
+    def blend_tiles(part: int) -> None:
         blend(
             ticket, TABLE, lists.tiles_x, lists.width, lists.height, lists.longest, lists.starts, lists.order,
             lists.depth_keys, lists.records, background, rgb, through, depth, ends, work[part],
         )  # fmt: skip
 
-    threads.share(task, lists.parts)
+    threads.share(blend_tiles, lists.parts)
     return Picture(rgb, through, depth, ends, int(work.sum()))
 
 
@@ -215,13 +215,13 @@ def pixel_sums(
     of_rgb, of_through = _array(grad_rgb).reshape(-1), _array(grad_through).reshape(-1)
     of_far = None if grad_far is None else _array(grad_far).reshape(-1)
 
-    def task(part: int) -> None:
+    def blend_tiles_backward(part: int) -> None:
         blend_backward(
             ticket, TABLE, lists.tiles_x, lists.width, lists.height, lists.starts, picture.ends, lists.order, lists.records,
             lists.boxes, lists.slots, picture.rgb, picture.through, picture.depth, of_rgb, of_through, of_far, moments, seen,
         )  # fmt: skip
 
-    threads.share(task, lists.parts)
+    threads.share(blend_tiles_backward, lists.parts)
     return moments, seen
 
 
@@ -232,13 +232,13 @@ def chained(
     found = tuple(np.empty_like(t) for t in scene)
     poses = np.empty((-(-len(scene.means) // LANES), 12), F32) if with_pose else None
 
-    def task(part: int) -> None:
+    def project_share_backward(part: int) -> None:
         project_backward(
             part, lists.parts, *scene, lists.cam, lists.antialiased, lists.boxes, lists.slots, moments, seen, *found,
             grad_colours, poses,
         )  # fmt: skip
 
-    threads.share(task, lists.parts)
+    threads.share(project_share_backward, lists.parts)
     means, log_scales, quats, logits = found
     return (means, log_scales, quats, logits), None if poses is None else poses.sum(axis=0, dtype=np.float64)
 
