@@ -51,8 +51,8 @@ from g3d.render.splat.cpu.project import (
     last_inside,
 )  # fmt: skip
 
-PITCH = TILE + 8
-PLANE = PITCH * TILE
+PITCH = TILE
+PLANE = PITCH * TILE + 168  # floats; so that equal pixels of two planes do not differ by a few rows modulo 4 KB
 AHEAD = 6  # records are asked for so many entries before their turn
 CELL = 8  # pixels; tiles forget cells that are opaque
 CELLS = TILE // CELL
@@ -61,6 +61,7 @@ LOOK = 32  # entries between two looks for opaque cells
 MIN_THROUGH = np.float32(rule.MIN_THROUGH)
 TABLE = np.array([*EXP2, rule.MAX_ALPHA, rule.MIN_ALPHA, rule.MIN_THROUGH], np.float32)  # numbers of the inner loops
 ROWS, MIDDLE = 8, 3  # rows that are done together, and the one among them whose alpha is computed by exp2
+MOST_BLOCKS = (TILE // LANES) * (TILE // ROWS)  # of an entry
 LEAST_EXPONENT = np.float32(-120)
 ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 
@@ -133,6 +134,8 @@ def blend(ticket: Any, table: Any, tiles_x: int, width: int, height: int, longes
     keys, more_keys = np.empty(longest, np.int32), np.empty(longest, np.int32)
     more_ids, tally = np.empty(longest, np.int32), np.empty(DIGITS, np.int32)
     planes = np.empty((5 if depth_out is not None else 4) * PLANE + LANES, np.float32)
+    blocks, places = np.empty((LOOK * MOST_BLOCKS, 2), np.int64), np.empty((LOOK * MOST_BLOCKS, 2), np.float32)
+    numbers, bounds = constants(table), (splat(table[7]), splat(table[8]), splat(table[9]))
     tiles = starts.shape[0] - 1
     vectors = 0
     while True:
@@ -146,10 +149,15 @@ def blend(ticket: Any, table: Any, tiles_x: int, width: int, height: int, longes
         cells = open_pixels(planes, x0, y0, width, height)
         at = start
         while at < end and cells:
-            stop = min(end, at + LOOK)
+            stop, count = min(end, at + LOOK), 0
             for k in range(at, stop):
                 prefetch(records, np.int64(order[min(k + AHEAD, end - 1)]) * RECORD)
-                vectors += _one(records, np.int64(order[k]) * RECORD, table, x0, y0, cells, planes, depth_out)
+                count = plan(records, np.int64(order[k]) * RECORD, x0, y0, cells, blocks, places, count)
+            for k in range(count):
+                _block(
+                    records, blocks[k, 0], blocks[k, 1], places[k, 0], places[k, 1], numbers, bounds, planes, depth_out
+                )
+            vectors += count * ROWS
             at = stop
             if at < end:
                 cells = still_open(planes, cells)
@@ -206,44 +214,52 @@ def _row(planes: Any, k: int, alpha: Any, bounds: Any, colour: Any, depth_out: A
 
 
 @inner
-def _one(records: Any, g: int, table: Any, x0: int, y0: int, cells: int, planes: Any, depth_out: Any) -> int:
-    """Blend the ellipse of the record at `g` into a tile; returns the number of vectors."""
+def plan(records: Any, g: int, x0: int, y0: int, cells: int, blocks: Any, places: Any, count: int) -> Any:
+    """Append the blocks of LANES x ROWS pixels that cover the ellipse of the record at `g` within a tile.
+
+    `blocks` [., 2]: record and pixel; `places` [., 2]: dx of the first lane, dy of the middle row. Returns how many there
+    are now. All that can be guessed wrongly by the processor happens here, before the long computations."""
     half_x, half_y = records[g + HALF_X], records[g + HALF_Y]
     cx, cy = records[g + CENTRE_X] - np.float32(x0) - HALF, records[g + CENTRE_Y] - np.float32(y0) - HALF
     left, right = first_inside(cx - half_x), last_inside(cx + half_x, TILE)
     top, bottom = first_inside(cy - half_y), last_inside(cy + half_y, TILE)
     if left > right or top > bottom or not (cells_of(left, right, top, bottom) & cells):
-        return 0
-    numbers = constants(table)
-    bounds = splat(table[7]), splat(table[8]), splat(table[9])
-    p, q, r, peak = records[g + P], records[g + Q], records[g + R], records[g + PEAK]
-    vp, vq, vr, vpeak, bend = splat(p), splat(q), splat(r), splat(peak), splat(records[g + BEND])
-    colour = (splat(records[g + RED]), splat(records[g + GREEN]), splat(records[g + BLUE]), splat(records[g + DEPTH]))
+        return count
     column, columns = groups(left, right, LANES, TILE)
-    vectors = 0
     for _ in range(columns):
         y_from, y_to = top, bottom
         offset = np.float32(column) - cx
         if columns > 1:
-            low, high = rows_crossed(offset, offset + np.float32(LANES - 1), p, q, r, peak - LOG2_MIN_ALPHA, half_y)
+            low, high = rows_crossed(
+                offset, offset + np.float32(LANES - 1), records[g + P], records[g + Q], records[g + R],
+                records[g + PEAK] - LOG2_MIN_ALPHA, half_y,
+            )  # fmt: skip
             y_from = max(top, first_inside(cy + low - np.float32(0.01)))
             y_to = min(bottom, last_inside(cy + high + np.float32(0.01), TILE))
-        pdx = (iota() + offset) * vp
         y, times = groups(y_from, y_to, ROWS, TILE)
-        k = y * PITCH + column
-        dy = splat(np.float32(y + MIDDLE) - cy)
         for _ in range(times):
-            middle, onward, back = seed(numbers, pdx, dy, vp, vq, vr, vpeak)
-            alpha = middle
-            for row in range(MIDDLE, ROWS):
-                _row(planes, k + row * PITCH, alpha, bounds, colour, depth_out)
-                alpha, onward = alpha * onward, onward * bend
-            alpha = middle
-            for row in range(MIDDLE):
-                alpha, back = alpha * back, back * bend
-                _row(planes, k + (MIDDLE - 1 - row) * PITCH, alpha, bounds, colour, depth_out)
-            k += ROWS * PITCH
-            dy = dy + np.float32(ROWS)
-        vectors += times * ROWS
+            blocks[count, 0], blocks[count, 1] = g, y * PITCH + column
+            places[count, 0], places[count, 1] = offset, np.float32(y + MIDDLE) - cy
+            y += ROWS
+            count += 1
         column += LANES
-    return vectors
+    return count
+
+
+@inner
+def _block(
+    records: Any, g: int, k: int, dx: Any, dy: Any, numbers: Any, bounds: Any, planes: Any, depth_out: Any
+) -> None:
+    """Blend the ellipse of the record at `g` into the block whose first pixel is `k`."""
+    vp, vq, vr, peak = splat(records[g + P]), splat(records[g + Q]), splat(records[g + R]), splat(records[g + PEAK])
+    bend = splat(records[g + BEND])
+    colour = (splat(records[g + RED]), splat(records[g + GREEN]), splat(records[g + BLUE]), splat(records[g + DEPTH]))
+    middle, onward, back = seed(numbers, (iota() + dx) * vp, splat(dy), vp, vq, vr, peak)
+    alpha = middle
+    for row in range(MIDDLE, ROWS):
+        _row(planes, k + row * PITCH, alpha, bounds, colour, depth_out)
+        alpha, onward = alpha * onward, onward * bend
+    alpha = middle
+    for row in range(MIDDLE):
+        alpha, back = alpha * back, back * bend
+        _row(planes, k + (MIDDLE - 1 - row) * PITCH, alpha, bounds, colour, depth_out)

@@ -15,14 +15,16 @@ import numpy as np
 
 from g3d.render.splat.cpu.blend import (
     AHEAD,
+    ALL_CELLS,
+    LOOK,
     MIDDLE,
+    MOST_BLOCKS,
     PITCH,
     PLANE,
     ROWS,
     constants,
-    groups,
     open_pixels,
-    rows_crossed,
+    plan,
     seed,
 )  # fmt: skip
 from g3d.render.splat.cpu.compile import inner, kernel
@@ -44,13 +46,8 @@ from g3d.render.splat.cpu.lanes import (
 from g3d.render.splat.cpu.project import (
     BEND,
     BLUE,
-    CENTRE_X,
-    CENTRE_Y,
     DEPTH,
     GREEN,
-    HALF_X,
-    HALF_Y,
-    LOG2_MIN_ALPHA,
     PEAK,
     RECORD,
     RED,
@@ -58,13 +55,11 @@ from g3d.render.splat.cpu.project import (
     P,
     Q,
     R,
-    first_inside,
-    last_inside,
 )  # fmt: skip
 
-MOMENTS = (
-    10  # of an entry: red, green, blue, then with v = dL / d ln(alpha): v, vu, vy, vuu, vuy, vyy (y: dy), then depth
-)
+# Of an entry: red, green, blue, then with v = dL / d ln(alpha): v, vu, vy, vuu, vuy, vyy (y: dy), then depth; filled up to 16
+# with zeros, so that they are whole vectors.
+MOMENTS = 16
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
 
@@ -96,61 +91,28 @@ def _row(planes: Any, k: int, alpha: Any, dy: Any, bounds: Any, colour: Any, sum
 
 
 @inner
-def _one(
-    records: Any, g: int, table: Any, x0: int, y0: int, planes: Any, moments: Any, at: int, grad_depth: Any
-) -> None:
-    """The sums of the ellipse of the record at `g` over a tile, to moments[at:at + MOMENTS]."""
-    half_x, half_y = records[g + HALF_X], records[g + HALF_Y]
-    cx, cy = records[g + CENTRE_X] - np.float32(x0) - HALF, records[g + CENTRE_Y] - np.float32(y0) - HALF
-    left, right = first_inside(cx - half_x), last_inside(cx + half_x, TILE)
-    top, bottom = first_inside(cy - half_y), last_inside(cy + half_y, TILE)
-    numbers = constants(table)
-    bounds = splat(table[7]), splat(table[8]), splat(table[9])
-    p, q, r, peak = records[g + P], records[g + Q], records[g + R], records[g + PEAK]
-    vp, vq, vr, vpeak, bend = splat(p), splat(q), splat(r), splat(peak), splat(records[g + BEND])
+def _block(records: Any, g: int, k: int, dx: Any, dy: Any, numbers: Any, bounds: Any, planes: Any, sums_out: Any, at: int,
+           grad_depth: Any) -> None:  # fmt: skip
+    """The sums of the ellipse of the record at `g` over the block whose first pixel is `k`, to sums_out[at:at + MOMENTS]."""
+    vp, vq, vr, peak = splat(records[g + P]), splat(records[g + Q]), splat(records[g + R]), splat(records[g + PEAK])
+    bend, zero = splat(records[g + BEND]), splat(ZERO)
     colour = (splat(records[g + RED]), splat(records[g + GREEN]), splat(records[g + BLUE]), splat(records[g + DEPTH]))
-    column, columns = groups(left, right, LANES, TILE)
-    zero = splat(ZERO)
-    red, green, blue, far = zero, zero, zero, zero
-    total, total_u, total_y, total_uu, total_uy, total_yy = zero, zero, zero, zero, zero, zero
-    for _ in range(columns):
-        y_from, y_to = top, bottom
-        offset = np.float32(column) - cx
-        if columns > 1:
-            low, high = rows_crossed(offset, offset + np.float32(LANES - 1), p, q, r, peak - LOG2_MIN_ALPHA, half_y)
-            y_from = max(top, first_inside(cy + low - np.float32(0.01)))
-            y_to = min(bottom, last_inside(cy + high + np.float32(0.01), TILE))
-        pdx = (iota() + offset) * vp
-        y, times = groups(y_from, y_to, ROWS, TILE)
-        k = y * PITCH + column
-        dy = splat(np.float32(y + MIDDLE) - cy)
-        sums = (red, green, blue, far, zero, zero, zero)
-        for _ in range(times):
-            middle, onward, back = seed(numbers, pdx, dy, vp, vq, vr, vpeak)
-            alpha, there = middle, dy
-            for row in range(MIDDLE, ROWS):
-                sums = _row(planes, k + row * PITCH, alpha, there, bounds, colour, sums, grad_depth)
-                alpha, onward, there = alpha * onward, onward * bend, there + ONE
-            alpha, there = middle, dy
-            for row in range(MIDDLE):
-                alpha, back, there = alpha * back, back * bend, there - ONE
-                sums = _row(planes, k + (MIDDLE - 1 - row) * PITCH, alpha, there, bounds, colour, sums, grad_depth)
-            k += ROWS * PITCH
-            dy = dy + np.float32(ROWS)
-        red, green, blue, far, v, vy, vyy = sums
-        vu, vuy = fma(pdx, v, vq * vy), fma(pdx, vy, vq * vyy)  # u = p dx + q dy, with dx the same all down a column
-        total, total_u, total_y, total_uy, total_yy = (
-            total + v,
-            total_u + vu,
-            total_y + vy,
-            total_uy + vuy,
-            total_yy + vyy,
-        )
-        total_uu = total_uu + fma(pdx, vu, vq * vuy)
-        column += LANES
-    store_sums(moments, at, (red, green, blue, total, total_u, total_y, total_uu, total_uy))
-    moments[at + 8] = sum_lanes(total_yy)
-    moments[at + 9] = sum_lanes(far)
+    pdx, middle_dy = (iota() + dx) * vp, splat(dy)
+    middle, onward, back = seed(numbers, pdx, middle_dy, vp, vq, vr, peak)
+    sums = (zero, zero, zero, zero, zero, zero, zero)
+    alpha, there = middle, middle_dy
+    for row in range(MIDDLE, ROWS):
+        sums = _row(planes, k + row * PITCH, alpha, there, bounds, colour, sums, grad_depth)
+        alpha, onward, there = alpha * onward, onward * bend, there + ONE
+    alpha, there = middle, middle_dy
+    for row in range(MIDDLE):
+        alpha, back, there = alpha * back, back * bend, there - ONE
+        sums = _row(planes, k + (MIDDLE - 1 - row) * PITCH, alpha, there, bounds, colour, sums, grad_depth)
+    red, green, blue, far, v, vy, vyy = sums
+    vu, vuy = fma(pdx, v, vq * vy), fma(pdx, vy, vq * vyy)  # u = p dx + q dy, with dx the same all down a column
+    store_sums(sums_out, at, (red, green, blue, v, vu, vy, fma(pdx, vu, vq * vuy), vuy))
+    sums_out[at + 8] = sum_lanes(vyy)
+    sums_out[at + 9] = sum_lanes(far)
 
 
 @inner
@@ -181,6 +143,9 @@ def blend_backward(ticket: Any, table: Any, tiles_x: int, width: int, height: in
 
     Both are laid out by Gaussian: its tiles row by row from its slot on."""
     planes = np.empty((6 if grad_depth is not None else 5) * PLANE + LANES, np.float32)
+    blocks, places = np.empty((LOOK * MOST_BLOCKS, 2), np.int64), np.empty((LOOK * MOST_BLOCKS, 2), np.float32)
+    parts, firsts = np.zeros(LOOK * MOST_BLOCKS * MOMENTS, np.float32), np.zeros(LOOK + 1, np.int64)
+    numbers, bounds = constants(table), (splat(table[7]), splat(table[8]), splat(table[9]))
     tiles = starts.shape[0] - 1
     while True:
         tile = take_ticket(ticket)
@@ -192,9 +157,24 @@ def blend_backward(ticket: Any, table: Any, tiles_x: int, width: int, height: in
             continue
         x0, y0 = tx * TILE, ty * TILE
         _load_tile(planes, x0, y0, width, height, rgb, through_out, depth_out, grad_rgb, grad_through, grad_depth)
-        for k in range(start, end):
-            prefetch(records, np.int64(order[min(k + AHEAD, end - 1)]) * RECORD)
-            i = np.int64(order[k])
-            slot = slots[i] + (ty - boxes[i, 2]) * (boxes[i, 1] - boxes[i, 0] + 1) + tx - boxes[i, 0]
-            seen[slot] = 1
-            _one(records, i * RECORD, table, x0, y0, planes, moments, slot * MOMENTS, grad_depth)
+        for at in range(start, end, LOOK):
+            stop, count = min(end, at + LOOK), 0
+            for k in range(at, stop):
+                ahead = np.int64(order[min(k + AHEAD, end - 1)])
+                prefetch(records, ahead * RECORD)
+                prefetch(boxes, ahead * 4)
+                prefetch(slots, ahead)
+                count = plan(records, np.int64(order[k]) * RECORD, x0, y0, ALL_CELLS, blocks, places, count)
+                firsts[k - at + 1] = count
+            for k in range(count):
+                _block(records, blocks[k, 0], blocks[k, 1], places[k, 0], places[k, 1], numbers, bounds, planes, parts,
+                       k * MOMENTS, grad_depth)  # fmt: skip
+            for k in range(at, stop):
+                i = np.int64(order[k])
+                slot = slots[i] + (ty - boxes[i, 2]) * (boxes[i, 1] - boxes[i, 0] + 1) + tx - boxes[i, 0]
+                seen[slot] = 1
+                for half in range(0, MOMENTS, LANES):
+                    total = splat(ZERO)
+                    for block in range(firsts[k - at], firsts[k - at + 1]):
+                        total = total + load(parts, block * MOMENTS + half)
+                    store(moments, slot * MOMENTS + half, total)
