@@ -37,9 +37,9 @@ def crowd(count: int, scenes: int = 1, *, k: int = 4, seed: int = 0, log_scale: 
     )  # fmt: skip
 
 
-def nasty() -> dict[str, Gaussians]:
+def nasty(ordinary: int = 40) -> dict[str, Gaussians]:
     """Each with some ordinary Gaussians in it, so that gradients have something to be compared with."""
-    base = crowd(60)
+    base = crowd(20 + ordinary)
 
     def changed(**tensors: Any) -> Gaussians:
         new = {n: getattr(base, n).clone() for n in NAMES}
