@@ -92,6 +92,7 @@ class _Rasterize(torch.autograd.Function):
         rgb = torch.empty(scenes, views, height, width, 3)
         through = torch.empty(scenes, views, height, width)
         far = torch.empty(scenes, views, height, width) if deep else torch.empty(0)
+        ctx.set_materialize_grads(False)  # what the loss did not look at comes back as None, not as a tensor of zeros
         keep = any(ctx.needs_input_grad)
         ctx.kept = []
         for b in range(scenes):
@@ -108,9 +109,15 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_rgb: Tensor, grad_through: Tensor, grad_far: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, grad_rgb: Tensor | None, grad_through: Tensor | None, grad_far: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         (b_n, n, _), of_colours, deep = ctx.shapes
-        _, through, _ = ctx.saved_tensors
+        rgb, through, far = ctx.saved_tensors
+        grad_rgb, grad_through, grad_far = (
+            torch.from_numpy(np.zeros(t.shape, F32)) if g is None else g
+            for g, t in ((grad_rgb, rgb), (grad_through, through), (grad_far, far))
+        )
         views = of_colours[1]
         sums = [np.zeros((b_n, n, *s), F32) for s in ((3,), (3,), (4,), ())]
         colours = np.empty(of_colours, F32)
