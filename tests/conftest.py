@@ -34,8 +34,10 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """4 cars of 8 pictures at 24², a smoke model of a few steps, a Gaussian prior, 3 scenes."""
-    from g3d.steps import fit_prior, fit_stage1, prepare_data, sample
+    """4 cars of 8 pictures at 24², a smoke model of a few steps, a Gaussian prior, 3 scenes, two splats."""
+    from g3d.scene_file import save_scene
+    from g3d.steps import export_ply, fit_prior, fit_stage1, prepare_data, sample
+    from toy_scenes import gaussians
 
     made = Pipeline(tmp_path_factory.mktemp("pipeline"))
     prepare_data.run(
@@ -47,4 +49,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     fit_prior.run(fit_prior.Options(made.model, made.prior, kind="gaussian", device="cpu"))
     sample.run(sample.Options(made.model, made.prior, made.scenes, num=3, device="cpu"))
     sample.run(sample.Options(made.model, made.prior, None, num=3, images=made.root / "demo" / "sampled", device="cpu"))
+    save_scene(made.root / "two.safetensors", gaussians())
+    splats = made.root / "demo" / "splats.ply"
+    export_ply.run(export_ply.Options(made.root / "two.safetensors", splats, form="splats", device="cpu"))
     return made

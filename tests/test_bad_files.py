@@ -93,6 +93,7 @@ PLACES: dict[str, Callable[[Path, Pipeline, Path], list[object]]] = {
     "eval-identity": lambda bad, p, out: ["eval-identity", p.data, bad, "--network", "pixels"],
     "eval-fid extractor": lambda bad, p, out: ["eval-fid", p.data, p.data, "--extractor", bad, "--trust"],
     "eval-fid weights": lambda bad, p, out: ["eval-fid", p.data, p.data, "--weights", bad, "--trust"],
+    "import-ply": lambda bad, p, out: ["import-ply", bad, "--out", out / "s.safetensors"],
     "export-ply": lambda bad, p, out: ["export-ply", bad, "--out", out],
     "decode model": lambda bad, p, out: ["decode", bad, p.model, "--out", out],
     "decode latents": lambda bad, p, out: ["decode", p.model, bad, "--out", out],

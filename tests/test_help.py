@@ -41,7 +41,7 @@ def test_the_example_of_the_help_runs(
     assert words[:2] == ["g3d", command]
     out = Path(words[words.index("--out") + 1]) if "--out" in words else None
     (tmp_path / "demo").mkdir()
-    for made in ("data", "model", "prior", "scenes", "sampled"):
+    for made in ("data", "model", "prior", "scenes", "sampled", "splats.ply"):
         if out is None or out.name != made:
             (tmp_path / "demo" / made).symlink_to(pipeline.root / "demo" / made)
     monkeypatch.chdir(tmp_path)

@@ -4,9 +4,12 @@ A room is a module or package of `g3d`. Every room may also import those in EVER
 """
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from commands import environment
 
 ROOT = Path(__file__).parents[1]
 LIB, CLI = ROOT / "lib" / "g3d", ROOT / "cli" / "g3d_cli"
@@ -57,6 +60,7 @@ STEPS: dict[str, set[str]] = {
     "prepare_data": BELOW | {"sources"},
     "render": ALL_BELOW,
     "export_ply": ALL_BELOW,
+    "import_ply": ALL_BELOW | {"importers"},
     "eval_fid": ALL_BELOW,
     "eval_recon": ALL_BELOW,
     "eval_geometry": ALL_BELOW,
@@ -138,3 +142,8 @@ def test_heavy_packages_are_imported_only_where_they_are_used(module: str) -> No
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             seen += [f"{path}: {n}" for n in names if n.split(".")[0] == module]
     assert not seen
+
+
+def test_numba_is_imported_only_when_gaussians_are_drawn() -> None:
+    code = "import sys, g3d.render, g3d.steps.render, g3d.steps.profile, g3d.steps.import_ply; assert 'numba' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment())

@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def export_ply(
     scenes: Annotated[Path, typer.Argument(help="A scene, or a folder of scenes.")],
     out: Out,
-    form: Annotated[str, typer.Option("--as", help="mesh or points.")] = "mesh",
+    form: Annotated[str, typer.Option("--as", help="mesh, points, or splats (3D Gaussians for viewers).")] = "mesh",
     resolution: Annotated[
         int | None, typer.Option("--resolution", help="Cells on the longest side of a field's bounds; default 128.")
     ] = None,
@@ -28,14 +28,18 @@ def export_ply(
         int | None, typer.Option("--num", help="Points on a field's surface, of --as points; default 20000.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of these points; default 0.")] = None,
+    up: Annotated[
+        str | None,
+        typer.Option("--up", help="The axis that is up in the file, of --as splats: y (default), -y, z, -z."),
+    ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Write scenes as PLY, one file each: coloured meshes or points in world units."""
+    """Write scenes as PLY, one file each: coloured meshes, points or splats in world units."""
     options = {
         "scenes": scenes, "out": out, "form": form, "resolution": resolution, "level": level, "num": num, "seed": seed,
-        "device": device, "overwrite": overwrite,
+        "up": up, "device": device, "overwrite": overwrite,
     }  # fmt: skip
     execute("export_ply", options, as_json=as_json, dry_run=dry_run)

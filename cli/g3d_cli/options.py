@@ -20,6 +20,9 @@ CheckpointEvery = Annotated[
 Keep = Annotated[int, typer.Option("--keep", help="Keep the last N checkpoints in OUT/checkpoints, too.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random; the same seed gives the same bytes.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Backend = Annotated[
+    str, typer.Option("--backend", help="What draws 3D Gaussians: auto, cpu, gpu (Triton), gsplat, reference.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
 Preset = Annotated[str | None, typer.Option("--preset", help="Start from a preset of the method.")]

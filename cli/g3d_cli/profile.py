@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import Device, DryRun, Json, Overwrite, Preset, Set, Size
+from g3d_cli.options import Backend, Device, DryRun, Json, Overwrite, Preset, Set, Size
 
 EXAMPLE = "g3d profile mnif --set signal=image --set hidden_layers=2 --set bases=64 --set latent_dim=256 --json"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -31,6 +31,7 @@ def profile(
         Path | None, typer.Option(help="How alike the basis networks of each layer are, .png.")
     ] = None,
     overwrite: Overwrite = False,
+    backend: Backend = "auto",
     device: Device = "auto",
     as_json: Json = False,
     dry_run: DryRun = False,
@@ -38,6 +39,7 @@ def profile(
     """Count parameters and multiply-adds, time a view, measure memory; over sizes, settings, against another."""
     options = {
         "what": what, "preset": preset, "settings": settings or (), "size": size, "sizes": sizes, "sweep": sweep or (),
-        "against": against, "repeats": repeats, "plot": plot, "similarity": similarity, "overwrite": overwrite, "device": device,
+        "against": against, "repeats": repeats, "plot": plot, "similarity": similarity, "overwrite": overwrite,
+        "backend": backend, "device": device,
     }  # fmt: skip
     execute("profile", options, as_json=as_json, dry_run=dry_run)

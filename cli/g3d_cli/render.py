@@ -7,6 +7,7 @@ import typer
 
 from g3d_cli.execute import execute
 from g3d_cli.options import (
+    Backend,
     CamerasOption,
     Depth,
     Device,
@@ -41,6 +42,7 @@ def render(
     sheet: Sheet = None,
     fps: Fps = None,
     seed: Seed = 0,
+    backend: Backend = "auto",
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -60,6 +62,7 @@ def render(
         sheet=sheet,
         fps=fps,
         seed=seed,
+        backend=backend,
     )
     options = {"scenes": scenes, "out": out, "device": device, "overwrite": overwrite}
     execute("render", options, as_json=as_json, dry_run=dry_run, drawing=how)

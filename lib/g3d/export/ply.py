@@ -34,6 +34,11 @@ def write_points(path: Path, points: F32, colours: U8, normals: F32 | None = Non
     _write(path, [("vertex", _vertices(points, colours, normals))])
 
 
+def write_table(path: Path, vertices: "NDArray[np.void]") -> None:
+    """Vertices with properties of any names, as a structured array."""
+    _write(path, [("vertex", vertices)])
+
+
 def _vertices(points: F32, colours: U8, normals: F32 | None) -> "NDArray[np.void]":
     """Columns [N, 3] => one record per vertex."""
     columns: list[tuple[tuple[str, ...], str, F32 | U8]] = [(_POSITION, "<f4", points), (_COLOUR, "u1", colours)]

@@ -14,7 +14,7 @@ from g3d.cameras import Cameras
 from g3d.config import setting
 from g3d.errors import G3dError
 from g3d.render import empty, occupancy, rays, volume
-from g3d.render.splat import reference
+from g3d.render.splat import rasterize
 from g3d.scene import Field, Gaussians, MlpField, Scene, Triplane, query, query_output, query_proposal
 
 POINTS_PER_CHUNK = 8192  # 4k-16k points a chunk stay in cache (measured); a GPU takes more
@@ -74,6 +74,7 @@ class GaussianSettings:
 
     scale_modifier: float = setting(1.0, "factor on every Gaussian's scale", low=0)
     background: tuple[float, ...] = _background()
+    antialiased: bool = setting(False, "Gaussians smaller than a pixel keep their weight (Mip-Splatting)")
 
 
 @dataclass(frozen=True)
@@ -111,18 +112,28 @@ def check_background(settings: RenderSettings) -> None:
 
 @torch.no_grad()
 def render_scene(
-    scene: Scene, cameras: Cameras, settings: RenderSettings | None = None, grid: empty.Grid | None = None
+    scene: Scene,
+    cameras: Cameras,
+    settings: RenderSettings | None = None,
+    grid: empty.Grid | None = None,
+    backend: str = "auto",
 ) -> Rendering:
     """Draw one scene (a batch of one) from each camera. Raises `G3dError` for a scene that takes no cameras.
 
-    Who draws the views one by one gives the `grid` that `empty_space` makes for all of them."""
+    Who draws the views of a field one by one gives the `grid` that `empty_space` makes for all of them. `backend` names the
+    rasteriser of 3D Gaussians; the other kinds have one way to be drawn."""
     assert len(scene) == 1, "render_scene draws one scene"
     settings = default_settings(scene) if settings is None else settings
     check_background(settings)
     match scene:
         case Gaussians():
             assert isinstance(settings, GaussianSettings)
-            return Rendering(*reference.rasterize(scene, cameras, settings.scale_modifier, settings.background))
+            drawn = rasterize(
+                scene, cameras, background=settings.background, scale_modifier=settings.scale_modifier,
+                antialiased=settings.antialiased, backend=backend,
+            )  # fmt: skip
+            assert drawn.depth is not None
+            return Rendering(drawn.rgb[0].clamp(0, 1), drawn.alpha[0], drawn.depth[0])
         case MlpField(signal="image"):
             raise G3dError("an image field takes no cameras; draw it without --cameras")
         case MlpField(signal="occupancy"):

@@ -1,4 +1,4 @@
-"""`export-ply`: scenes => PLY files, meshes or points, with colours, in world units."""
+"""`export-ply`: scenes => PLY files: meshes or points with colours, or splats, in world units."""
 
 import math
 from dataclasses import dataclass
@@ -14,14 +14,16 @@ from g3d.export.colour import surface_colour
 from g3d.export.mesh import Mesh, evaluate, field_mesh
 from g3d.export.ply import write_mesh, write_points
 from g3d.export.points import surface_points
+from g3d.export.splats import write_splats
 from g3d.images import to_u8
 from g3d.progress import SILENT, Progress
-from g3d.render.splat.reference import sh_colour
+from g3d.render.splat import turn
+from g3d.render.splat.harmonics import sh_colour
 from g3d.scene import Field, Gaussians, MlpField, query, query_output, to
 from g3d.scene_file import load_scene, scene_files
 
 SURFACE = 0.1  # of the bounds' diagonal: what a surface may be thick
-FORMS = ("mesh", "points")
+FORMS = ("mesh", "points", "splats")
 RESOLUTION, NUM, SEED = 128, 20000, 0  # where they are not given
 
 
@@ -30,7 +32,7 @@ class Options:
     """Scenes (a file or a folder), the form, and how fine it is.
 
     None means not given: what would have no effect is refused. `resolution` and `level` belong to fields, `num` and
-    `seed` to points drawn from their surface."""
+    `seed` to points drawn from their surface, `up` to splats."""
 
     scenes: Path
     out: Path
@@ -39,6 +41,7 @@ class Options:
     level: float | None = None
     num: int | None = None
     seed: int | None = None
+    up: str | None = None  # the axis that points up in the files, of splats
     device: str = "auto"
     overwrite: bool = False
 
@@ -50,7 +53,8 @@ def resolve(options: Options) -> dict[str, Any]:
     fields = any(artifacts.header(file).kind != "scene/gaussians" for file in scenes)
     fine = {"resolution": options.resolution or RESOLUTION, "level": options.level, **drawn} if fields else {}
     return {
-        "scenes": len(scenes), "as": options.form, **fine, "out": str(options.out),
+        "scenes": len(scenes), "as": options.form, **fine, **({"up": options.up or "y"} if options.form == "splats" else {}),
+        "out": str(options.out),
         "device": str(device.pick(options.device)),
     }  # fmt: skip
 
@@ -73,7 +77,7 @@ def _export(file: Path, out: Path, options: Options, where: torch.device, progre
     scene = to(load_scene(file), where)
     try:
         if isinstance(scene, Gaussians):
-            return _gaussians(scene, out)
+            return _splats(scene, out, options.up or "y") if options.form == "splats" else _gaussians(scene, out)
         mesh = _mesh(scene, options, where, progress)
     except G3dError as error:
         raise G3dError(f"'{file}': {error}") from error
@@ -138,6 +142,14 @@ def _gaussians(scene: Gaussians, out: Path) -> dict[str, Any]:
     return {"points": len(colours)}
 
 
+def _splats(scene: Gaussians, out: Path, up: str) -> dict[str, Any]:
+    """All that the Gaussians are, with `up` up; rows that are no numbers are left out, and counted."""
+    turned = turn.turned(scene, turn.from_y_up(up))
+    arrays = (getattr(turned, n)[0].cpu().numpy() for n in ("means", "log_scales", "quats", "opacity_logits", "sh"))
+    dropped = write_splats(out, *arrays)
+    return {"splats": scene.means.shape[1] - dropped, "dropped": dropped}
+
+
 def _checked(options: Options) -> list[Path]:
     """The scene files, once every option has its range and an effect on each of them, and the output can be written."""
     if options.form not in FORMS:
@@ -148,6 +160,10 @@ def _checked(options: Options) -> list[Path]:
         raise G3dError(f"--num is {options.num}; it must be at least 1")
     if options.form == "mesh":
         _refuse(options, ("num", "seed"), "--as mesh draws no points")
+    if options.form == "splats":
+        turn.from_y_up(options.up or "y")
+    else:
+        _refuse(options, ("up",), "only --as splats turns what it writes")
     scenes = scene_files(options.scenes)
     for file in scenes:
         head = artifacts.header(file)
@@ -155,10 +171,12 @@ def _checked(options: Options) -> list[Path]:
             raise G3dError(f"'{file}': an image field has no surface to export; use g3d render")
         if head.kind == "scene/gaussians":
             if options.form == "mesh":
-                raise G3dError(f"'{file}': 3D Gaussians have no surface to mesh; use --as points")
+                raise G3dError(f"'{file}': 3D Gaussians have no surface to mesh; use --as splats or --as points")
             _refuse(
                 options, ("resolution", "level", "num", "seed"), f"the Gaussians of '{file}' are written as they are"
             )
+        elif options.form == "splats":
+            raise G3dError(f"'{file}' holds no 3D Gaussians; use --as mesh or --as points")
     if options.out.suffix.lower() == ".ply" and len(scenes) != 1:
         raise G3dError(f"'{options.out}' is one file, but '{options.scenes}' holds {len(scenes)} scenes; give a folder")
     files.refuse_existing(options.out, options.overwrite, (options.scenes,))

@@ -31,6 +31,7 @@ from g3d.metrics.memory import rise_mb
 from g3d.metrics.table import Table
 from g3d.progress import SILENT, Progress
 from g3d.render import rays, render_image_field, render_scene
+from g3d.render.splat import choose
 from g3d.scene import Gaussians, MlpField, Scene, pick, tensors_of, to
 from g3d.scene_file import load_scene
 from g3d.training.run import peak_memory_mb
@@ -64,6 +65,7 @@ class Options:
     plot: Path | None = None
     similarity: Path | None = None
     overwrite: bool = False
+    backend: str = "auto"  # of 3D Gaussians
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     for subject in subjects:
         parameters, scene = _built(subject, where)
         for size in sizes:
-            view = _view(scene, size, where)
+            view = _view(scene, size, where, options.backend)
             rows.append({"what": subject.label, **_counts(parameters, scene, view)})
             views.append(view.draw)
     for row, draw in zip(rows, views, strict=True):
@@ -152,7 +154,19 @@ def _checked(options: Options) -> tuple[list[_Subject], list[int | None]]:
             raise G3dError(
                 f"--similarity needs a method or a model with several parts a layer, which '{options.what}' is not"
             )
-    return [*_arms(options), *([] if options.against is None else [_named(options.against)])], sizes
+    subjects = [*_arms(options), *([] if options.against is None else [_named(options.against)])]
+    _check_backend(options, subjects)
+    return subjects, sizes
+
+
+def _check_backend(options: Options, subjects: Sequence[_Subject]) -> None:
+    """Refuse a back end that cannot run, or that nothing here would use."""
+    choose(options.backend, device.pick(options.device))
+    kinds = [_file(s.what).kind for s in subjects if s.what not in METHODS]
+    if options.backend != "auto" and "scene/gaussians" not in kinds:
+        raise G3dError(
+            f"--backend {options.backend} draws 3D Gaussians; '{options.what}' is no scene of them; leave it out"
+        )
 
 
 def _arms(options: Options) -> list[_Subject]:
@@ -246,7 +260,7 @@ def _file(what: str) -> artifacts.Header:
     return artifacts.check(files.inside(path, "model.safetensors"), "model", "scene", role="the file")
 
 
-def _view(scene: Scene, size: int | None, where: torch.device) -> _View:
+def _view(scene: Scene, size: int | None, where: torch.device, backend: str) -> _View:
     """One view of the scene, by its default camera."""
     if isinstance(scene, MlpField) and scene.signal == "image":
         width, height = scene.world.image_size or (IMAGE_PX, IMAGE_PX)
@@ -258,7 +272,7 @@ def _view(scene: Scene, size: int | None, where: torch.device) -> _View:
         prior = replace(prior, width=size, height=size)
     camera = prior.default().to(where)
     points = _points(scene, camera) if isinstance(scene, MlpField) and scene.signal == "radiance" else None
-    return _View(lambda: render_scene(scene, camera), prior.width, prior.height, points)
+    return _View(lambda: render_scene(scene, camera, backend=backend), prior.width, prior.height, points)
 
 
 def _points(scene: MlpField, camera: Cameras) -> int:

@@ -29,6 +29,7 @@ from g3d.render import (
     render_image_field,
     render_scene,
 )
+from g3d.render.splat import choose
 from g3d.scene import Gaussians, MlpField, Scene, tensors_of, to
 from g3d.scene_file import load_scene, scene_files
 from g3d.training import distributed
@@ -50,6 +51,7 @@ class Drawing:
     sheet: Path | None = None
     fps: float = 24.0
     seed: int = 0
+    backend: str = "auto"  # of 3D Gaussians
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,12 @@ def _checked(options: Options) -> tuple[list[artifacts.Header], dict[str, Render
             continue
         scene = load_scene(head.path)
         settings[kind] = _settings(scene, options.drawing)
+        if isinstance(scene, Gaussians):
+            choose(options.drawing.backend, device.pick(options.device))
         if not isinstance(settings[kind], ImageSettings):
             plan.for_scene(scene, 0, head.config.get("item"))
+    if options.drawing.backend != "auto" and "gaussians" not in settings:
+        raise G3dError(f"--backend {options.drawing.backend} draws 3D Gaussians, and there are none; leave it out")
     return heads, settings
 
 
@@ -151,7 +157,8 @@ class Painter:
         depth_scale = _farthest_world(scene, cameras) / 65535
         grid = empty_space(scene, cameras.to(where), settings)
         for view, file_name in enumerate(names):
-            self._write(folder, file_name, render_scene(scene, cameras[view].to(where), settings, grid), depth_scale)
+            drawn = render_scene(scene, cameras[view].to(where), settings, grid, self.drawing.backend)
+            self._write(folder, file_name, drawn, depth_scale)
         scales = {f"{n}.png": depth_scale for n in names}
         if flat:
             self._flat[f"{number:09d}"] = to_transforms(cameras, [f"{name}.png"])

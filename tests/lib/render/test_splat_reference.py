@@ -6,7 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from g3d.cameras import CameraPrior, Cameras
-from g3d.render.splat.reference import LOW_PASS_PX2, MAX_ALPHA, MIN_ALPHA, covariance, rasterize, sh_colour
+from g3d.render import splat
+from g3d.render.splat.harmonics import sh_colour
+from g3d.render.splat.reference import covariance
+from g3d.render.splat.rule import LOW_PASS_PX2, MAX_ALPHA, MIN_ALPHA
 from g3d.scene import Gaussians, World
 from torch import Tensor
 
@@ -17,6 +20,17 @@ PRIOR = CameraPrior(3.0, 40.0, SIZE, SIZE, default_azimuth_deg=0, default_elevat
 CAMERA = PRIOR.default()  # at (0, 0, 3), looks along -z; the picture's centre is the middle of pixel (10, 10)
 FOCAL = float(CAMERA.intrinsics[0, 0])
 BACK = (0.2, 0.4, 0.6)
+
+
+def rasterize(
+    scene: Gaussians, cameras: Cameras, scale_modifier: float = 1.0, background: tuple[float, ...] = (1.0, 1.0, 1.0)
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One scene by the reference => rgb [V, H, W, 3], alpha and depth [V, H, W]."""
+    rgb, alpha, depth = splat.rasterize(
+        scene, cameras, scale_modifier=scale_modifier, background=background, backend="reference"
+    )
+    assert depth is not None
+    return rgb[0], alpha[0], depth[0]
 
 
 def gaussians(
@@ -166,7 +180,7 @@ def test_scale_modifier_and_limits() -> None:
     solid = replace(scene, opacity_logits=torch.tensor([[50.0]], dtype=F64))
     assert float(rasterize(solid, CAMERA)[1].max()) == pytest.approx(MAX_ALPHA)
     dark = gaussians([(0, 0, 0)], [(0.2,) * 3], [(-3.0, 0.5, 9.0)], [0.9])
-    assert rasterize(dark, CAMERA)[0][0, 10, 10].tolist() == pytest.approx([0.1, 0.55, 1.0], abs=1e-6)
+    assert rasterize(dark, CAMERA)[0][0, 10, 10].tolist() == pytest.approx([0.1, 0.55, 8.2], abs=1e-6)
 
 
 def test_every_view_is_drawn_by_its_own_camera() -> None:
