@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from g3d.config import setting
+from g3d.errors import G3dError
 
 PAPER = "Generative Neural Fields by Mixtures of Neural Implicit Functions (You, Kim, Kim, Han; NeurIPS 2023)"
 
@@ -12,8 +13,7 @@ PAPER = "Generative Neural Fields by Mixtures of Neural Implicit Functions (You,
 class Config:
     """Letters as in the paper: L hidden layers, W width, M bases, H latent dimension.
 
-    A setting that belongs to other values of `signal` or `adaptation` than those chosen is refused, unless it is at its
-    default. `latent_dim` is read by mixture=latent alone; the paper's table 4a names it for the other mixtures, too."""
+    `latent_dim` is read by mixture=latent alone; the paper's table 4a names it for the other mixtures, too."""
 
     signal: Literal["image", "voxel", "radiance"] = setting("radiance", "what a field maps to: 2 -> 3, 3 -> 1, 3 -> 4")
     hidden_layers: int = setting(4, "L, hidden layers; L + 2 layers in all", low=1, high=64)
@@ -61,26 +61,6 @@ class Config:
         2048, "image, voxel: points of every item that go through the field at once (not in second order)", low=1
     )
 
-    def __post_init__(self) -> None:
-        """Refuse settings without effect, and an inner loop that would not move its codes."""
-        for spec in fields(self):
-            belongs = _BELONGS.get(spec.name)
-            if belongs is None or getattr(self, spec.name) == spec.default:
-                continue
-            key, allowed = belongs
-            if getattr(self, key) not in allowed:
-                raise ValueError(
-                    f"{spec.name}={getattr(self, spec.name)} has no effect with {key}={getattr(self, key)}; it belongs to "
-                    f"{key}={' or '.join(allowed)}, so leave it at {spec.default}"
-                )
-        if self.compile and self.adaptation == "meta":
-            raise ValueError("compile=true cannot take the second-order gradients of adaptation=meta; leave it out")
-        if self.adaptation != "autodecode" and 0 < self.inner_lr < 1e-3:
-            raise ValueError(
-                f"inner_lr={self.inner_lr} would leave the codes of adaptation={self.adaptation} where they start; the "
-                "paper's are 10, 1 and 0.1: give --set inner_lr=1"
-            )
-
 
 _META, _POINTS, _RAYS = ("meta", "meta-first-order"), ("image", "voxel"), ("radiance",)
 _BELONGS = {
@@ -90,6 +70,28 @@ _BELONGS = {
     "views_per_item": ("signal", _RAYS), "pixels_per_view": ("signal", _RAYS), "points_per_ray": ("signal", _RAYS),
     "rays_per_chunk": ("signal", _RAYS), "projection_lr": ("mixture", ("latent",)),
 }  # fmt: skip
+
+
+def refuse_idle(config: Config) -> None:
+    """Refuse, before a fit, settings without effect beside the chosen signal, adaptation and mixture (they must be at their
+    defaults), and an inner loop that would not move its codes. Files of models are read as they are."""
+    for spec in fields(config):
+        belongs = _BELONGS.get(spec.name)
+        if belongs is None or getattr(config, spec.name) == spec.default:
+            continue
+        key, allowed = belongs
+        if getattr(config, key) not in allowed:
+            raise G3dError(
+                f"mnif: {spec.name}={getattr(config, spec.name)} has no effect with {key}={getattr(config, key)}; it belongs to "
+                f"{key}={' or '.join(allowed)}, so leave it at {spec.default}"
+            )
+    if config.compile and config.adaptation == "meta":
+        raise G3dError("mnif: compile=true cannot take the second-order gradients of adaptation=meta; leave it out")
+    if config.adaptation != "autodecode" and 0 < config.inner_lr < 1e-3:
+        raise G3dError(
+            f"mnif: inner_lr={config.inner_lr} would leave the codes of adaptation={config.adaptation} where they start; the "
+            "paper's are 10, 1 and 0.1: give --set inner_lr=1"
+        )
 
 
 def _meta(signal: Literal["image", "voxel"], sizes: tuple[int, int, int, int], **changes: Any) -> Config:

@@ -12,7 +12,7 @@ from g3d.dataset import Dataset, Item, step_items
 from g3d.errors import G3dError
 from g3d.methods.mnif import adaptation, batches, signals
 from g3d.methods.mnif.codec import latent_space
-from g3d.methods.mnif.config import PAPER, Config
+from g3d.methods.mnif.config import PAPER, Config, refuse_idle
 from g3d.methods.mnif.networks import DIMENSIONS, MixtureOfSirens, code_size
 from g3d.scene import World
 from g3d.seeds import generator
@@ -82,6 +82,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
 
 def check(config: Config, dataset: Dataset) -> tuple[list[Item], World]:
     """The items to fit and the world they live in; refuses data that this method cannot use."""
+    refuse_idle(config)
     world = signals.world_of(config, dataset)
     items = signals.items(config, dataset, "train")
     if not items:

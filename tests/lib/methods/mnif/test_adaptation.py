@@ -8,6 +8,7 @@ import pytest
 import torch
 from g3d.errors import G3dError
 from g3d.methods.mnif import PRESETS, Config, MixtureOfSirens, adaptation, signals
+from g3d.methods.mnif.config import refuse_idle
 from g3d.methods.mnif.networks import layer_sizes
 from g3d.methods.mnif.point_source import PointBatch
 from g3d.methods.mnif.training import spread
@@ -160,7 +161,10 @@ def test_the_papers_rows_are_presets() -> None:
     ],
 )  # fmt: skip
 def test_settings_without_effect_are_refused(changes: dict[str, Any], sentence: str) -> None:
-    from g3d.config import as_json, from_json
-
     with pytest.raises(G3dError, match=sentence):
-        from_json(Config, {**as_json(Config()), **changes}, "mnif")
+        refuse_idle(replace(Config(), **changes))
+
+
+def test_presets_have_no_settings_without_effect() -> None:
+    for preset in PRESETS.values():
+        refuse_idle(preset)
