@@ -24,7 +24,7 @@ def interpreted(code: str) -> None:
 
 
 def test_picture_and_gradients_are_those_of_the_reference() -> None:
-    interpreted("compare(crowd(24, 2), 'gpu', cameras); compare(crowd(24), 'gpu', cameras[0], antialiased=True)")
+    interpreted("compare(crowd(12, 2), 'gpu', cameras, antialiased=True)")
 
 
 @pytest.mark.slow
@@ -38,6 +38,7 @@ def test_nasty_scenes(antialiased: bool) -> None:
     )
 
 
+@pytest.mark.slow
 def test_without_depth_and_more_than_one_block_of_gaussians() -> None:
     """An early stop, too: opaque ones in front."""
     interpreted(
