@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 def test_auto_takes_the_kernels_of_the_device() -> None:
     assert choose("auto", CPU) == "cpu" and choose("reference", CPU) == "reference"
-    with pytest.raises(G3dError, match="the back end 'cup' is unknown .did you mean 'cpu'"):
+    with pytest.raises(G3dError, match=r"the back end 'cup' is unknown .did you mean 'cpu'"):
         choose("cup", CPU)
     for backend in ("gpu", "gsplat"):
         with pytest.raises(G3dError, match=f"'{backend}' needs a CUDA GPU.*--backend cpu"):
