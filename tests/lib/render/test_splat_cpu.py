@@ -52,9 +52,9 @@ def test_gradients_are_finite_differences() -> None:
     g = torch.Generator().manual_seed(5)
 
     def loss(name: str, change: Tensor) -> float:
-        moved = replace(scene, **{name: getattr(scene, name) + change})
+        moved = replace(scene, **{name: getattr(scene, name).detach() + change})
         parts = rasterize(moved, CAMERAS, background=(0.2, 0.4, 0.6), backend="reference")
-        return sum(float((p * w).sum()) for p, w in zip(parts, upstream, strict=True) if p is not None)
+        return sum(float((p * w).sum().detach()) for p, w in zip(parts, upstream, strict=True) if p is not None)
 
     for name, gradient in zip(NAMES, found[:5], strict=True):
         direction = torch.randn(getattr(scene, name).shape, generator=g, dtype=torch.float64)
