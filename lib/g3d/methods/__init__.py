@@ -23,6 +23,7 @@ from g3d.errors import G3dError, did_you_mean
 
 METHODS = {
     "mnif": "g3d.methods.mnif",
+    "hypernerfgan": "g3d.methods.hypernerfgan",
 }
 
 
