@@ -6,6 +6,8 @@ method that made it.
 Letters: B scenes, P points of each, I and O features into and out of a layer.
 """
 
+import math
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -76,28 +78,88 @@ KINDS = ("linear", "sin", "sigmoid", "softplus", "relu", "leaky_relu", "elu", "c
 
 def evaluate(network: Network, weights: Weights, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Outputs by name, [B, P, C], of a batch of MLPs at `inputs` (name -> [B, P, 3] or [B, P, 2])."""
-    known = {name: encode(inputs[name], encoding) for name, encoding in network.encodings.items() if name in inputs}
+    memory = _Memory() if not torch.is_grad_enabled() and next(iter(inputs.values())).device.type == "cpu" else None
+    known = {n: encode(inputs[n], e, memory) for n, e in network.encodings.items() if n in inputs}
+    last = {name: layer for layer in network.layers for name in layer.inputs}  # the layer that reads it last
+    kept = {out.layer for out in network.outputs.values()}
     for layer in network.layers:
         features = [known[name] for name in layer.inputs]
-        weight, bias = weights[layer.name]
-        h = features[0] if len(features) == 1 else torch.cat(features, dim=-1)  # [B, P, I]
-        known[layer.name] = activate(layer.activation, torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2)))
+        h = features[0] if len(features) == 1 else _cat(features, memory)  # [B, P, I]
+        known[layer.name] = activate(layer.activation, _affine(*weights[layer.name], h, memory))
+        if memory is not None:
+            done = [known[n] for n in layer.inputs if last[n] is layer and n not in kept]
+            memory.give([*done, *([h] if len(features) > 1 else [])])
     found = {}
     for name, out in network.outputs.items():
         part = known[out.layer][..., out.first : out.last]
         if not torch.is_grad_enabled():
             part = part.clone()  # `activate` then works in place, and outputs may share channels
         found[name] = activate(out.activation, part)
+    if memory is not None:
+        memory.give(list(known.values()))
     return found
 
 
-def encode(x: Tensor, encoding: Encoding) -> Tensor:
+def _affine(weight: Tensor, bias: Tensor, h: Tensor, memory: "_Memory | None") -> Tensor:
+    """weight [B, O, I], bias [B, O], h [B, P, I] => [B, P, O]"""
+    if memory is None:
+        return torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2))
+    out = memory.take((*h.shape[:2], weight.shape[1]), h)
+    if len(weight) == 1:
+        torch.addmm(bias[0], h[0], weight[0].t(), out=out[0])
+        return out
+    return torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2), out=out)
+
+
+def _cat(parts: list[Tensor], memory: "_Memory | None") -> Tensor:
+    if memory is None:
+        return torch.cat(parts, dim=-1)
+    shape = (*parts[0].shape[:-1], sum(part.shape[-1] for part in parts))
+    return torch.cat(parts, dim=-1, out=memory.take(shape, parts[0]))
+
+
+class _Memory:
+    """Memory of one evaluation that the next one finds again: fresh large tensors cost as much as the products (measured).
+
+    Only for what never leaves `evaluate`, without gradients, on a CPU. Each thread has its own."""
+
+    _kept = threading.local()
+    _MOST = 1 << 24  # numbers of a piece that is kept
+
+    def __init__(self) -> None:
+        self._taken: dict[int, Tensor] = {}  # address of what was handed out => the piece that it lies in
+
+    def take(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """An uninitialised tensor of this shape."""
+        size = math.prod(shape)
+        free = self._free(like)
+        found = next((i for i in range(len(free) - 1, -1, -1) if free[i].numel() >= size), None)
+        piece = like.new_empty(size) if found is None else free.pop(found)
+        view = piece[:size].view(shape)
+        self._taken[view.data_ptr()] = piece
+        return view
+
+    def give(self, tensors: list[Tensor]) -> None:
+        """Those of `tensors` that were taken may be taken again."""
+        for tensor in tensors:
+            piece = self._taken.pop(tensor.data_ptr(), None)
+            if piece is not None and piece.numel() <= self._MOST:
+                free = self._free(piece)
+                free.append(piece)
+                del free[:-8]
+
+    def _free(self, like: Tensor) -> list[Tensor]:
+        pieces: dict[tuple[torch.dtype, bool], list[Tensor]] = self._kept.__dict__.setdefault("pieces", {})
+        return pieces.setdefault((like.dtype, torch.is_inference_mode_enabled()), [])
+
+
+def encode(x: Tensor, encoding: Encoding, memory: _Memory | None = None) -> Tensor:
     """[B, P, d] => [B, P, d (+ 2 d count)], in the order x, sin(2^0 x), cos(2^0 x), sin(2^1 x), ..."""
     if encoding.count == 0:
         return x
     angles = [x * (encoding.scale * 2.0**k) for k in range(encoding.count)]
     waves = [f for angle in angles for f in (angle.sin(), angle.cos())]
-    return torch.cat([x, *waves] if encoding.include_input else waves, dim=-1)
+    return _cat([x, *waves] if encoding.include_input else waves, memory)
 
 
 def activate(spec: Activation, x: Tensor) -> Tensor:
