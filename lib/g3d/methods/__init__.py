@@ -11,6 +11,16 @@ latent_space(config)     {"space": name, "shape": [..]}, what latents and priors
 decode(model, codes)     latents [B, ...] => a batch of scenes
 encode(model, dataset, items, ...)   data => latents   (where the method has it)
 DecodeSettings           what --set may change for sample and decode
+
+A method whose latents need no prior (a GAN) has besides:
+
+draw(model, indices, seed, settings)   => codes [len(indices), ...]; code i depends on (seed, i) alone
+SampleSettings           what --set may change for them, e.g. truncation
+
+And where they mean something:
+
+counts(config)           more figures for profile, by name
+import_official(state, preset, pairs, size, where)   tensors of the public code => those of a model, and its metadata
 """
 
 import importlib

@@ -23,11 +23,12 @@ from g3d.methods.hypernerfgan.codec import (
 )
 from g3d.methods.hypernerfgan.config import PAPER, PRESETS, Config
 from g3d.methods.hypernerfgan.networks import Generator
+from g3d.methods.hypernerfgan.official import import_official
 from g3d.methods.hypernerfgan.training import check, fit
 
 build = Generator
 
 __all__ = [
     "PAPER", "PRESETS", "Config", "DecodeSettings", "Model", "SampleSettings", "build", "check", "counts", "decode", "draw",
-    "fit", "latent_space", "load", "unfitted",
+    "fit", "import_official", "latent_space", "load", "unfitted",
 ]  # fmt: skip

@@ -171,18 +171,33 @@ def generate(net: Generator, views: Views, config: Config, world: World) -> tupl
         )
         return seen.rgb
 
+    order, most = hits_first(views)
+    few = views._replace(**{name: _rows(getattr(views, name), order[:, :most]) for name in _BY_RAY})
     chunks = []
     size = max(1, config.points_per_chunk // (config.n_samples * len(w)))
-    for start in range(0, views.near.shape[1], size):
-        c = slice(start, start + size)
-        few = views._replace(**{n: getattr(views, n)[:, c] for n in _BY_RAY})
+    for start in range(0, most, size):
+        part = few._replace(**{name: getattr(few, name)[:, start : start + size] for name in _BY_RAY})
         if config.checkpoint and torch.is_grad_enabled():
-            chunks.append(checkpointed(of_chunk, few, *flat, use_reentrant=False, preserve_rng_state=False))
+            chunks.append(checkpointed(of_chunk, part, *flat, use_reentrant=False, preserve_rng_state=False))
         else:
-            chunks.append(of_chunk(few, *flat))
+            chunks.append(of_chunk(part, *flat))
+    rgb = background.expand(*views.near.shape, 3)
+    rgb = rgb.scatter(1, order[:, :most, None].expand(-1, -1, 3), torch.cat(chunks, dim=1)) if chunks else rgb
     side = config.patch_size
-    images = torch.cat(chunks, dim=1).transpose(1, 2).unflatten(2, (side, side)) * 2 - 1
-    return images, w
+    return rgb.transpose(1, 2).unflatten(2, (side, side)) * 2 - 1, w
+
+
+def hits_first(views: Views) -> tuple[Tensor, int]:
+    """The rays [B, R] in the order hits, then misses, and the most hits of a picture: rays that miss the box show the
+    background whatever the field says, so they are not followed."""
+    miss = views.far <= views.near
+    return miss.to(torch.uint8).argsort(dim=1, stable=True), int((~miss).sum(dim=1).max())
+
+
+def _rows(x: Tensor, order: Tensor) -> Tensor:
+    """Rays of x [B, R, ...] in the given order [B, r]."""
+    index = order if x.dim() == 2 else order.unsqueeze(-1).expand(-1, -1, x.shape[2])
+    return x.gather(1, index)
 
 
 _BY_RAY = ("origins", "directions", "near", "far", "jitter", "noise")
