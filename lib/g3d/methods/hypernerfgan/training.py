@@ -268,6 +268,10 @@ def _parts(count: int, config: Config) -> list[slice]:
 
 
 def _move(optimiser: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
-    """One step along the gradients of all processes; where one is missing it counts as zero."""
+    """One step along the gradients of all processes; where one is missing (R1 has none for the last bias) it counts as zero,
+    whether there is one process or more."""
+    parameters = list(parameters)
+    for p in parameters:
+        p.grad = torch.zeros_like(p) if p.grad is None else p.grad
     distributed.sum_gradients(parameters)
     optimiser.step()

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHARED_DATA
 from g3d.cameras import OPENGL_FLIP, Cameras, focal_from_fov
 from g3d.errors import G3dError
 from g3d.methods import hypernerfgan as h
@@ -16,19 +15,19 @@ from g3d.methods.hypernerfgan.networks import Generator, layer_names, layer_size
 from g3d.mlp import evaluate
 from g3d.render import render_scene, volume
 from g3d.scene import MlpField, pick, query, tensors_of
+from safetensors.torch import load_file
 from torch import Tensor
 
-PARITY = SHARED_DATA.parent / "parity" / "hypernerfgan_parity.safetensors"
 SMALL = ["n_samples=16"]
 
 
 @pytest.fixture(scope="module")
-def parity() -> dict[str, Tensor]:
-    if not PARITY.is_file():
-        pytest.skip(f"the parity file '{PARITY}' is not there")
-    from safetensors.torch import load_file
-
-    return load_file(PARITY)
+def parity(shared_data: Path) -> dict[str, Tensor]:
+    """Weights, inputs and outputs of a small public generator."""
+    path = shared_data.parent / "parity" / "hypernerfgan_parity.safetensors"
+    if not path.is_file():
+        pytest.skip(f"the parity file '{path}' is not there")
+    return load_file(path)
 
 
 def loaded(parity: dict[str, Tensor]) -> Generator:
