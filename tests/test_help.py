@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from commands import Pipeline, environment, g3d
 from g3d_cli.main import COMMANDS
+from snapshot import official_state, write_snapshot
 
 LIMIT_S = 0.3
 
@@ -44,6 +45,8 @@ def test_the_example_of_the_help_runs(
     for made in ("data", "model", "prior", "scenes", "sampled", "splats.ply"):
         if out is None or out.name != made:
             (tmp_path / "demo" / made).symlink_to(pipeline.root / "demo" / made)
+    if command == "import-checkpoint":
+        write_snapshot(tmp_path / "demo" / "network.pkl", official_state())
     monkeypatch.chdir(tmp_path)
     more = {"fit-stage1": ["--set", "epochs=1"], "export-ply": ["--level", "0.05"]}  # a smoke model is a fog
     result = g3d(*words[1:], *more.get(command, []))

@@ -56,6 +56,7 @@ STEPS: dict[str, set[str]] = {
     "decode": ALL_BELOW | {"methods", "steps"},
     "sample": ALL_BELOW | {"methods", "priors", "steps"},
     "profile": ALL_BELOW | {"methods"},
+    "import_checkpoint": ALL_BELOW | {"methods", "importers"},
     "fit_prior": ALL_BELOW | {"priors"},
     "prepare_data": BELOW | {"sources"},
     "render": ALL_BELOW,

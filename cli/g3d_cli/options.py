@@ -58,6 +58,11 @@ def with_flags(settings: list[str] | None, compile: bool) -> tuple[str, ...]:
     return (*(settings or ()), *(["compile=true"] if compile else []))
 
 
+def with_truncation(settings: list[str] | None, truncation: float | None) -> tuple[str, ...]:
+    """The pairs of `--set`, with `--truncation`. What has no such setting refuses it."""
+    return (*(settings or ()), *([] if truncation is None else [f"truncation={truncation}"]))
+
+
 _DEFAULTS: dict[str, Any] = {
     "cameras": "default", "size": None, "settings": (), "masks": False, "depth": False, "video": None, "sheet": None,
     "fps": None,

@@ -24,6 +24,7 @@ from g3d_cli.options import (
     Size,
     Video,
     drawing,
+    with_truncation,
 )  # fmt: skip
 
 EXAMPLE = "g3d sample demo/model --prior demo/prior --num 4 --out demo/scenes"
@@ -37,6 +38,12 @@ def sample(
     num: Annotated[int | None, typer.Option("--num", help="How many; the same as --seeds 0-(N-1).")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Which samples of --seed, e.g. 0-9,12.")] = None,
     out: MaybeOut = None,
+    latents: Annotated[
+        Path | None, typer.Option("--latents", help="Write the latents, too: for edit and decode.")
+    ] = None,
+    truncation: Annotated[
+        float | None, typer.Option("--truncation", help="Short for --set truncation=X: 1 all variety, 0 the mean.")
+    ] = None,
     settings: Set = None,
     render_into: RenderInto = None,
     cameras: CamerasOption = "default",
@@ -53,13 +60,14 @@ def sample(
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Draw scenes from a model and its prior, or with --render at once the pictures that `render` would draw."""
+    """Draw scenes from a model (with its prior, where it needs one), or with --render at once the pictures of `render`."""
     how = drawing(
         cameras=cameras, size=size, settings=render_set, masks=masks, depth=depth, video=video, sheet=sheet, fps=fps,
         seed=seed, into=render_into,
     )  # fmt: skip
     options = {
-        "model": model, "prior": prior, "num": num, "seeds": seeds, "out": out, "settings": settings or (),
-        "images": render_into, "seed": seed, "device": device, "overwrite": overwrite,
+        "model": model, "prior": prior, "num": num, "seeds": seeds, "out": out, "latents": latents,
+        "settings": with_truncation(settings, truncation), "images": render_into, "seed": seed,
+        "device": device, "overwrite": overwrite,
     }  # fmt: skip
     execute("sample", options, as_json=as_json, dry_run=dry_run, drawing=how)

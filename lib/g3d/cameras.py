@@ -60,7 +60,7 @@ class CameraPrior:
 
     Recorded by the model, copied into every scene that it makes. `azimuth_deg` turns around +y, 0 looks from +z;
     `elevation_deg` is above the horizon. `area` draws uniformly on the sphere's surface, `uniform` in both angles,
-    `normal` takes the ranges as mean +- one standard deviation.
+    `normal` takes the ranges as mean +- one standard deviation, `azimuth_normal` that of the azimuth alone.
     """
 
     radius_world: float
@@ -69,7 +69,7 @@ class CameraPrior:
     height: int
     azimuth_deg: tuple[float, float] = (0.0, 360.0)
     elevation_deg: tuple[float, float] = (0.0, 90.0)
-    distribution: Literal["area", "uniform", "normal"] = "area"
+    distribution: Literal["area", "uniform", "normal", "azimuth_normal"] = "area"
     target: tuple[float, float, float] = (0.0, 0.0, 0.0)
     default_azimuth_deg: float = 35.0
     default_elevation_deg: float = 20.0
@@ -85,7 +85,7 @@ class CameraPrior:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
             prior = CameraPrior(**values)
             sane = prior.radius_world > 0 and 0 < prior.fov_deg < 180 and prior.width >= 1 and prior.height >= 1
-            sane = sane and prior.distribution in ("area", "uniform", "normal")
+            sane = sane and prior.distribution in ("area", "uniform", "normal", "azimuth_normal")
             sane = sane and [len(prior.azimuth_deg), len(prior.elevation_deg), len(prior.target)] == [2, 2, 3]
         except (TypeError, AttributeError) as error:
             raise G3dError(f"the camera prior of {where} cannot be read ({error}); write it again") from error
@@ -103,16 +103,16 @@ class CameraPrior:
         `stream` keeps draws of one seed for two purposes apart, e.g. the training views of a dataset and new ones."""
         u = torch.stack([torch.rand(2, generator=generator(seed, i, stream), dtype=torch.float64) for i in indices])
         (a0, a1), (e0, e1) = self.azimuth_deg, self.elevation_deg
-        if self.distribution == "normal":
-            z = torch.erfinv((2 * u - 1).clamp(-0.999999, 0.999999)) * math.sqrt(2)
+        azimuth = a0 + (a1 - a0) * u[:, 0]
+        elevation = e0 + (e1 - e0) * u[:, 1]
+        z = torch.erfinv((2 * u - 1).clamp(-0.999999, 0.999999)) * math.sqrt(2)
+        if self.distribution in ("normal", "azimuth_normal"):
             azimuth = (a0 + a1) / 2 + (a1 - a0) / 2 * z[:, 0]
+        if self.distribution == "normal":
             elevation = (e0 + e1) / 2 + (e1 - e0) / 2 * z[:, 1]
-        else:
-            azimuth = a0 + (a1 - a0) * u[:, 0]
-            elevation = e0 + (e1 - e0) * u[:, 1]
-            if self.distribution == "area":  # equal areas between equal heights (Archimedes)
-                low, high = math.sin(math.radians(e0)), math.sin(math.radians(e1))
-                elevation = torch.rad2deg(torch.asin(low + (high - low) * u[:, 1]))
+        if self.distribution == "area":  # equal areas between equal heights (Archimedes)
+            low, high = math.sin(math.radians(e0)), math.sin(math.radians(e1))
+            elevation = torch.rad2deg(torch.asin(low + (high - low) * u[:, 1]))
         return self._at(azimuth, elevation)
 
     def orbit(self, count: int, elevation_deg: float | None = None) -> Cameras:

@@ -282,3 +282,30 @@ def test_weights_that_do_not_fit_the_description() -> None:
         check_widths(wide, SIZES, inputs, "scenes/a")
     with pytest.raises(G3dError, match="reads 'direction'; a field of its kind is given x"):
         check_widths(NETWORK, SIZES, {"x": 3}, "scenes/a")
+
+
+def test_memory_that_is_used_again_changes_no_result() -> None:
+    """A network with skips, layers read twice and read by outputs, at sizes that grow and shrink: as with gradients."""
+    g = torch.Generator().manual_seed(0)
+    names = {"a": ("x",), "b": ("a",), "c": ("x", "b"), "d": ("c", "a"), "e": ("d",)}
+    relu = Activation("relu")
+    layers = tuple(Layer(n, i, relu if n != "b" else Activation("softplus")) for n, i in names.items())
+    outputs = {"rgb": Output("e", 0, 3, Activation("sigmoid")), "density": Output("c", 0, 1, relu)}
+    net = Network(layers, outputs, {"x": Encoding(2)})
+    widths = {"x": 15, "a": 6, "b": 5, "c": 7, "d": 8, "e": 4}
+    for scenes in (1, 2):
+        weights = {}
+        for name, inputs in names.items():
+            wide = sum(widths[i] for i in inputs)
+            w = torch.randn(scenes, widths[name], wide, generator=g)
+            weights[name] = (w, torch.randn(scenes, widths[name], generator=g))
+        kept = []
+        for points in (50, 7, 300, 50):
+            x = torch.rand(scenes, points, 3, generator=g)
+            with torch.no_grad():
+                found = evaluate(net, weights, {"x": x})
+            wanted = evaluate(net, weights, {"x": x})
+            kept.append((found, wanted))
+        for found, wanted in kept:  # after all: nothing that was returned has been written over
+            for name in outputs:
+                torch.testing.assert_close(found[name], wanted[name])

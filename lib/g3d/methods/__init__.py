@@ -16,6 +16,16 @@ EncodeSettings           what --set may change for encode
 encoder(model, dataset, items, settings, seed)   => a function: places in items => their codes [S, ...] and mean squared error [S]
     and, where it has several parts a layer, as basis networks:
 similarity(model)        layer => how alike its parts are [M, M], 0 to 1
+
+A method whose latents need no prior (a GAN) has besides:
+
+draw(model, indices, seed, settings)   => codes [len(indices), ...]; code i depends on (seed, i) alone
+SampleSettings           what --set may change for them, e.g. truncation
+
+And where they mean something:
+
+counts(config)           more figures for profile, by name
+import_official(state, preset, pairs, size, where)   tensors of the public code => those of a model, and its metadata
 """
 
 import importlib
@@ -28,6 +38,7 @@ from g3d.errors import G3dError, did_you_mean
 
 METHODS = {
     "mnif": "g3d.methods.mnif",
+    "hypernerfgan": "g3d.methods.hypernerfgan",
 }
 
 

@@ -66,3 +66,17 @@ def halo(picture: U8, true_picture: U8, true_mask: U8, alpha: U8 | None = None) 
 def _check(first: tuple[int, ...], second: tuple[int, ...]) -> None:
     if first != second:
         raise G3dError(f"pictures of sizes {list(first)} and {list(second)} cannot be compared; make them one size")
+
+
+def haze(picture: U8, alpha: U8, background: U8, margin_px: int = 2) -> float | None:
+    """The halo of a picture [H, W, 3] without a true one: mean |rgb - background| (0 to 1) where nothing solid is near.
+
+    Solid is alpha [H, W] of at least one half; near are `margin_px` pixels in both axes. None where all is near."""
+    _check(picture.shape[:2], alpha.shape)
+    height, width = alpha.shape
+    padded = np.pad(alpha >= OBJECT_LEVEL, margin_px)
+    shifts = range(2 * margin_px + 1)
+    near = np.any([padded[r : r + height, c : c + width] for r in shifts for c in shifts], axis=0)
+    if near.all():
+        return None
+    return float(np.abs(picture[~near].astype(np.float64) - background).mean() / 255)

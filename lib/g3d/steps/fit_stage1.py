@@ -1,4 +1,4 @@
-"""`fit-stage1`: fit the first stage of a method to a dataset, and measure its reconstruction."""
+"""`fit-stage1`: fit the first stage of a method to a dataset, and measure its reconstruction, or what it generates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from g3d.dataset import Dataset, open_dataset
 from g3d.errors import G3dError
 from g3d.images import write_image
 from g3d.methods import method, settings_of
+from g3d.metrics.generation import Generation, generation
 from g3d.metrics.reconstruction import HELD_OUT, NAMES, Codes, Reconstruction, reconstruct
 from g3d.progress import SILENT, Progress
+from g3d.scene import Scene
 from g3d.seeds import generator
 from g3d.training import distributed
 from g3d.training import folder as folders
@@ -22,8 +24,11 @@ from g3d.training import run as runs
 
 METRIC_VIEWS = 512  # of each split, drawn by seed where there are more
 _EVALUATION_VIEWS = 64  # while it trains
-_BEST_BY = ((HELD_OUT, True), (NAMES["test"], True), (NAMES["train"], True), ("loss", False))
+_GENERATED_VIEWS = 256  # of a method that draws its own latents
 _ENCODED = 16  # items whose codes are found at once
+_BEST_BY = (
+    (HELD_OUT, True), (NAMES["test"], True), (NAMES["train"], True), ("frechet_random", False), ("loss", False),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     kept = runs.Checkpoints(options.checkpoint_every, options.keep, _BEST_BY)
 
     def evaluate(current: runs.Run, step: int) -> dict[str, Any]:
-        found = _reconstruction(module, options, dataset, where, _EVALUATION_VIEWS, SILENT)
+        found = _measured(module, options, dataset, where, _EVALUATION_VIEWS, SILENT)
         if found is None:
             return {}
         write_image(options.out / "grid.png", found.sheet())
@@ -85,9 +90,10 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         seconds = current.seconds()
         figures: dict[str, Any] = {"seconds": round(seconds, 1), "peak_memory_mb": round(runs.peak_memory_mb(), 1)}
         if current.writes:
-            found = _reconstruction(module, options, dataset, where, METRIC_VIEWS, progress)
+            found = _measured(module, options, dataset, where, METRIC_VIEWS, progress)
             if found is not None:
-                figures |= {**found.figures, "mean_image_psnr_db": dataset.info.get("mean_image_psnr_db")}
+                mean_image = {"mean_image_psnr_db": dataset.info.get("mean_image_psnr_db")}
+                figures |= {**found.figures, **(mean_image if isinstance(found, Reconstruction) else {})}
                 write_image(options.out / "grid.png", found.sheet())
                 progress.log("  ".join(f"{k} {v}" for k, v in figures.items()))
             files.write_json(options.out / "metrics.json", figures)
@@ -102,11 +108,14 @@ def _check(options: Options) -> None:
         raise G3dError("--allow-change belongs to --resume; give both, or neither")
 
 
-def _reconstruction(
+def _measured(
     module: ModuleType, options: Options, dataset: Dataset, where: torch.device, most: int, progress: Progress
-) -> Reconstruction | None:
-    """What the run has published, against the data: the training items as its latents decode, or, where it has none, as the
-    codes that it finds for some of them and for held-out ones; None where it can do neither."""
+) -> Reconstruction | Generation | None:
+    """What the run has published, against the data: samples of a method that draws its own latents; else the training items as
+    its latents decode, or, where it has none, as the codes that it finds for some of them and for held-out ones; None where it
+    can do none of these."""
+    if hasattr(module, "draw"):
+        return _generated(module, options, dataset, where, progress)
     space = artifacts.header(options.out / "model.safetensors").config["latent_space"]
     if not (options.out / "latents.safetensors").is_file() and not hasattr(module, "encoder"):
         return None
@@ -131,3 +140,17 @@ def _reconstruction(
         found = judged(Codes(items, torch.cat(parts).unflatten(1, space["shape"]), held_out=split == "test"))
         figures, rows = {**figures, **found.figures}, [*rows, *found.rows]
     return Reconstruction(figures, rows)
+
+
+def _generated(
+    module: ModuleType, options: Options, dataset: Dataset, where: torch.device, progress: Progress
+) -> Generation | None:
+    """Samples of a method that draws its own latents, against the views of the data."""
+    model = module.load(artifacts.read(options.out / "model.safetensors", "model"), where)
+    settings = module.SampleSettings()
+
+    def scenes(numbers: Sequence[int]) -> Scene:
+        made: Scene = module.decode(model, module.draw(model, numbers, options.seed, settings))
+        return made
+
+    return generation(scenes, dataset, options.seed, _GENERATED_VIEWS, progress)

@@ -106,10 +106,10 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     peak = peak_memory_mb()
     rows, views = [], []
     for subject in subjects:
-        parameters, scene = _built(subject, where)
+        parameters, scene, more = _built(subject, where)
         for size in sizes:
             view = _view(scene, size, where, options.backend)
-            rows.append({"what": subject.label, **_counts(parameters, scene, view)})
+            rows.append({"what": subject.label, **_counts(parameters, scene, view), **more})
             views.append(view.draw)
     for row, draw in zip(rows, views, strict=True):
         row["memory_rise_mb"] = round(rise_mb(draw, where), 1)
@@ -216,12 +216,13 @@ def _refuse_foreign_settings(subject: _Subject) -> None:
         )
 
 
-def _built(subject: _Subject, where: torch.device) -> tuple[int | None, Scene]:
-    """Parameters of the network (None for a bare scene) and one scene of it, from a zero code."""
+def _built(subject: _Subject, where: torch.device) -> tuple[int | None, Scene, Mapping[str, float]]:
+    """Parameters of the network (None for a bare scene), one scene of it, from a zero code, and figures of the method's own."""
     if subject.what not in METHODS and (head := _file(subject.what)).kind != "model":
-        return None, to(load_scene(head.path), where)
+        return None, to(load_scene(head.path), where), {}
     module, model, shape = _model(subject, where)
-    return _count(model.network), pick(module.decode(model, torch.zeros(1, *shape, device=where)), 0)
+    more: Mapping[str, float] = module.counts(model.config) if hasattr(module, "counts") else {}
+    return _count(model.network), pick(module.decode(model, torch.zeros(1, *shape, device=where)), 0), more
 
 
 def _model(subject: _Subject, where: torch.device) -> tuple[ModuleType, Any, Sequence[int]]:

@@ -1,0 +1,277 @@
+"""The adversarial game (section 3.5 of the report): patches of generated fields against patches of real pictures.
+
+A step is one of the generator, one of the discriminator, and every r1_interval-th time one of R1 alone; each sees its own
+latents, cameras and patches. Gradients of micro-batches add up to those of the batch; the discriminator's minibatch
+deviation is that of a micro-batch.
+
+Letters: B pictures, P side of a patch, R = P * P rays, N samples of a ray.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as checkpointed
+
+from g3d import mlp
+from g3d.config import as_json
+from g3d.dataset import Dataset
+from g3d.errors import G3dError
+from g3d.losses import adversarial
+from g3d.methods.hypernerfgan.cameras import world_of
+from g3d.methods.hypernerfgan.codec import latent_space
+from g3d.methods.hypernerfgan.config import PAPER, Config
+from g3d.methods.hypernerfgan.networks import Generator, network
+from g3d.methods.hypernerfgan.patches import Batch, PatchSource, Views, training_views
+from g3d.nets import augment
+from g3d.nets.discriminator import Discriminator
+from g3d.render import volume
+from g3d.scene import World
+from g3d.seeds import generator
+from g3d.training import checkpoint, distributed, ema, lazy
+from g3d.training.ada import Controller
+from g3d.training.prefetch import prefetch
+from g3d.training.run import Run
+
+BETAS = (0.0, 0.99)
+
+
+class Game(NamedTuple):
+    """The two players and what moves them."""
+
+    config: Config
+    world: World
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator
+    g_optimiser: torch.optim.Optimizer
+    d_optimiser: torch.optim.Optimizer
+    controller: Controller
+
+    @property
+    def kinds(self) -> tuple[augment.Kind, ...]:
+        """The transforms that the discriminator's pictures go through."""
+        return () if self.config.augment == "none" else augment.SETS[self.config.augment_set]
+
+    def judge(self, images: Tensor, drawn: Tensor) -> Tensor:
+        """Logits [B] of pictures [B, 3, P, P], augmented as `drawn` says."""
+        seen = augment.augment(images, self.controller.p, self.kinds, drawn) if self.kinds else images
+        logits: Tensor = self.discriminator(seen)
+        return logits
+
+
+def fit(config: Config, dataset: Dataset, run: Run) -> None:
+    """Train generator and discriminator; publishes the generator's average."""
+    world = check(config, dataset)
+    if distributed.world() > config.batch:
+        raise G3dError(
+            f"{distributed.world()} processes cannot share a batch of {config.batch}; set batch to at least that"
+        )
+    assert world.camera_prior is not None
+    source = PatchSource(config, dataset, world, world.camera_prior, run.seed)
+    game = start(config, world, run.seed, run.device)
+    if run.resumed:
+        resume(game, run.resumed.values, str(run.resumed.path))
+    total = math.ceil(config.kimg * 1000 / config.batch)
+    mine = distributed.share(torch.arange(config.batch))
+    rampup = config.ema_rampup or None
+
+    def publish() -> None:
+        write(game, run)
+
+    with prefetch(
+        lambda step: source.draw(step, mine), total, threads=2 if run.device.type == "cuda" else 0
+    ) as batches:
+        for step in run.steps(total, "fit-stage1 hypernerfgan", lambda: state(game), publish):
+            batch = batches(step)
+            g_loss, w_mean = generator_step(game, batch.for_generator, run.device)
+            game.generator.mapping.track(w_mean)
+            d_loss, signs = discriminator_step(game, batch, run.device)
+            figures: dict[str, Any] = {"real_sign": signs / config.batch}
+            if lazy.due(step, config.r1_interval):
+                figures["r1"] = penalty_step(game, batch, run.device)
+            decay = ema.half_life_decay(config.batch, config.ema_kimg * 1000, step * config.batch, rampup)
+            ema.update(game.average, game.generator, decay)
+            if config.augment == "ada":
+                game.controller.see(signs, config.batch)
+                game.controller.adjust(step, config.batch)
+            run.log(step, total, d_loss, config.batch, generator_loss=g_loss, augment_p=game.controller.p, **figures)
+
+
+def generator_step(game: Game, views: Views, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Move the generator; returns its loss and the mean style [W], both over all processes."""
+    config = game.config
+    game.discriminator.requires_grad_(False)
+    game.g_optimiser.zero_grad(set_to_none=True)
+    loss, w_sum = torch.zeros((), device=device), torch.zeros(config.w_dim, device=device)
+    for part in _parts(len(views.z), config):
+        few = views.part(part).to(device)
+        images, w = generate(game.generator, few, config, game.world)
+        share = adversarial.generator_loss(game.judge(images, few.augment)).sum() / config.batch
+        share.backward()
+        loss, w_sum = loss + share.detach(), w_sum + w.detach().sum(dim=0)
+    _move(game.g_optimiser, game.generator.parameters())
+    game.discriminator.requires_grad_(True)
+    return distributed.sum_value(loss), distributed.sum_value(w_sum) / config.batch
+
+
+def discriminator_step(game: Game, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Move the discriminator; returns its loss and the sum of the signs of its logits of real pictures."""
+    config = game.config
+    game.d_optimiser.zero_grad(set_to_none=True)
+    loss, signs = torch.zeros((), device=device), torch.zeros((), device=device)
+    for part in _parts(len(batch.real), config):
+        few = batch.for_discriminator.part(part).to(device)
+        with torch.no_grad():
+            fake, _ = generate(game.generator, few, config, game.world)
+        share = adversarial.fake_loss(game.judge(fake, few.augment)).sum() / config.batch
+        share.backward()
+        logits = game.judge(batch.real[part].to(device), batch.real_augment[part].to(device))
+        real = adversarial.real_loss(logits).sum() / config.batch
+        real.backward()
+        loss, signs = loss + share.detach() + real.detach(), signs + logits.detach().sign().sum()
+    _move(game.d_optimiser, game.discriminator.parameters())
+    return distributed.sum_value(loss), distributed.sum_value(signs)
+
+
+def penalty_step(game: Game, batch: Batch, device: torch.device) -> Tensor:
+    """Move the discriminator by R1 alone, as much as in all the steps since the last time (eq. 10); returns R1 without gamma."""
+    config = game.config
+    game.d_optimiser.zero_grad(set_to_none=True)
+    value = torch.zeros((), device=device)
+    for part in _parts(len(batch.real), config):
+        real = batch.real[part].to(device).requires_grad_()
+        found = adversarial.r1(game.judge(real, batch.penalty_augment[part].to(device)), real).sum() / config.batch
+        (found * (config.r1_gamma * config.r1_interval)).backward()
+        value = value + found.detach()
+    _move(game.d_optimiser, game.discriminator.parameters())
+    return distributed.sum_value(value)
+
+
+def generate(net: Generator, views: Views, config: Config, world: World) -> tuple[Tensor, Tensor]:
+    """Patches [B, 3, P, P] in [-1, 1] and the styles [B, W] that they show; the field's weights are formed once."""
+    w = net.mapping(views.z)
+    weights = net.weights(w)
+    flat = [tensor for pair in weights.values() for tensor in pair]
+    description, sampling = network(config, raw=True), volume.Sampling(config.n_samples, opaque_end=config.opaque_end)
+    background = torch.tensor(world.background, device=w.device)
+
+    def of_chunk(rays: Views, *flat: Tensor) -> Tensor:
+        named = dict(zip(weights, zip(flat[::2], flat[1::2], strict=True), strict=True))
+
+        def ask(points: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+            found = mlp.evaluate(description, named, {"x": points})
+            raw = found["density"].squeeze(-1) + config.density_noise * rays.noise.flatten(1)
+            return found["rgb"], torch.relu(raw)
+
+        seen = volume.render_rays(
+            ask, rays.origins, rays.directions, rays.near, rays.far, sampling, background, jitter=rays.jitter
+        )
+        return seen.rgb
+
+    order, most = hits_first(views)
+    few = views._replace(**{name: _rows(getattr(views, name), order[:, :most]) for name in _BY_RAY})
+    chunks = []
+    size = max(1, config.points_per_chunk // (config.n_samples * len(w)))
+    for start in range(0, most, size):
+        part = few._replace(**{name: getattr(few, name)[:, start : start + size] for name in _BY_RAY})
+        if config.checkpoint and torch.is_grad_enabled():
+            chunks.append(checkpointed(of_chunk, part, *flat, use_reentrant=False, preserve_rng_state=False))
+        else:
+            chunks.append(of_chunk(part, *flat))
+    rgb = background.expand(*views.near.shape, 3)
+    rgb = rgb.scatter(1, order[:, :most, None].expand(-1, -1, 3), torch.cat(chunks, dim=1)) if chunks else rgb
+    side = config.patch_size
+    return rgb.transpose(1, 2).unflatten(2, (side, side)) * 2 - 1, w
+
+
+def hits_first(views: Views) -> tuple[Tensor, int]:
+    """The rays [B, R] in the order hits, then misses, and the most hits of a picture: rays that miss the box show the
+    background whatever the field says, so they are not followed."""
+    miss = views.far <= views.near
+    return miss.to(torch.uint8).argsort(dim=1, stable=True), int((~miss).sum(dim=1).max())
+
+
+def _rows(x: Tensor, order: Tensor) -> Tensor:
+    """Rays of x [B, R, ...] in the given order [B, r]."""
+    index = order if x.dim() == 2 else order.unsqueeze(-1).expand(-1, -1, x.shape[2])
+    return x.gather(1, index)
+
+
+_BY_RAY = ("origins", "directions", "near", "far", "jitter", "noise")
+
+
+def check(config: Config, dataset: Dataset) -> World:
+    """The world that scenes will live in; refuses data that this method cannot use."""
+    height, width = int(dataset.info["height"]), int(dataset.info["width"])
+    if not len(training_views(dataset)):
+        raise G3dError(f"'{dataset.path}' has no pictures to train on; prepare it with views of training objects")
+    if config.patch_size > min(height, width):
+        raise G3dError(
+            f"hypernerfgan setting 'patch_size' is {config.patch_size}, but the pictures of '{dataset.path}' have {width} x "
+            f"{height} pixels; set patch_size={min(height, width)} or less"
+        )
+    return world_of(config, dataset)
+
+
+def start(config: Config, world: World, seed: int, device: torch.device) -> Game:
+    """Both players before their first step."""
+    net = Generator(config, generator(seed, 0, "generator")).to(device)
+    judge = Discriminator(
+        config.patch_size, channel_base=config.d_channel_base, channel_max=config.d_channel_max,
+        generator=generator(seed, 0, "discriminator"),
+    ).to(device)  # fmt: skip
+    average = ema.averaged(net)
+    assert isinstance(average, Generator)
+    controller = Controller(config.augment_p, device, target=config.ada_target, full_range_items=config.ada_kimg * 1000)
+    return Game(
+        config, world, net, judge, average, lazy.adam(net.parameters(), config.g_lr, BETAS, 0),
+        lazy.adam(judge.parameters(), config.d_lr, BETAS, config.r1_interval), controller,
+    )  # fmt: skip
+
+
+def state(game: Game) -> Mapping[str, Tensor]:
+    """All that --resume needs."""
+    modules = {"generator": game.generator, "discriminator": game.discriminator, "average": game.average}
+    found = {"augment": game.controller.state}
+    for name, module in modules.items():
+        found |= checkpoint.pack(name, module.state_dict())
+    found |= checkpoint.pack_optimiser("g_optimiser", game.g_optimiser)
+    return found | checkpoint.pack_optimiser("d_optimiser", game.d_optimiser)
+
+
+def resume(game: Game, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Put the state back."""
+    for name in ("generator", "discriminator", "average"):
+        checkpoint.load_module(getattr(game, name), checkpoint.unpack(name, tensors), where)
+    checkpoint.unpack_optimiser("g_optimiser", game.g_optimiser, tensors)
+    checkpoint.unpack_optimiser("d_optimiser", game.d_optimiser, tensors)
+    game.controller.state.copy_(tensors["augment"])
+
+
+def write(game: Game, run: Run) -> None:
+    """Publish the average."""
+    about: dict[str, Any] = {
+        "method": "hypernerfgan",
+        "paper": PAPER,
+        "settings": as_json(game.config),
+        "latent_space": latent_space(game.config),
+        "world": game.world.as_json(),
+    }
+    run.write("model.safetensors", "model", game.average.state_dict(), about)
+
+
+def _parts(count: int, config: Config) -> list[slice]:
+    return distributed.micro_batches(slice(0, count), config.micro_batch)
+
+
+def _move(optimiser: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+    """One step along the gradients of all processes; where one is missing (R1 has none for the last bias) it counts as zero,
+    whether there is one process or more."""
+    parameters = list(parameters)
+    for p in parameters:
+        p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+    distributed.sum_gradients(parameters)
+    optimiser.step()
