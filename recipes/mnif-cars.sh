@@ -13,7 +13,7 @@ g3d fit-prior "$D/model" --kind diffusion --set width=256 --set epochs=12000 --s
 g3d sample "$D/model" --prior "$D/prior" --num 25 --out "$D/scenes"
 g3d render "$D/scenes" --cameras orbit:9 --size 64 --out "$D/views" --video "$D/turntable.mp4" --sheet "$D/views.png"
 g3d export-ply "$D/scenes" --as mesh --resolution 96 --out "$D/meshes"
-g3d edit grid "$D/model" --items firetruck,sedan,police,tractor --steps 5 --out "$D/grid.safetensors"
+g3d edit grid "$D/model" --items firetruck,sedan,police,tractor-shovel --steps 5 --out "$D/grid.safetensors"
 g3d decode "$D/model" "$D/grid.safetensors" --render "$D/grid" --size 64 --sheet "$D/grid.png"
 
 g3d encode "$D/model" --data "$D/data" --split test --out "$D/held_out.safetensors"
