@@ -1,7 +1,8 @@
 #!/bin/sh
 # The ablations of mNIF (tables 4a, 4b, 4c, 5 and 6), small: photographs of flowers at 32², networks of (L, W) = (2, 64), equal numbers of
 # steps; every row over several seeds. A row that diverges is a row. About 40 minutes on one core.
-# usage: recipes/ablations/mnif.sh FOLDER_OF_PHOTOS [OUT] [SEEDS]      (SEEDS: words, "0 1 2"; EPOCHS=... scales the length)
+# usage: recipes/ablations/mnif.sh FOLDER_OF_PHOTOS [OUT] [SEEDS]      (SEEDS: words, "0 1 2"; EPOCHS=... scales the
+# length; PSNR_ONLY=1 leaves out sets of pictures, a third of the time)
 set -eu
 PHOTOS=${1:?give the folder with a folder of photographs for each class}
 D=${2:-runs/ablation-mnif}
@@ -14,6 +15,17 @@ if [ ! -d "$D/data" ]; then
     (cd "$PHOTOS" && for class in */; do ls "$class" | sort | tail -10 | sed "s|^|$class|"; done) > "$D/held_out.txt"
     g3d prepare-data images "$PHOTOS" --size 32 --split "$D/held_out.txt" --out "$D/data"
 fi
+
+pictures() { # pictures RUN: reconstructions of the training pictures, and how far they are from them as a set
+    latents="$1/latents.safetensors"
+    if [ ! -f "$latents" ]; then
+        latents="$1/train.safetensors"
+        g3d encode "$1" --data "$D/data" --out "$latents" --overwrite
+    fi
+    rm -rf "$1/train"
+    g3d decode "$1" "$latents" --render "$1/train"
+    g3d eval-fid "$D/data" "$1/train" --split train --extractor random --metrics fid,precision,recall --out "$1/frechet.json" --overwrite
+}
 
 fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverged) is a result
     row=$1
@@ -30,16 +42,9 @@ fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverge
         *) exit $status ;;
         esac
         if [ -f "$run/latents.safetensors" ]; then # auto-decoding measures held-out pictures by encoding them
-            latents="$run"
             g3d encode "$run" --data "$D/data" --split test --out "$run/test.safetensors" --overwrite --json > "$run/held_out.json"
-        else
-            latents="$run/train.safetensors"
-            g3d encode "$run" --data "$D/data" --out "$latents" --overwrite
         fi
-        rm -rf "$run/train"
-        g3d decode "$run" "$latents" --render "$run/train"
-        g3d eval-fid "$D/data" "$run/train" --split train --extractor random --metrics fid,precision,recall \
-            --out "$run/frechet.json" --overwrite
+        [ -n "${PSNR_ONLY:-}" ] || pictures "$run"
         python3 "$HERE/gather.py" "$run" > "$run.json"
     done
 }
