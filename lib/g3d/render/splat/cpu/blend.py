@@ -56,6 +56,7 @@ PLANE = PITCH * TILE + 168  # floats; so that equal pixels of two planes do not 
 AHEAD = 6  # records are asked for so many entries before their turn
 CELL = 8  # pixels; tiles forget cells that are opaque
 CELLS = TILE // CELL
+ALL_CELLS = (1 << CELLS * CELLS) - 1
 LOOK = 32  # entries between two looks for opaque cells
 MIN_THROUGH = np.float32(rule.MIN_THROUGH)
 TABLE = np.array([*EXP2, rule.MAX_ALPHA, rule.MIN_ALPHA, rule.MIN_THROUGH], np.float32)  # numbers of the inner loops

@@ -15,6 +15,7 @@ import numpy as np
 
 from g3d.render.splat.cpu.blend import (
     AHEAD,
+    ALL_CELLS,
     LOOK,
     MIDDLE,
     MOST_BLOCKS,
@@ -25,7 +26,6 @@ from g3d.render.splat.cpu.blend import (
     open_pixels,
     plan,
     seed,
-    still_open,
 )  # fmt: skip
 from g3d.render.splat.cpu.compile import inner, kernel
 from g3d.render.splat.cpu.lanes import (
@@ -117,9 +117,9 @@ def _block(records: Any, g: int, k: int, dx: Any, dy: Any, numbers: Any, bounds:
 
 @inner
 def _load_tile(planes: Any, x0: int, y0: int, width: int, height: int, rgb: Any, through_out: Any, depth_out: Any,
-               grad_rgb: Any, grad_through: Any, grad_depth: Any) -> Any:  # fmt: skip
-    """The gradients of a tile's pixels, and all that its list and the background contribute to them; returns its cells."""
-    cells = open_pixels(planes, x0, y0, width, height)
+               grad_rgb: Any, grad_through: Any, grad_depth: Any) -> None:  # fmt: skip
+    """The gradients of a tile's pixels, and all that its list and the background contribute to them."""
+    open_pixels(planes, x0, y0, width, height)
     planes[PLANE:] = ZERO
     for y in range(min(TILE, height - y0)):
         for x in range(min(TILE, width - x0)):
@@ -133,7 +133,6 @@ def _load_tile(planes: Any, x0: int, y0: int, width: int, height: int, rgb: Any,
                 planes[5 * PLANE + k] = grad_depth[pixel]
                 all_of_it += grad_depth[pixel] * depth_out[pixel]
             planes[PLANE + k] = all_of_it
-    return cells
 
 
 @kernel
@@ -157,9 +156,7 @@ def blend_backward(ticket: Any, table: Any, tiles_x: int, width: int, height: in
         if start == end:
             continue
         x0, y0 = tx * TILE, ty * TILE
-        cells = _load_tile(
-            planes, x0, y0, width, height, rgb, through_out, depth_out, grad_rgb, grad_through, grad_depth
-        )
+        _load_tile(planes, x0, y0, width, height, rgb, through_out, depth_out, grad_rgb, grad_through, grad_depth)
         for at in range(start, end, LOOK):
             stop, count = min(end, at + LOOK), 0
             for k in range(at, stop):
@@ -167,7 +164,7 @@ def blend_backward(ticket: Any, table: Any, tiles_x: int, width: int, height: in
                 prefetch(records, ahead * RECORD)
                 prefetch(boxes, ahead * 4)
                 prefetch(slots, ahead)
-                count = plan(records, np.int64(order[k]) * RECORD, x0, y0, cells, blocks, places, count)
+                count = plan(records, np.int64(order[k]) * RECORD, x0, y0, ALL_CELLS, blocks, places, count)
                 firsts[k - at + 1] = count
             for k in range(count):
                 _block(records, blocks[k, 0], blocks[k, 1], places[k, 0], places[k, 1], numbers, bounds, planes, parts,
@@ -181,5 +178,3 @@ def blend_backward(ticket: Any, table: Any, tiles_x: int, width: int, height: in
                     for block in range(firsts[k - at], firsts[k - at + 1]):
                         total = total + load(parts, block * MOMENTS + half)
                     store(moments, slot * MOMENTS + half, total)
-            if stop < end:
-                cells = still_open(planes, cells)
