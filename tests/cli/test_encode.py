@@ -109,7 +109,7 @@ def test_two_processes_write_the_bytes_of_one(
     (tmp_path / "two.py").write_text(
         "from g3d.steps import encode\nencode.BATCH = 2\nfrom g3d_cli.main import main\nmain()\n"
     )
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29631"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*torchrun, str(tmp_path / "two.py"), *map(str, words), "--out", str(tmp_path / "two.safetensors")]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
