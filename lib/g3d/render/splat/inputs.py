@@ -4,7 +4,7 @@ Letters: B scenes, V views of each, N Gaussians, H, W the picture.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,6 +77,18 @@ def prepared(
     )  # fmt: skip
     _check_finite(made, scenes)
     return made
+
+
+def in_single(rasterize: Callable[..., tuple[Tensor, Tensor, Tensor]], inputs: Inputs) -> Sums:
+    """What kernels of single precision make of the inputs, in the precision of the inputs. `rasterize` takes the tensors of the
+    scenes, the cameras, the background, the intrinsics (without gradients), width, height, antialiased, depth."""
+    plain = (
+        t.float() for t in (inputs.means, inputs.log_scales, inputs.quats, inputs.logits, inputs.colours, inputs.w2c)
+    )
+    how = (inputs.intrinsics.float().detach(), inputs.width, inputs.height, inputs.antialiased, inputs.depth)
+    rgb, through, far = rasterize(*plain, inputs.background.float(), *how)
+    dtype = inputs.means.dtype
+    return Sums(rgb.to(dtype), through.to(dtype), far.to(dtype) if inputs.depth else None)
 
 
 def _check_finite(inputs: Inputs, scenes: Gaussians) -> None:

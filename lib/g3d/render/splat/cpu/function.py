@@ -22,7 +22,7 @@ from g3d.render.splat.cpu.blend_backward import MOMENTS, blend_backward
 from g3d.render.splat.cpu.lanes import LANES
 from g3d.render.splat.cpu.project import CAMERA, RECORD, TILE, project
 from g3d.render.splat.cpu.project_backward import project_backward
-from g3d.render.splat.inputs import Inputs, Sums
+from g3d.render.splat.inputs import Inputs, Sums, in_single
 
 Array = NDArray[Any]
 F32 = np.float32
@@ -73,13 +73,7 @@ class Picture:
 
 def draw(inputs: Inputs) -> Sums:
     """All views of all scenes."""
-    plain = (
-        t.float() for t in (inputs.means, inputs.log_scales, inputs.quats, inputs.logits, inputs.colours, inputs.w2c)
-    )
-    how = (inputs.intrinsics.float().detach(), inputs.width, inputs.height, inputs.antialiased, inputs.depth)
-    rgb, through, far = _Rasterize.apply(*plain, inputs.background.float(), *how)
-    dtype = inputs.means.dtype
-    return Sums(rgb.to(dtype), through.to(dtype), far.to(dtype) if inputs.depth else None)
+    return in_single(_Rasterize.apply, inputs)
 
 
 class _Rasterize(torch.autograd.Function):

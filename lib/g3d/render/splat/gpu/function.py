@@ -12,20 +12,14 @@ from torch.autograd.function import once_differentiable
 from g3d.render.splat import rule
 from g3d.render.splat.gpu.blend import blend, blend_backward
 from g3d.render.splat.gpu.project import CAMERA, MOMENTS, RECORD, TILE, fill, project, project_backward
-from g3d.render.splat.inputs import Inputs, Sums
+from g3d.render.splat.inputs import Inputs, Sums, in_single
 
 BLOCK = 128  # Gaussians of a program
 
 
 def draw(inputs: Inputs) -> Sums:
     """All views of all scenes at once."""
-    plain = (
-        t.float() for t in (inputs.means, inputs.log_scales, inputs.quats, inputs.logits, inputs.colours, inputs.w2c)
-    )
-    how = (inputs.intrinsics.float().detach(), inputs.width, inputs.height, inputs.antialiased, inputs.depth)
-    rgb, through, far = _Rasterize.apply(*plain, inputs.background.float(), *how)
-    dtype = inputs.means.dtype
-    return Sums(rgb.to(dtype), through.to(dtype), far.to(dtype) if inputs.depth else None)
+    return in_single(_Rasterize.apply, inputs)
 
 
 class _Rasterize(torch.autograd.Function):
