@@ -88,7 +88,9 @@ def _read(stream: io.BytesIO, where: str) -> Any:
         ) from error
     except Exception as error:  # a damaged or crafted pickle may raise anything
         reason = " ".join(str(error).split())[:200]
-        raise G3dError(f"'{where}' is not a pickle that can be read ({type(error).__name__}: {reason})") from error
+        raise G3dError(
+            f"'{where}' is not a pickle that can be read ({type(error).__name__}: {reason}); fetch it again"
+        ) from error
 
 
 class _Unpickler(pickle.Unpickler):

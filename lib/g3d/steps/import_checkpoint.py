@@ -74,7 +74,7 @@ def _state(path: Path) -> tuple[Mapping[str, Tensor], str]:
         try:
             return load_file(path), path.name
         except (SafetensorError, OSError) as error:
-            raise G3dError(f"'{path}' is not a safetensors file that can be read ({error})") from error
+            raise G3dError(f"'{path}' is not a safetensors file that can be read ({error}); fetch it again") from error
     found = safe_pickle.load(path)
     for name in NETWORKS:
         network = found.get(name) if isinstance(found, Mapping) else None

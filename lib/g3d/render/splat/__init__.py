@@ -57,7 +57,9 @@ def rasterize(
 def choose(backend: str, device: torch.device) -> str:
     """The back end that `backend` stands for on `device`; one that cannot run there is refused."""
     if backend not in BACKENDS:
-        raise G3dError(f"the back end '{backend}' is unknown{did_you_mean(backend, BACKENDS)}")
+        raise G3dError(
+            f"the back end '{backend}' is unknown{did_you_mean(backend, BACKENDS)}; back ends: {', '.join(BACKENDS)}"
+        )
     if backend == "auto":
         backend = "cpu" if device.type == "cpu" else "gpu"
     if backend == "cpu":
