@@ -70,11 +70,16 @@ _DEFAULTS: dict[str, Any] = {
 _WORDS = {"settings": "--render-set", "masks": "--alpha"}
 
 
-def drawing(*, into: Path | bool | None = True, **values: Any) -> dict[str, Any]:
-    """The options of a drawing. Where nothing is drawn (`into` is None), one that was given is refused, not ignored."""
+def drawing(*, into: Path | bool | None = True, pairs: bool = False, **values: Any) -> dict[str, Any]:
+    """The options of a drawing. Where nothing is drawn (`into` is None), one that was given is refused, not ignored; with `pairs`
+    the cameras may still mean something, which the step knows."""
     values["settings"] = tuple(values["settings"] or ())
     if into is None:
-        given = [_WORDS.get(name, f"--{name}") for name, default in _DEFAULTS.items() if values[name] != default]
+        given = [
+            _WORDS.get(name, f"--{name}")
+            for name, default in _DEFAULTS.items()
+            if values[name] != default and not (pairs and name == "cameras")
+        ]
         if given:
             raise G3dError(f"{given[0]} says how pictures are drawn, but none are; add --render FOLDER")
     if values["fps"] is not None and values["video"] is None:

@@ -63,7 +63,7 @@ def sample(
     """Draw scenes from a model (with its prior, where it needs one), or with --render at once the pictures of `render`."""
     how = drawing(
         cameras=cameras, size=size, settings=render_set, masks=masks, depth=depth, video=video, sheet=sheet, fps=fps,
-        seed=seed, into=render_into,
+        seed=seed, into=render_into, pairs=True,
     )  # fmt: skip
     options = {
         "model": model, "prior": prior, "num": num, "seeds": seeds, "out": out, "latents": latents,

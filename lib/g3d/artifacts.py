@@ -98,6 +98,7 @@ ARTIFACTS: dict[str, ArtifactRule] = {
             "fields.*": T("N ...", optional=True),  # named codes, e.g. fields.shape
             "class": T("N", INTS, optional=True),
             "split": T("N", INTS, optional=True),
+            "condition_camera": T("N 25", optional=True),  # at which a method that asks for it bakes the scenes
         },
         ("space", "names"),
         "latent codes of items",

@@ -18,7 +18,7 @@ import torch
 from g3d.cameras import CameraPrior, Cameras, read_transforms
 from g3d.dataset import SPLITS, Dataset, open_dataset
 from g3d.errors import G3dError, did_you_mean
-from g3d.scene import Scene
+from g3d.scene import Scene, World
 from g3d.seeds import generator
 
 KINDS = ("orbit", "spiral", "grid", "prior", "default", "dataset", "file")
@@ -63,12 +63,16 @@ class CameraPlan:
 
     def for_scene(self, scene: Scene, index: int, item: str | None) -> Cameras:
         """The cameras of scene number `index`, which shows `item` of a dataset or nothing that has a name."""
+        return self.for_world(scene.world, index, item)
+
+    def for_world(self, world: World, index: int, item: str | None) -> Cameras:
+        """The cameras of scene number `index` before it is made."""
         if self._file is not None:
             cameras = self._file
         elif self._dataset is not None:
             cameras = self._of_dataset(self._dataset, index, item)
         else:
-            cameras = self._of_prior(scene.world.camera_prior, index)
+            cameras = self._of_prior(world.camera_prior, index)
         if self.size:
             cameras = cameras.resized(self.size, max(1, round(self.size * cameras.height / cameras.width)))
         return cameras

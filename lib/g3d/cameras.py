@@ -153,6 +153,15 @@ class CameraPrior:
         return Cameras(look_at(eye, target).float(), k.repeat(len(eye), 1), self.width, self.height)
 
 
+def condition_numbers(cameras: Cameras) -> Tensor:
+    """EG3D's 25 numbers of each camera, [V, 25]: camera to world row by row, then intrinsics (3x3) over the picture's size."""
+    size = torch.tensor([cameras.width, cameras.height] * 2, dtype=torch.float32, device=cameras.intrinsics.device)
+    fx, fy, cx, cy = (cameras.intrinsics.float() / size).unbind(1)
+    zero, one = torch.zeros_like(fx), torch.ones_like(fx)
+    k = torch.stack([fx, zero, cx, zero, fy, cy, zero, zero, one], dim=1)
+    return torch.cat([cameras.c2w.float().flatten(1), k], dim=1)
+
+
 def focal_from_fov(fov_deg: float, width: int) -> float:
     """Focal length in pixels of a horizontal field of view."""
     return 0.5 * width / math.tan(math.radians(fov_deg) / 2)

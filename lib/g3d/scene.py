@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from g3d import mlp
-from g3d.cameras import CameraPrior
+from g3d.cameras import CameraPrior, Cameras, focal_from_fov
 from g3d.errors import G3dError
 
 Corner = tuple[float, float, float]
@@ -35,6 +35,23 @@ class World:
     opaque_end: bool = False  # the last interval is infinitely long, so that weights sum to one
     camera_prior: CameraPrior | None = None  # where the training cameras stood; also holds the default camera
     condition_camera: tuple[float, ...] | None = None  # the 25 numbers at which view-conditioned colours were baked
+    # How imported weights (GSGAN's public code) were drawn: with one field of view, and with x of the translation negated.
+    fixed_fov_deg: float | None = None
+    negate_tx: bool = False
+
+    def seen_by(self, cameras: Cameras) -> Cameras:
+        """The cameras as they see this world: changed only for imported weights that were drawn in another way."""
+        if self.fixed_fov_deg is not None:
+            factor = focal_from_fov(self.fixed_fov_deg, cameras.width) / cameras.intrinsics[:, :1]
+            k = torch.cat([cameras.intrinsics[:, :2] * factor, cameras.intrinsics[:, 2:]], dim=1)
+            cameras = replace(cameras, intrinsics=k)
+        if self.negate_tx:  # of world to camera: the camera moves along its x by twice the x of the origin in its frame
+            c2w = cameras.c2w.clone()
+            right = c2w[:, :3, 0]
+            origin_x = -(right * c2w[:, :3, 3]).sum(dim=1, keepdim=True)
+            c2w[:, :3, 3] += 2 * origin_x * right
+            cameras = replace(cameras, c2w=c2w)
+        return cameras
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -21,6 +21,8 @@ A method whose latents need no prior (a GAN) has besides:
 
 draw(model, indices, seed, settings)   => codes [len(indices), ...]; code i depends on (seed, i) alone
 SampleSettings           what --set may change for them, e.g. truncation
+    and, where what a scene shows depends on a camera:
+conditioned(model, cameras)      the model as it draws and decodes for cameras [1 or B, 25]; scenes record theirs
 
 And where they mean something:
 
@@ -39,6 +41,7 @@ from g3d.errors import G3dError, did_you_mean
 METHODS = {
     "mnif": "g3d.methods.mnif",
     "hypernerfgan": "g3d.methods.hypernerfgan",
+    "gsgan": "g3d.methods.gsgan",
 }
 
 

@@ -27,6 +27,7 @@ from g3d.scene import Scene, pick, tensors_of
 from g3d.seeds import generator
 
 _SHOWN, _ROWS, _BATCH = 8, 4, 16
+DRAWN_BY = "new camera"  # the stream of the cameras
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _drawn(
         prior = batch.world.camera_prior
         if prior is None:
             raise G3dError("the model records no cameras, so its pictures cannot be drawn; fit it again")
-        cameras = prior.sample(seed, numbers, "new camera").resized(size[1], size[0])
+        cameras = prior.sample(seed, numbers, DRAWN_BY).resized(size[1], size[0])
         for place in range(len(numbers)):
             scene = pick(batch, place)
             device = next(iter(tensors_of(scene).values())).device

@@ -3,7 +3,7 @@
 Weights are drawn N(0, 1) and scaled at run time by 1 / sqrt(inputs), so that Adam moves all layers alike. The leaky ReLU's
 gain of sqrt(2), and whatever a residual sum asks for, is scaled into weight and bias: lrelu(g x) = g lrelu(x) for g > 0.
 
-Letters: B samples, I and O features or channels in and out, k the side of a kernel.
+Letters: B samples, I and O features or channels in and out, k the side of a kernel; leading axes of a linear layer are free.
 """
 
 import math
@@ -18,7 +18,7 @@ Activated = Literal["linear", "lrelu"]
 
 
 class Linear(nn.Module):
-    """[B, I] => [B, O], activated. `lr_multiplier` below 1 makes the layer learn that much more slowly."""
+    """[..., I] => [..., O], activated. `lr_multiplier` below 1 makes the layer learn that much more slowly."""
 
     def __init__(
         self,
@@ -35,10 +35,14 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, generator=generator) / lr_multiplier)
         self.bias = nn.Parameter(torch.full((outputs,), bias_start / lr_multiplier))
 
+    def scaled(self) -> tuple[Tensor, Tensor]:
+        """Weight [O, I] and bias [O] as they act, the activation's gain among them."""
+        gain = _gain(self.activation) * self.lr_multiplier
+        return self.weight * (gain / math.sqrt(self.weight.shape[1])), self.bias * gain
+
     def forward(self, x: Tensor) -> Tensor:
-        gain = _gain(self.activation)
-        scale = gain * self.lr_multiplier / math.sqrt(self.weight.shape[1])
-        y = torch.addmm(self.bias * (gain * self.lr_multiplier), x, (self.weight * scale).t())
+        weight, bias = self.scaled()
+        y = torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight.t()).view(*x.shape[:-1], -1)
         return F.leaky_relu(y, SLOPE) if self.activation == "lrelu" else y
 
 

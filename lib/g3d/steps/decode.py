@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from g3d.steps.render import Drawing, Painter, maybe_painter
 from g3d.training import distributed
 
 BATCH = 16  # scenes decoded at once
+Conditions = Callable[[Sequence[int]], Tensor]  # numbers of scenes => the cameras [n, 25] that they are baked at
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,17 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     codes, names = latents.values["codes"].float(), [str(n) for n in latents.config["names"]]
     batches = ((part, partial(codes.__getitem__, part), [names[i] for i in part]) for part in batched(chosen))
     parents = {"latents": latents.digest}
-    return write_scenes(file, batches, len(chosen), options.settings, target, options.device, parents, progress)
+    return write_scenes(
+        file, batches, len(chosen), options.settings, target, options.device, parents, progress,
+        _recorded(file, latents.values.get("condition_camera")),
+    )  # fmt: skip
+
+
+def _recorded(file: artifacts.Artifact, cameras: Tensor | None) -> Conditions | None:
+    """The conditions [N, 25] that latents record, for a method that takes any."""
+    if cameras is None or not hasattr(method(str(file.config["method"])), "conditioned"):
+        return None
+    return cameras.float().__getitem__
 
 
 def _checked(options: Options) -> tuple[artifacts.Header, artifacts.Header, list[int], "Target"]:
@@ -110,9 +121,10 @@ def write_scenes(
     device_text: str,
     parents: Mapping[str, str],
     progress: Progress,
+    conditions: Conditions | None = None,
 ) -> dict[str, Any]:
     """Decode batches of (numbers, what makes their codes, item names) and write each scene; several processes share the
-    batches out. Nothing but a batch is ever in memory."""
+    batches out. Nothing but a batch is ever in memory. `conditions` gives the cameras that scenes are baked at."""
     name = str(file.config["method"])
     module = method(name)
     decode_settings = config.override(module.DecodeSettings(), settings, name)
@@ -128,13 +140,21 @@ def write_scenes(
         progress.start("scenes", count)
         for part, (numbers, draw, items) in enumerate(batches):
             if distributed.mine(part):  # whole batches, so that several processes decode what one does
-                scenes = module.decode(model, draw().to(where), decode_settings)
+                seen = None if conditions is None else conditions(numbers)
+                baked = model if seen is None else module.conditioned(model, seen)
+                scenes = module.decode(baked, draw().to(where), decode_settings)
                 for place, (number, item) in enumerate(zip(numbers, items, strict=True)):
-                    _emit(done + place, f"{number:06d}", pick(scenes, place), item, folder, paint, whose, target.seed)
+                    scene = pick(scenes, place) if seen is None else _baked(pick(scenes, place), seen[place])
+                    _emit(done + place, f"{number:06d}", scene, item, folder, paint, whose, target.seed)
             done += len(numbers)
             progress.update(done, count)
     written = ([str(target.scenes)] if target.scenes else []) + (paint.written if paint else [])
     return {"written": written, "scenes": count, **({"views": paint.views_drawn} if paint else {})}
+
+
+def _baked(scene: Scene, condition: Tensor) -> Scene:
+    """The scene with a record of the camera [25] that it was baked at."""
+    return replace(scene, world=replace(scene.world, condition_camera=tuple(condition.tolist())))
 
 
 def _emit(

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from g3d import artifacts, config, device, files
+from g3d.cameras import condition_numbers
 from g3d.dataset import Dataset, open_dataset
 from g3d.errors import G3dError
 from g3d.images import write_image
 from g3d.methods import method, settings_of
-from g3d.metrics.generation import Generation, generation
+from g3d.metrics.generation import DRAWN_BY, Generation, generation
 from g3d.metrics.reconstruction import HELD_OUT, NAMES, Codes, Reconstruction, reconstruct
 from g3d.progress import SILENT, Progress
 from g3d.scene import Scene
@@ -150,7 +151,11 @@ def _generated(
     settings = module.SampleSettings()
 
     def scenes(numbers: Sequence[int]) -> Scene:
-        made: Scene = module.decode(model, module.draw(model, numbers, options.seed, settings))
+        own = model
+        if hasattr(module, "conditioned"):
+            seen = model.world.camera_prior.sample(options.seed, numbers, DRAWN_BY)
+            own = module.conditioned(model, condition_numbers(seen))
+        made: Scene = module.decode(own, module.draw(own, numbers, options.seed, settings))
         return made
 
     return generation(scenes, dataset, options.seed, _GENERATED_VIEWS, progress)

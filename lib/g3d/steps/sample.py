@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from g3d import artifacts, config, device, files
+from g3d.camera_plan import CameraPlan
+from g3d.cameras import condition_numbers
 from g3d.errors import G3dError
 from g3d.methods import method
 from g3d.priors import prior
 from g3d.progress import SILENT, Progress
+from g3d.scene import World
 from g3d.seeds import parse_seeds
-from g3d.steps.decode import Target, batched, same_space, write_scenes
+from g3d.steps.decode import Conditions, Target, batched, same_space, write_scenes
 from g3d.steps.render import Drawing
 from g3d.training import distributed
 
@@ -60,7 +63,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     numbers, target = _numbers(options), _target(options, prior_head)
     settings = config.override(_sampling(head, prior_head), theirs, _owner(head, prior_head))
     file = artifacts.read(head.path, "model", role="the model")
-    draw = _drawn(file, prior_head, settings, options)
+    conditions = _conditions(file, options)
+    draw = _drawn(file, prior_head, settings, options, conditions)
     parents = {"prior": prior_head.digest} if prior_head else {}
     written = []
     if options.latents is not None and distributed.rank() == 0:
@@ -68,28 +72,48 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         about = {**file.config["latent_space"], "names": [f"{n:06d}" for n in numbers], "method": head.config["method"]}
         about = {k: v for k, v in about.items() if k != "shape"}
         whose = {"model": file.digest, **parents}
-        artifacts.write(options.latents, "latents", {"codes": codes}, about, seed=options.seed, parents=whose)
+        tensors = {"codes": codes, **({} if conditions is None else {"condition_camera": conditions(numbers)})}
+        artifacts.write(options.latents, "latents", tensors, about, seed=options.seed, parents=whose)
         written = [str(options.latents)]
     if options.out is None and options.images is None:
         return {"written": written, "latents": len(numbers)}
     batches = ((part, partial(draw, part), [None] * len(part)) for part in batched(numbers))
-    found = write_scenes(file, batches, len(numbers), ours, target, options.device, parents, progress)
+    found = write_scenes(file, batches, len(numbers), ours, target, options.device, parents, progress, conditions)
     return {**found, "written": [*found["written"], *written]}
 
 
 def _drawn(
-    file: artifacts.Artifact, prior_head: artifacts.Header | None, settings: Any, options: Options
-) -> Callable[[Sequence[int]], Tensor]:
+    file: artifacts.Artifact, prior_head: artifacts.Header | None, settings: Any, options: Options,
+    conditions: Conditions | None,
+) -> Callable[[Sequence[int]], Tensor]:  # fmt: skip
     """Numbers of samples => their codes, by the prior, or by the model itself."""
     where = device.pick(options.device)
     if prior_head is None:
         own = method(str(file.config["method"]))
         model = own.load(file, where)
-        return lambda part: own.draw(model, part, options.seed, settings)
+
+        def draw(part: Sequence[int]) -> Tensor:
+            seen = model if conditions is None else own.conditioned(model, conditions(part))
+            codes: Tensor = own.draw(seen, part, options.seed, settings)
+            return codes
+
+        return draw
     module = prior(str(prior_head.config["kind"]))
     loaded = module.load(artifacts.read(prior_head.path, "prior", role="the prior"), where)
     shape = file.config["latent_space"]["shape"]
     return lambda part: module.sample(loaded, part, options.seed, settings).unflatten(1, shape)
+
+
+def _conditions(file: artifacts.Artifact, options: Options) -> Conditions | None:
+    """For a method whose scenes depend on a camera: the camera that scene i is drawn by, where `--cameras` has one for each;
+    else, as for all of an orbit, the model's default."""
+    if not hasattr(method(str(file.config["method"])), "conditioned"):
+        return None
+    plan = CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)
+    if not plan.one_view(None):
+        return None
+    world = World.from_json(file.config["world"], str(file.path))
+    return lambda part: torch.cat([condition_numbers(plan.for_world(world, number, None)) for number in part])
 
 
 def _target(options: Options, prior_head: artifacts.Header | None) -> Target:
@@ -105,6 +129,12 @@ def _target(options: Options, prior_head: artifacts.Header | None) -> Target:
 
 def _heads(options: Options) -> tuple[artifacts.Header, artifacts.Header | None]:
     head = artifacts.check(files.inside(options.model, "model.safetensors"), "model", role="the model")
+    if (
+        options.images is None
+        and options.drawing.cameras != "default"
+        and not hasattr(method(str(head.config["method"])), "conditioned")
+    ):
+        raise G3dError("--cameras says how pictures are drawn, but none are; add --render FOLDER")
     if options.prior is None:
         if not hasattr(method(str(head.config["method"])), "draw"):
             raise G3dError(

@@ -8,11 +8,10 @@ Letters: B pictures, P side of a patch, R = P * P rays, N samples of a ray.
 """
 
 import math
-from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint as checkpointed
 
 from g3d import mlp
@@ -30,12 +29,10 @@ from g3d.nets.discriminator import Discriminator
 from g3d.render import volume
 from g3d.scene import World
 from g3d.seeds import generator
-from g3d.training import checkpoint, distributed, ema, lazy
+from g3d.training import distributed, ema, lazy, players
 from g3d.training.ada import Controller
 from g3d.training.prefetch import prefetch
 from g3d.training.run import Run
-
-BETAS = (0.0, 0.99)
 
 
 class Game(NamedTuple):
@@ -73,7 +70,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     source = PatchSource(config, dataset, world, world.camera_prior, run.seed)
     game = start(config, world, run.seed, run.device)
     if run.resumed:
-        resume(game, run.resumed.values, str(run.resumed.path))
+        players.resume(game, run.resumed.values, str(run.resumed.path))
     total = math.ceil(config.kimg * 1000 / config.batch)
     mine = distributed.share(torch.arange(config.batch))
     rampup = config.ema_rampup or None
@@ -84,7 +81,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     with prefetch(
         lambda step: source.draw(step, mine), total, threads=2 if run.device.type == "cuda" else 0
     ) as batches:
-        for step in run.steps(total, "fit-stage1 hypernerfgan", lambda: state(game), publish):
+        for step in run.steps(total, "fit-stage1 hypernerfgan", lambda: players.state(game), publish):
             batch = batches(step)
             g_loss, w_mean = generator_step(game, batch.for_generator, run.device)
             game.generator.mapping.track(w_mean)
@@ -112,7 +109,7 @@ def generator_step(game: Game, views: Views, device: torch.device) -> tuple[Tens
         share = adversarial.generator_loss(game.judge(images, few.augment)).sum() / config.batch
         share.backward()
         loss, w_sum = loss + share.detach(), w_sum + w.detach().sum(dim=0)
-    _move(game.g_optimiser, game.generator.parameters())
+    players.move(game.g_optimiser, game.generator.parameters())
     game.discriminator.requires_grad_(True)
     return distributed.sum_value(loss), distributed.sum_value(w_sum) / config.batch
 
@@ -132,7 +129,7 @@ def discriminator_step(game: Game, batch: Batch, device: torch.device) -> tuple[
         real = adversarial.real_loss(logits).sum() / config.batch
         real.backward()
         loss, signs = loss + share.detach() + real.detach(), signs + logits.detach().sign().sum()
-    _move(game.d_optimiser, game.discriminator.parameters())
+    players.move(game.d_optimiser, game.discriminator.parameters())
     return distributed.sum_value(loss), distributed.sum_value(signs)
 
 
@@ -146,7 +143,7 @@ def penalty_step(game: Game, batch: Batch, device: torch.device) -> Tensor:
         found = adversarial.r1(game.judge(real, batch.penalty_augment[part].to(device)), real).sum() / config.batch
         (found * (config.r1_gamma * config.r1_interval)).backward()
         value = value + found.detach()
-    _move(game.d_optimiser, game.discriminator.parameters())
+    players.move(game.d_optimiser, game.discriminator.parameters())
     return distributed.sum_value(value)
 
 
@@ -227,28 +224,9 @@ def start(config: Config, world: World, seed: int, device: torch.device) -> Game
     assert isinstance(average, Generator)
     controller = Controller(config.augment_p, device, target=config.ada_target, full_range_items=config.ada_kimg * 1000)
     return Game(
-        config, world, net, judge, average, lazy.adam(net.parameters(), config.g_lr, BETAS, 0),
-        lazy.adam(judge.parameters(), config.d_lr, BETAS, config.r1_interval), controller,
+        config, world, net, judge, average, lazy.adam(net.parameters(), config.g_lr, players.BETAS, 0),
+        lazy.adam(judge.parameters(), config.d_lr, players.BETAS, config.r1_interval), controller,
     )  # fmt: skip
-
-
-def state(game: Game) -> Mapping[str, Tensor]:
-    """All that --resume needs."""
-    modules = {"generator": game.generator, "discriminator": game.discriminator, "average": game.average}
-    found = {"augment": game.controller.state}
-    for name, module in modules.items():
-        found |= checkpoint.pack(name, module.state_dict())
-    found |= checkpoint.pack_optimiser("g_optimiser", game.g_optimiser)
-    return found | checkpoint.pack_optimiser("d_optimiser", game.d_optimiser)
-
-
-def resume(game: Game, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Put the state back."""
-    for name in ("generator", "discriminator", "average"):
-        checkpoint.load_module(getattr(game, name), checkpoint.unpack(name, tensors), where)
-    checkpoint.unpack_optimiser("g_optimiser", game.g_optimiser, tensors)
-    checkpoint.unpack_optimiser("d_optimiser", game.d_optimiser, tensors)
-    game.controller.state.copy_(tensors["augment"])
 
 
 def write(game: Game, run: Run) -> None:
@@ -265,13 +243,3 @@ def write(game: Game, run: Run) -> None:
 
 def _parts(count: int, config: Config) -> list[slice]:
     return distributed.micro_batches(slice(0, count), config.micro_batch)
-
-
-def _move(optimiser: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
-    """One step along the gradients of all processes; where one is missing (R1 has none for the last bias) it counts as zero,
-    whether there is one process or more."""
-    parameters = list(parameters)
-    for p in parameters:
-        p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-    distributed.sum_gradients(parameters)
-    optimiser.step()

@@ -1,0 +1,37 @@
+"""GSGAN: Adversarial Learning for Hierarchical Generation of 3D Gaussian Splats (Hyun, Heo; NeurIPS 2024).
+
+A generator of attention and MLP blocks makes 3D Gaussians level by level; each level lies in the frames of anchors, Gaussians
+that are not drawn, of the level before, and its scales fall. Rasterised pictures are judged by a StyleGAN2 discriminator that
+also tells the camera. A scene is `gaussians`, baked at a recorded `condition_camera`, since the mapping sees a camera and
+colours see where it looks.
+
+The defaults are the public code's [c] where it differs from the paper [p], which are settings: `scale_step` (what scales fall
+by), `coarsest` (whether Gaussians of level 0 take more than the position from their anchor). What differs from both: the
+learnt table of positions is read between its columns (`table=middle` reads it as the public code does); behind the Gaussians
+is the data's background; the cameras' own intrinsics are used. The ablations of table 3 are settings: `position`, `scale`,
+`background`, `anchors`. Latents need no prior: `draw` makes them, as w+.
+"""
+
+from g3d.methods.gsgan.codec import (
+    DecodeSettings,
+    Model,
+    SampleSettings,
+    conditioned,
+    counts,
+    decode,
+    draw,
+    latent_space,
+    load,
+    unfitted,
+)
+from g3d.methods.gsgan.config import PAPER, PRESETS, Config
+from g3d.methods.gsgan.networks import Generator
+from g3d.methods.gsgan.official import import_official
+from g3d.methods.gsgan.training import check, fit
+
+build = Generator
+
+__all__ = [
+    "PAPER", "PRESETS", "Config", "DecodeSettings", "Model", "SampleSettings", "build", "check", "conditioned", "counts",
+    "decode", "draw", "fit", "import_official", "latent_space", "load", "unfitted",
+]  # fmt: skip

@@ -1,0 +1,231 @@
+"""The adversarial game (section 3.4): pictures of generated Gaussians against real ones, both judged for their camera, too.
+
+A step is one of the generator, one of the discriminator, and every r1_interval-th time one of R1 alone; each sees its own
+latents and cameras. Gradients of micro-batches add up to those of the batch; the minibatch deviation and the pose loss
+compare the pictures of a micro-batch.
+
+Letters: B pictures, H W their sides.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from g3d.cameras import condition_numbers
+from g3d.config import as_json
+from g3d.dataset import Dataset
+from g3d.losses import adversarial
+from g3d.methods.gsgan import losses
+from g3d.methods.gsgan.batches import Batch, Source, Wanted, check_data
+from g3d.methods.gsgan.codec import latent_space, scene_of
+from g3d.methods.gsgan.config import PAPER, Config
+from g3d.methods.gsgan.discriminator import PoseDiscriminator
+from g3d.methods.gsgan.networks import Generator, Levels
+from g3d.nets import augment
+from g3d.render.splat import rasterize
+from g3d.scene import Corner, World
+from g3d.seeds import generator
+from g3d.training import distributed, ema, lazy, players
+from g3d.training.ada import Controller
+from g3d.training.prefetch import prefetch
+from g3d.training.run import Run
+
+
+class Game(NamedTuple):
+    """The two players and what moves them."""
+
+    config: Config
+    world: World
+    generator: Generator
+    discriminator: PoseDiscriminator
+    average: Generator
+    g_optimiser: torch.optim.Optimizer
+    d_optimiser: torch.optim.Optimizer
+    controller: Controller
+
+    def judge(self, images: Tensor, drawn: Tensor, seen: int) -> tuple[Tensor, Tensor]:
+        """Logits and pose embeddings of pictures, augmented as `drawn` says, blurred as after `seen` real pictures."""
+        if self.config.augment != "none":
+            images = augment.augment(images, self.controller.p, augment.SETS[self.config.augment_set], drawn)
+        found: tuple[Tensor, Tensor] = self.discriminator(blurred(images, blur_px(self.config, seen)))
+        return found
+
+
+def fit(config: Config, dataset: Dataset, run: Run) -> None:
+    """Train generator and discriminator; publishes the generator's average."""
+    world = check(config, dataset)
+    source = Source(config, dataset, run.seed)
+    game = start(config, world, run.seed, run.device)
+    if run.resumed:
+        players.resume(game, run.resumed.values, str(run.resumed.path))
+    total = math.ceil(config.kimg * 1000 / config.batch)
+    mine = distributed.share(torch.arange(config.batch))
+
+    def publish() -> None:
+        write(game, run)
+
+    threads = 2 if run.device.type == "cuda" else 0
+    with prefetch(lambda step: source.draw(step, mine), total, threads=threads) as batches:
+        for step in run.steps(total, "fit-stage1 gsgan", lambda: players.state(game), publish):
+            batch, seen = batches(step), step * config.batch
+            figures: dict[str, Any] = generator_step(game, batch.for_generator, seen, run.device)
+            game.generator.mapping.track(figures.pop("w_mean"))
+            figures |= discriminator_step(game, batch, seen, run.device)
+            if lazy.due(step, config.r1_interval):
+                figures["r1"] = penalty_step(game, batch, seen, run.device)
+            decay = ema.half_life_decay(config.batch, config.ema_kimg * 1000, seen, config.ema_rampup or None)
+            ema.update(game.average, game.generator, decay)
+            if config.augment == "ada":
+                game.controller.see(figures["real_sign"] * config.batch, config.batch)
+                game.controller.adjust(step, config.batch)
+            run.log(step, total, figures.pop("d_loss"), config.batch, augment_p=game.controller.p, **figures)
+
+
+def generator_step(game: Game, wanted: Wanted, seen: int, device: torch.device) -> dict[str, Tensor]:
+    """Move the generator; returns its losses, the mean style [W], mean and deviation of the logits, over all processes."""
+    config = game.config
+    game.discriminator.requires_grad_(False)
+    game.g_optimiser.zero_grad(set_to_none=True)
+    sums: dict[str, Tensor] = {}
+    for part in distributed.micro_batches(slice(0, len(wanted.z)), config.micro_batch):
+        few = wanted.part(part).to(device)
+        levels, images, w = generate(game, few, seen)
+        logits, pose = game.judge(images, few.augment, seen)
+        coarsest = (levels.anchors or levels.gaussians)[0].means
+        terms = {
+            "generator_loss": adversarial.generator_loss(logits),
+            "pose_loss": losses.pose_contrast(
+                pose, game.discriminator.camera(numbers_of(few, config)), config.pose_temperature
+            ),
+            "center_loss": losses.centre(coarsest),
+            "knn_loss": losses.nearness(coarsest, config.knn),
+        }
+        weights = (1.0, config.pose_weight, config.center_weight, config.knn_weight)
+        share = sum(
+            (value.sum() * weight for value, weight in zip(terms.values(), weights, strict=True)), torch.zeros(())
+        )
+        (share / config.batch).backward()
+        more = {"w_mean": w.sum(dim=0), "fake_logit": logits.sum(), "square": logits.square().sum()}
+        for name, value in ({n: v.sum() for n, v in terms.items()} | more).items():
+            sums[name] = sums.get(name, 0) + value.detach()
+    players.move(game.g_optimiser, game.generator.parameters(), config.g_clip)
+    game.discriminator.requires_grad_(True)
+    found = {name: distributed.sum_value(value) / config.batch for name, value in sums.items()}
+    found["fake_logit_std"] = (found.pop("square") - found["fake_logit"].square()).clamp(min=0).sqrt()
+    return found
+
+
+def discriminator_step(game: Game, batch: Batch, seen: int, device: torch.device) -> dict[str, Tensor]:
+    """Move the discriminator; returns its adversarial and pose loss and the mean sign of its logits of real pictures."""
+    config = game.config
+    game.d_optimiser.zero_grad(set_to_none=True)
+    sums = {name: torch.zeros((), device=device) for name in ("d_loss", "d_pose_loss", "real_sign")}
+    for part in distributed.micro_batches(slice(0, len(batch.real)), config.micro_batch):
+        few = batch.for_discriminator.part(part).to(device)
+        with torch.no_grad():
+            _, images, _ = generate(game, few, seen)
+        fake = adversarial.fake_loss(game.judge(images, few.augment, seen)[0]).sum()
+        (fake / config.batch).backward()
+        logits, pose = game.judge(batch.real[part].to(device), batch.real_augment[part].to(device), seen)
+        cameras = game.discriminator.camera(batch.real_cameras[part].to(device))
+        contrast = losses.pose_contrast(pose, cameras, config.pose_temperature).sum()
+        real = adversarial.real_loss(logits).sum()
+        ((real + config.pose_weight * contrast) / config.batch).backward()
+        for name, value in zip(sums, (fake + real, contrast, logits.sign().sum()), strict=True):
+            sums[name] += value.detach()
+    players.move(game.d_optimiser, game.discriminator.parameters(), config.d_clip)
+    return {name: distributed.sum_value(value) / config.batch for name, value in sums.items()}
+
+
+def penalty_step(game: Game, batch: Batch, seen: int, device: torch.device) -> Tensor:
+    """Move the discriminator by R1 alone, as much as in all the steps since the last time; returns R1 without gamma."""
+    config = game.config
+    game.d_optimiser.zero_grad(set_to_none=True)
+    value = torch.zeros((), device=device)
+    for part in distributed.micro_batches(slice(0, len(batch.real)), config.micro_batch):
+        real = batch.real[part].to(device).requires_grad_()
+        logits, _ = game.judge(real, batch.penalty_augment[part].to(device), seen)
+        found = adversarial.r1(logits, real).sum() / config.batch
+        (found * (config.r1_gamma * config.r1_interval)).backward()
+        value = value + found.detach()
+    players.move(game.d_optimiser, game.discriminator.parameters(), config.d_clip)
+    return distributed.sum_value(value)
+
+
+def generate(game: Game, wanted: Wanted, seen: int) -> tuple[Levels, Tensor, Tensor]:
+    """Levels, pictures [B, 3, H, W] (-1 and above: colours have no upper clamp) and styles w [B, W]."""
+    net, config = game.generator, game.config
+    w = net.mapping(wanted.z, wanted.seen_by_mapping)
+    levels = net(net.styles(w), numbers_of(wanted, config), seen >= config.background_from_kimg * 1000)
+    return levels, painted(levels, wanted, game.world, config.resolution), w
+
+
+def painted(levels: Levels, wanted: Wanted, world: World, side: int) -> Tensor:
+    """Each scene drawn by its own camera: [B, 3, H, W], image = 2 rgb - 1."""
+    cameras = wanted.cameras(side, side)
+    each = [cameras[b] for b in range(len(cameras))]
+    drawn = rasterize(scene_of(levels, world), each, background=world.background, depth=False)
+    return drawn.rgb[:, 0].permute(0, 3, 1, 2) * 2 - 1
+
+
+def numbers_of(wanted: Wanted, config: Config) -> Tensor:
+    """The 25 numbers of the cameras that pictures are drawn by."""
+    return condition_numbers(wanted.cameras(config.resolution, config.resolution))
+
+
+def blur_px(config: Config, seen: int) -> float:
+    """Standard deviation of the blur after `seen` real pictures: falls to 0 in a straight line."""
+    return config.blur_px * max(0.0, 1 - seen / (config.blur_kimg * 1000)) if config.blur_kimg else 0.0
+
+
+def blurred(images: Tensor, std_px: float) -> Tensor:
+    """Pictures [B, 3, H, W] through a Gaussian of this standard deviation; borders go on as they end."""
+    reach = math.ceil(3 * std_px)
+    if std_px < 0.05:
+        return images
+    x = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    taps = torch.exp(-0.5 * (x / std_px).square())
+    kernel = (taps / taps.sum()).expand(images.shape[1], 1, 1, -1)
+    wide = F.pad(images, [reach] * 4, mode="replicate")
+    return F.conv2d(F.conv2d(wide, kernel, groups=images.shape[1]), kernel.transpose(2, 3), groups=images.shape[1])
+
+
+def check(config: Config, dataset: Dataset) -> World:
+    """The world that scenes will live in; refuses data that this method cannot use."""
+    check_data(config, dataset)
+    prior = dataset.camera_prior
+    reach = math.sqrt(3)  # of the foreground's cube
+    red, green, blue = (0.0, 0.0, 0.0) if config.behind == "black" else dataset.info["background"]
+    colour: Corner = (float(red), float(green), float(blue))
+    return World(
+        near_world=max(0.05 * prior.radius_world, prior.radius_world - reach), far_world=prior.radius_world + reach,
+        background=colour, camera_prior=prior,
+    )  # fmt: skip
+
+
+def start(config: Config, world: World, seed: int, device: torch.device) -> Game:
+    """Both players before their first step."""
+    net = Generator(config, generator(seed, 0, "generator")).to(device)
+    judge = PoseDiscriminator(config.resolution, config, generator(seed, 0, "discriminator")).to(device)
+    average = ema.averaged(net)
+    assert isinstance(average, Generator)
+    return Game(
+        config, world, net, judge, average, lazy.adam(net.parameters(), config.g_lr, players.BETAS, 0),
+        lazy.adam(judge.parameters(), config.d_lr, players.BETAS, config.r1_interval),
+        Controller(config.augment_p, device, target=config.ada_target, full_range_items=config.ada_kimg * 1000),
+    )  # fmt: skip
+
+
+def write(game: Game, run: Run) -> None:
+    """Publish the average."""
+    about: dict[str, Any] = {
+        "method": "gsgan",
+        "paper": PAPER,
+        "settings": as_json(game.config),
+        "latent_space": latent_space(game.config),
+        "world": game.world.as_json(),
+    }
+    run.write("model.safetensors", "model", game.average.state_dict(), about)

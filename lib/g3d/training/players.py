@@ -1,0 +1,63 @@
+"""The two players of an adversarial game: their optimisers, the generator's average, what --resume needs of them, one step.
+
+A method's own game has these fields besides what only it knows.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from g3d.training import checkpoint, distributed
+from g3d.training.ada import Controller
+
+BETAS = (0.0, 0.99)  # of Adam, for both (StyleGAN2)
+_MODULES = ("generator", "discriminator", "average")
+
+
+class Players(Protocol):
+    """Who plays: `average` is the generator's, and is what gets published."""
+
+    @property
+    def generator(self) -> nn.Module: ...
+    @property
+    def discriminator(self) -> nn.Module: ...
+    @property
+    def average(self) -> nn.Module: ...
+    @property
+    def g_optimiser(self) -> torch.optim.Optimizer: ...
+    @property
+    def d_optimiser(self) -> torch.optim.Optimizer: ...
+    @property
+    def controller(self) -> Controller: ...
+
+
+def state(game: Players) -> Mapping[str, Tensor]:
+    """All that --resume needs."""
+    found = {"augment": game.controller.state}
+    for name in _MODULES:
+        found |= checkpoint.pack(name, getattr(game, name).state_dict())
+    found |= checkpoint.pack_optimiser("g_optimiser", game.g_optimiser)
+    return found | checkpoint.pack_optimiser("d_optimiser", game.d_optimiser)
+
+
+def resume(game: Players, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Put the state back."""
+    for name in _MODULES:
+        checkpoint.load_module(getattr(game, name), checkpoint.unpack(name, tensors), where)
+    checkpoint.unpack_optimiser("g_optimiser", game.g_optimiser, tensors)
+    checkpoint.unpack_optimiser("d_optimiser", game.d_optimiser, tensors)
+    game.controller.state.copy_(tensors["augment"])
+
+
+def move(optimiser: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], clip: float | None = None) -> None:
+    """One step along the gradients of all processes, their norm at most `clip`; where one is missing (R1 has none for the last
+    bias) it counts as zero, whether there is one process or more."""
+    parameters = list(parameters)
+    for p in parameters:
+        p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+    distributed.sum_gradients(parameters)
+    if clip is not None:
+        nn.utils.clip_grad_norm_(parameters, clip)
+    optimiser.step()
