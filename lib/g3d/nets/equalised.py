@@ -40,9 +40,17 @@ class Linear(nn.Module):
         gain = _gain(self.activation) * self.lr_multiplier
         return self.weight * (gain / math.sqrt(self.weight.shape[1])), self.bias * gain
 
+    def rows(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        """[n, I] => [n, O] before the activation, inputs times `gain`. The smaller factor of the product is scaled."""
+        own = _gain(self.activation) * self.lr_multiplier
+        scale = gain * own / math.sqrt(self.weight.shape[1])
+        bias = self.bias if own == 1 else self.bias * own
+        if len(x) < len(self.weight):
+            return torch.addmm(bias, x * scale, self.weight.t())
+        return torch.addmm(bias, x, (self.weight * scale).t())
+
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.scaled()
-        y = torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight.t()).view(*x.shape[:-1], -1)
+        y = self.rows(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], -1)
         return F.leaky_relu(y, SLOPE) if self.activation == "lrelu" else y
 
 

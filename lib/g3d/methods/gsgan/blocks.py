@@ -71,13 +71,8 @@ class Mlp(nn.Module):
         self.out = Linear(ratio * channels, channels, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden, hidden_bias = self.hidden.scaled()
-        out, out_bias = self.out.scaled()
-        wide, narrow = hidden.t(), out.t() * math.sqrt(2)
         rows = x.reshape(-1, x.shape[-1])
-        parts = [
-            torch.addmm(out_bias, F.gelu(torch.addmm(hidden_bias, r, wide)), narrow) for r in rows.split(ROWS_AT_ONCE)
-        ]
+        parts = [self.out.rows(F.gelu(self.hidden.rows(r)), math.sqrt(2)) for r in rows.split(ROWS_AT_ONCE)]
         return torch.cat(parts).view_as(x)
 
 

@@ -134,7 +134,7 @@ PRESETS = {
     "afhq256": _AFHQ256,
     "afhq512": replace(_AFHQ256, resolution=512, channels=_6_LEVELS),
     "cars64":  _OURS,
-    "smoke":   replace(_OURS, resolution=16, z_dim=8, w_dim=8, points=16, channels=(16, 16, 8), transformers=1, heads=2,
+    "smoke":   replace(_OURS, resolution=24, z_dim=8, w_dim=8, points=16, channels=(16, 16, 8), transformers=1, heads=2,
                        neighbours=4, d_channel_base=64, d_channel_max=8, batch=4, kimg=0.04, ema_kimg=0.01, r1_interval=4,
                        blur_px=1, blur_kimg=0.02),
 }  # fmt: skip
