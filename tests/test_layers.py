@@ -65,6 +65,7 @@ STEPS: dict[str, set[str]] = {
     "eval_fid": ALL_BELOW,
     "eval_recon": ALL_BELOW,
     "eval_geometry": ALL_BELOW,
+    "eval_consistency": ALL_BELOW,
     "eval_identity": ALL_BELOW,
     "eval_shapes": ALL_BELOW,
     "edit": ALL_BELOW,

@@ -15,8 +15,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def info(
     path: Annotated[Path, typer.Argument(help="A g3d file, a dataset, a run, or a folder of scenes or images.")],
+    levels: Annotated[
+        bool, typer.Option("--levels", help="Instead: mean log-scale of Gaussians, level by level, over all scenes.")
+    ] = False,
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Say what a file or folder is: format, shapes, settings, parents. Reads headers only."""
-    execute("info", {"path": path}, as_json=as_json, dry_run=dry_run)
+    """Say what a file or folder is: format, shapes, settings, parents. Reads headers only, but for --levels."""
+    execute("info", {"path": path, "levels": levels}, as_json=as_json, dry_run=dry_run)

@@ -26,6 +26,7 @@ COMMANDS = {
     "eval-fid": "Compare two sets of images by their features: FID, KID, precision, recall, diversity.",
     "eval-recon": "Compare pictures with the true ones: PSNR, SSIM, MS-SSIM, LPIPS, depth.",
     "eval-geometry": "Say how solid rendered objects are, and how right their depth is.",
+    "eval-consistency": "Say whether the views of scenes agree, by a surface fitted to some of them.",
     "eval-identity": "Say whether faces are still the same person's, by a face network.",
     "eval-shapes": "Compare two sets of shapes by Chamfer distance, or occupancy grids by name.",
     "sheet": "Lay pictures of several folders out in rows, to be looked at.",

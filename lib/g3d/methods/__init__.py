@@ -14,6 +14,11 @@ DecodeSettings           what --set may change for sample and decode
 items(model, dataset, split)         the `dataset.Item`s of a split (train, test, all) that codes can stand for
 EncodeSettings           what --set may change for encode
 encoder(model, dataset, items, settings, seed)   => a function: places in items => their codes [S, ...] and mean squared error [S]
+                         (and, of a method that is `conditioned`, the cameras [S, 25] that scenes are baked at)
+    and, where it means something:
+encode_note(settings)    what encode says in its log
+tuned(model, dataset, items, codes, cameras, settings, seed)     the model moved to draw these items by their codes: its tensors,
+                         its metadata, the mean squared error (pivotal tuning)
     and, where it has several parts a layer, as basis networks:
 similarity(model)        layer => how alike its parts are [M, M], 0 to 1
 

@@ -33,6 +33,7 @@ class Options:
     seed: int = 0
     device: str = "auto"
     overwrite: bool = False
+    tuned_model: Path | None = None  # also write a model that draws the items better by their codes
 
 
 def resolve(options: Options) -> dict[str, Any]:
@@ -55,24 +56,39 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     if not items:
         raise G3dError(f"'{options.data}' has no objects in the split '{options.split}'; choose another --split")
     encode = module.encoder(model, dataset, items, settings, options.seed)
+    if hasattr(module, "encode_note"):
+        progress.log(module.encode_note(settings))
     shape = head.config["latent_space"]["shape"]
     codes, errors = torch.zeros(len(items), math.prod(shape)), torch.zeros(len(items))
+    cameras = torch.zeros(len(items), 25) if hasattr(module, "conditioned") else None
+    figures: dict[str, Any] = {}
     with distributed.processes(where):
         progress.start("encode", len(items))
         for part, start in enumerate(range(0, len(items), BATCH)):
             places = range(start, min(start + BATCH, len(items)))
             if distributed.mine(part):  # whole batches, so that several processes find what one does
-                found, error = encode(places)
+                found, error, *seen = encode(places)
                 codes[start : places.stop], errors[start : places.stop] = found.flatten(1).cpu(), error.cpu()
+                if cameras is not None:
+                    cameras[start : places.stop] = seen[0].cpu()
             progress.update(places.stop, len(items))
-        distributed.sum_value(codes), distributed.sum_value(errors)
+        for found_by_all in (codes, errors, *([] if cameras is None else [cameras])):
+            distributed.sum_value(found_by_all)
         if distributed.rank() == 0:
-            _write(options, head, dataset, items, codes.unflatten(1, shape), settings)
+            _write(options, head, dataset, items, codes.unflatten(1, shape), cameras, settings)
+            if options.tuned_model is not None:
+                assert cameras is not None
+                tensors, about, after = module.tuned(
+                    model, dataset, items, codes.unflatten(1, shape), cameras, settings, options.seed
+                )
+                figures["tuned_psnr_of_mean_mse_db"] = round(-10 * math.log10(max(after, 1e-12)), 3)
+                _write_tuned(options, head, dataset, tensors, about)
     each = -10 * errors.clamp(min=1e-12).log10()
     mean = float(errors.double().mean())
+    tuned = [] if options.tuned_model is None else [str(options.tuned_model)]
     return {
-        "written": [str(options.out)], "latents": len(items), "mse": mean, "psnr_db": round(float(each.mean()), 3),
-        "psnr_of_mean_mse_db": round(-10 * math.log10(max(mean, 1e-12)), 3),
+        "written": [str(options.out), *tuned], "latents": len(items), "mse": mean, "psnr_db": round(float(each.mean()), 3),
+        "psnr_of_mean_mse_db": round(-10 * math.log10(max(mean, 1e-12)), 3), **figures,
     }  # fmt: skip
 
 
@@ -88,15 +104,21 @@ def _checked(options: Options) -> tuple[artifacts.Header, ModuleType, Any]:
         )
     settings = config.override(module.EncodeSettings(), options.settings, name)
     files.refuse_existing(options.out, options.overwrite, (head.path, options.data))
+    if options.tuned_model is not None:
+        if not hasattr(module, "tuned"):
+            raise G3dError(f"the method {name} tunes no model to its items; leave --tuned-model out")
+        files.refuse_existing(options.tuned_model, options.overwrite, (head.path, options.data))
+        files.refuse_overlap([options.out, options.tuned_model])
     return head, module, settings
 
 
 def _write(
-    options: Options, head: artifacts.Header, dataset: Dataset, items: list[Item], codes: Tensor, settings: Any
+    options: Options, head: artifacts.Header, dataset: Dataset, items: list[Item], codes: Tensor, cameras: Tensor | None,
+    settings: Any,
 ) -> None:  # fmt: skip
-    """The latents, with the split and, where it is known, the class of each."""
+    """The latents, with the split and, where they are known, the class of each and the camera that it is decoded at."""
     split = torch.tensor([SPLITS.index(dataset.info["objects"][item.object]["split"]) for item in items])
-    tensors = {"codes": codes, "split": split}
+    tensors = {"codes": codes, "split": split, **({} if cameras is None else {"condition_camera": cameras})}
     if "class" in dataset.labels:
         views = [int(dataset.views(item.object)[0]) if item.view is None else item.view for item in items]
         tensors["class"] = dataset.labels["class"][views].long()
@@ -106,3 +128,13 @@ def _write(
     }  # fmt: skip
     parents = {"model": head.digest, "dataset": dataset.digest}
     artifacts.write(options.out, "latents", tensors, about, seed=options.seed, parents=parents)
+
+
+def _write_tuned(
+    options: Options, head: artifacts.Header, dataset: Dataset, tensors: dict[str, Tensor], about: dict[str, Any]
+) -> None:  # fmt: skip
+    """The tuned model as a folder that `sample` and `decode` take."""
+    assert options.tuned_model is not None
+    parents = {"model": head.digest, "dataset": dataset.digest}
+    with files.output_folder(options.tuned_model, options.overwrite, (head.path, options.data)) as folder:
+        artifacts.write(folder / "model.safetensors", "model", tensors, about, seed=options.seed, parents=parents)

@@ -1,4 +1,4 @@
-"""`info`: what a file or folder is, from headers alone."""
+"""`info`: what a file or folder is, from headers alone; with `levels` how large the Gaussians of its scenes are."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,10 @@ from g3d.progress import SILENT, Progress
 
 @dataclass(frozen=True)
 class Options:
-    """`path`: a g3d file, a dataset, a run, or a folder of scenes or images."""
+    """`path`: a g3d file, a dataset, a run, or a folder of scenes or images. `levels`: statistics of scenes of Gaussians."""
 
     path: Path
+    levels: bool = False
 
 
 def resolve(options: Options) -> dict[str, Any]:
@@ -24,6 +25,10 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """What `path` is. Raises `G3dError` for a foreign, damaged or empty file."""
     path = existing(options.path, "the file or folder")
+    if options.levels:
+        from g3d.metrics.levels import level_statistics
+
+        return level_statistics(path)
     return _folder(path) if path.is_dir() else _file(path)
 
 

@@ -25,6 +25,7 @@ from g3d.methods.gsgan.codec import (
     unfitted,
 )
 from g3d.methods.gsgan.config import PAPER, PRESETS, Config
+from g3d.methods.gsgan.inversion import EncodeSettings, encode_note, encoder, items, tuned
 from g3d.methods.gsgan.networks import Generator
 from g3d.methods.gsgan.official import import_official
 from g3d.methods.gsgan.training import check, fit
@@ -32,6 +33,7 @@ from g3d.methods.gsgan.training import check, fit
 build = Generator
 
 __all__ = [
-    "PAPER", "PRESETS", "Config", "DecodeSettings", "Model", "SampleSettings", "build", "check", "conditioned", "counts",
-    "decode", "draw", "fit", "import_official", "latent_space", "load", "unfitted",
+    "PAPER", "PRESETS", "Config", "DecodeSettings", "EncodeSettings", "Model", "SampleSettings", "build", "check",
+    "conditioned", "counts", "decode", "draw", "encode_note", "encoder", "fit", "import_official", "items", "latent_space",
+    "load", "tuned", "unfitted",
 ]  # fmt: skip

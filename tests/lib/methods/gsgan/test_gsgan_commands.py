@@ -76,6 +76,21 @@ def test_anchors_are_scenes_of_their_own(splat_gan: Path, tmp_path: Path) -> Non
     assert found.means.shape[1] == 16 + 64 and found.background is not None and not found.background.any()
 
 
+def test_statistics_of_levels(sampled: Path, pipeline: Pipeline) -> None:
+    """By hand, over both scenes; the background apart."""
+    found = g3d("info", sampled, "--levels", "--json").json
+    both = [scene(sampled / f"00000{i}.safetensors") for i in range(2)]
+    for level, count in ((0, 16), (1, 64), (2, 256)):
+        of_level = []
+        for one in both:
+            assert one.level is not None and one.background is not None
+            of_level.append(one.log_scales[0][(one.level[0] == level) & (one.background[0] == 0)])
+        assert found[f"mean_log_scale_level_{level}"] == pytest.approx(float(torch.cat(of_level).mean()), abs=1e-3)
+        assert found[f"gaussians_level_{level}"] == count
+    assert found["scenes"] == 2 and found["gaussians_all"] == 336 and found["gaussians_background"] == 500
+    refused(g3d("info", pipeline.scenes, "--levels"), "holds no 3D Gaussians")
+
+
 def drawn(scenes: Path, out: Path, *pairs: str) -> Tensor:
     words = [
         "render",

@@ -1,0 +1,140 @@
+"""`eval-consistency`: whether the views of scenes agree: a surface is fitted to some of them and judged on the others.
+
+As GRAM-HD, Mimic3D and GSGAN (table 2) do with NeuS; figures of other surfaces are not comparable, so the name says which.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from g3d.errors import G3dError, existing
+from g3d.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from g3d.scene import Scene
+
+MASKS = ("none", "object")
+SURFACE = "VolSDF on grids, no view direction"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Scenes, cameras as for `render`, every how manieth view is held out, the side of the pictures in pixels.
+
+    `mask`: `object` judges only pixels that the scene covers by more than a half. Gaussians of a background are left out."""
+
+    scenes: Path
+    num: int | None = None
+    cameras: str = "spiral:40"
+    hold_out: int = 5
+    size: int | None = None
+    steps: int = 500
+    mask: str = "none"
+    seed: int = 0
+    per_item: Path | None = None
+    out: Path | None = None
+    overwrite: bool = False
+
+
+def resolve(options: Options) -> dict[str, Any]:
+    """The settings as they will be used. Raises `G3dError` for what can be refused before anything is drawn."""
+    from g3d.camera_plan import CameraPlan
+    from g3d.metrics.outcome import check_outputs, check_words
+
+    existing(options.scenes, "the scenes")
+    check_words({"--mask": (options.mask, MASKS)})
+    for name, value, least in (
+        ("--hold-out", options.hold_out, 2),
+        ("--steps", options.steps, 1),
+        ("--num", options.num or 1, 1),
+    ):
+        if value < least:
+            raise G3dError(f"{name} is {value}; it must be at least {least}")
+    plan = CameraPlan(options.cameras, options.seed, options.size)
+    if plan.views is not None and plan.views < options.hold_out:
+        raise G3dError(
+            f"'{options.cameras}' has {plan.views} views, of which every {options.hold_out}th is held out; use more views, e.g. "
+            "--cameras spiral:40"
+        )
+    check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, (options.scenes,))
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+
+
+def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
+    """PSNR and SSIM of the held-out views, mean over scenes, and of the views that were fitted."""
+    resolve(options)
+    from g3d.metrics.outcome import write_results
+    from g3d.scene_file import load_scene, scene_files
+
+    files = scene_files(options.scenes)[: options.num]
+    found_of = {}
+    progress.start("scenes", len(files))
+    for number, file in enumerate(files):
+        found_of[file.stem] = _judged(load_scene(file), number, options)
+        progress.update(number + 1, len(files))
+    rows = list(found_of.values())
+    figures: dict[str, Any] = {name: round(sum(row[name] for row in rows) / len(rows), 4) for name in rows[0]}
+    found = {
+        **figures, "scenes": len(rows), "surface": SURFACE, "steps": options.steps, "cameras": options.cameras,
+        "hold_out": options.hold_out, "mask": options.mask, "seed": options.seed,
+    }  # fmt: skip
+    lines = [{"scene": name, **row} for name, row in found_of.items()]
+    return write_results(found, lines, options.out, options.per_item)
+
+
+def _judged(scene: "Scene", number: int, options: Options) -> dict[str, float]:
+    """Figures of one scene."""
+    import numpy as np
+    import torch
+
+    from g3d.camera_plan import CameraPlan
+    from g3d.images import to_u8
+    from g3d.metrics.paired import compare
+    from g3d.metrics.surface import Fitting, fit_surface
+    from g3d.render import render_scene
+
+    settings = front_settings(scene)
+    cameras = CameraPlan(options.cameras, options.seed, options.size).for_world(scene.world, number, None)
+    drawn = render_scene(scene, cameras, settings)
+    background = torch.tensor(settings.background)
+    held = torch.arange(len(cameras)) % options.hold_out == options.hold_out // 2
+    seen = (~held).nonzero().squeeze(1)
+    fitted = fit_surface(
+        drawn.rgb[seen],
+        scene.world.seen_by(cameras)[seen],
+        scene.world.bounds,
+        background,
+        Fitting(options.steps),
+        options.seed,
+    )
+    found: dict[str, float] = {}
+    for name, views in (("", held.nonzero().squeeze(1)), ("fitted_", seen[:: options.hold_out - 1])):
+        psnr, ssim = [], []
+        for view in views.tolist():
+            mask = (drawn.alpha[view] > 0.5).numpy() if options.mask == "object" else None
+            if mask is not None and not mask.any():
+                continue
+            true, test = (to_u8(p.numpy()) for p in (drawn.rgb[view], fitted.view(scene.world.seen_by(cameras)[view])))
+            pair = compare(true, test, mask)
+            psnr.append(min(pair["psnr_db"], 99.0))
+            ssim.append(pair["ssim"])
+        if not psnr:
+            raise G3dError(
+                "with --mask object no view of a scene covers anything; use --mask none, or look at the scenes"
+            )
+        found |= {f"{name}psnr_db": float(np.mean(psnr)), f"{name}ssim": float(np.mean(ssim))}
+    return found
+
+
+def front_settings(scene: "Scene") -> Any:
+    """The scene's own settings without its background Gaussians. Raises `G3dError` for scenes that take no cameras."""
+    from dataclasses import replace
+
+    from g3d.render import GaussianSettings, ImageSettings, default_settings
+
+    settings = default_settings(scene)
+    if isinstance(settings, ImageSettings):
+        raise G3dError(
+            "an image field has no views that could agree; give scenes of a radiance field or of 3D Gaussians"
+        )
+    return replace(settings, backdrop=False) if isinstance(settings, GaussianSettings) else settings
