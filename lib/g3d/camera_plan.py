@@ -4,12 +4,14 @@ default            the scene's own default camera
 orbit[:N]          N views once around at the default elevation (60)
 spiral[:N]         N fixed views that cover the prior's band evenly (251)
 grid[:RxC]         R elevations by C azimuths (3x5)
+far[:X]            the default camera, X times as far away (3)
 prior              one view a scene, drawn from where the training cameras stood
 dataset:DIR[:SPLIT]   the views of the item that the scene shows; one view of the set, drawn, for a scene without a name
 file:JSON          the cameras of a transforms.json
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from g3d.errors import G3dError, did_you_mean
 from g3d.scene import Scene, World
 from g3d.seeds import generator
 
-KINDS = ("orbit", "spiral", "grid", "prior", "default", "dataset", "file")
+KINDS = ("orbit", "spiral", "grid", "far", "prior", "default", "dataset", "file")
 
 
 class CameraPlan:
@@ -41,6 +43,8 @@ class CameraPlan:
                 self._numbers = self._parse(r"\d+", "60" if self.kind == "orbit" else "251")
             case "grid":
                 self._numbers = self._parse(r"\d+x\d+", "3x5")
+            case "far":
+                self._numbers = self._parse(r"\d+", "3")
             case "dataset":
                 self._open_dataset()
             case "file":
@@ -51,7 +55,7 @@ class CameraPlan:
     @property
     def views(self) -> int | None:
         """Views of a scene, or None where that depends on the scene."""
-        if self.kind in ("default", "prior"):
+        if self.kind in ("default", "prior", "far"):
             return 1
         if self.kind == "dataset":
             return None
@@ -89,6 +93,8 @@ class CameraPlan:
                 return prior.spiral(self._numbers[0])
             case "grid":
                 return prior.grid(*self._numbers)
+            case "far":
+                return replace(prior, radius_world=prior.radius_world * self._numbers[0]).default()
             case "prior":
                 return prior.sample(self.seed, [index], "new camera")
             case _:

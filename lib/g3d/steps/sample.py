@@ -110,7 +110,7 @@ def _conditions(file: artifacts.Artifact, options: Options) -> Conditions | None
     if not hasattr(method(str(file.config["method"])), "conditioned"):
         return None
     plan = CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)
-    if not plan.one_view(None):
+    if not plan.one_view(None) or plan.kind == "far":  # no picture of training was taken from afar
         return None
     world = World.from_json(file.config["world"], str(file.path))
     return lambda part: torch.cat([condition_numbers(plan.for_world(world, number, None)) for number in part])
