@@ -1,6 +1,6 @@
 #!/bin/sh
 # GSGAN on FFHQ at 512 pixels, with the poses that EG3D's authors publish (a folder or zip with its dataset.json); mirrored pictures come
-# with mirrored cameras. The paper trains on 10 to 15 million pictures. On several GPUs: torchrun --nproc-per-node N -m g3d_cli.main fit-stage1 ...
+# with mirrored cameras. The paper trains on 10 to 15 million pictures. On several GPUs: torchrun --nproc-per-node N -m -- g3d_cli.main fit-stage1 ...
 # usage: recipes/gsgan-ffhq512.sh PICTURES [OUT]      (WEIGHTS=network.pkl: the authors' weights instead of training)
 set -eu
 PICTURES=${1:?give the folder or zip of pictures with dataset.json}

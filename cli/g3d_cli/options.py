@@ -35,7 +35,7 @@ RenderSet = Annotated[list[str] | None, typer.Option("--render-set", help="As --
 CamerasOption = Annotated[
     str,
     typer.Option(
-        "--cameras", help="default, orbit[:N], spiral[:N], grid[:RxC], prior, dataset:DIR[:SPLIT], file:JSON."
+        "--cameras", help="default, orbit[:N], spiral[:N], grid[:RxC], far[:X], prior, dataset:DIR[:SPLIT], file:JSON."
     ),
 ]
 Size = Annotated[
