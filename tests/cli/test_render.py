@@ -241,3 +241,27 @@ def test_scenes_of_one_folder_record_their_own_depth_scales(tmp_path: Path) -> N
 def test_a_scene_whose_name_is_no_decimal_number(tmp_path: Path) -> None:
     save_scene(tmp_path / "²" / "².safetensors", radiance())
     assert render.run(Options(tmp_path / "²", tmp_path / "i", Drawing("prior"), "cpu"))["views"] == 1
+
+
+def test_from_afar_a_scene_is_smaller(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The default camera, three and five times as far away."""
+    found = {}
+    for words in ("default", "far", "far:5"):
+        out = tmp_path / words.replace(":", "-")
+        done = g3d(
+            "render",
+            pipeline.scenes / "000000.safetensors",
+            "--cameras",
+            words,
+            "--size",
+            48,
+            "--out",
+            out,
+            "--device",
+            "cpu",
+        )
+        assert done.code == 0, done.err
+        frame = read_json(out / "transforms.json", "the cameras")["frames"][0]
+        found[words] = np.linalg.norm(np.array(frame["transform_matrix"])[:3, 3])
+    assert found["far"] == pytest.approx(3 * found["default"]) and found["far:5"] == pytest.approx(5 * found["default"])
+    refused(g3d("render", pipeline.scenes, "--cameras", "far:x", "--out", tmp_path / "x"), "--cameras far:3")

@@ -353,3 +353,18 @@ def test_scene_files(tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_text("x" * 100)
     with pytest.raises(G3dError, match=r"bad\.safetensors"):
         scene_files(tmp_path)
+
+
+def test_cameras_of_imported_worlds_by_hand() -> None:
+    """One field of view for all; a camera whose frame has the origin at x has it at -x, y and z staying."""
+    cameras = CameraPrior(2.7, 30.0, 64, 64, target=(0.3, 0.1, 0.2)).orbit(3)
+    world = World(fixed_fov_deg=22.5533, negate_tx=True)
+    seen = world.seen_by(cameras)
+    focal = 32 / math.tan(math.radians(22.5533) / 2)
+    torch.testing.assert_close(seen.intrinsics, torch.tensor([focal, focal, 32, 32]).repeat(3, 1))
+    before, after = (torch.linalg.inv(c.c2w) for c in (cameras, seen))
+    torch.testing.assert_close(after[:, :3, :3], before[:, :3, :3])
+    torch.testing.assert_close(after[:, :3, 3], before[:, :3, 3] * torch.tensor([-1.0, 1, 1]), atol=1e-5, rtol=0)
+    assert before[:, 0, 3].abs().min() > 1e-3
+    plain = World().seen_by(cameras)
+    assert plain is cameras

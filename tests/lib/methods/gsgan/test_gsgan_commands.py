@@ -226,3 +226,10 @@ def test_profile_counts_gaussians() -> None:
     found = g3d("profile", "gsgan", "--preset", "smoke", "--size", 8, "--repeats", 1, "--json", "--device", "cpu")
     assert found.code == 0, found.err
     assert found.json["gaussians"] == 336 and found.json["background_gaussians"] == 0
+
+
+def test_from_afar_a_scene_is_still_baked_nearby(splat_gan: Path, sampled: Path, tmp_path: Path) -> None:
+    words = ["sample", splat_gan, "--num", 1, "--cameras", "far", "--out", tmp_path / "s", "--device", "cpu"]
+    assert g3d(*words).code == 0
+    far, near = (scene(path / "000000.safetensors").world for path in (tmp_path / "s", sampled))
+    assert far.condition_camera == near.condition_camera
