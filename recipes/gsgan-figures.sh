@@ -1,18 +1,21 @@
 #!/bin/sh
 # The figures of GSGAN's paper for any model of it: 4, 9, 10 samples; 5, 11 views; 6 levels; 8 positions; 12 interpolation; 14 anchors;
 # 15 background and far view; and a sheet of truncations, how large Gaussians of each level are, and a splat file.
-# usage: recipes/gsgan-figures.sh MODEL OUT      (PSI=0.7, SIZE=256 pixels, GRID=4x9 elevations by azimuths, RADIUS=0.008 of points)
+# usage: recipes/gsgan-figures.sh MODEL OUT      (PSI=0.7, SIZE=256 pixels, RADIUS=0.008 of points,
+#   GRID=4x9:-23,23:-23,6 elevations by azimuths and their ranges, degrees: the paper's; GRID=4x9: those of the data)
 set -eu
 MODEL=${1:?give a model}
 D=${2:?give a folder for the figures}
-PSI=${PSI:-0.7}; SIZE=${SIZE:-256}; GRID=${GRID:-4x9}; RADIUS=${RADIUS:-0.008}
+PSI=${PSI:-0.7}; SIZE=${SIZE:-256}; GRID=${GRID:-4x9:-23,23:-23,6}; RADIUS=${RADIUS:-0.008}
 mkdir -p "$D"
 
 g3d sample "$MODEL" --num 64 --truncation "$PSI" --render "$D/samples" --size "$SIZE" --sheet "$D/figure-4-9-10-samples.png"
 g3d sample "$MODEL" --num 4 --truncation "$PSI" --out "$D/scenes" --latents "$D/latents.safetensors"
-g3d sample "$MODEL" --num 4 --truncation "$PSI" --set anchors=true --out "$D/anchors"
+ANCHORS=yes # but for a model that was fitted without them
+g3d sample "$MODEL" --num 4 --truncation "$PSI" --set anchors=true --out "$D/anchors" || ANCHORS=""
 g3d render "$D/scenes" --cameras "grid:$GRID" --size "$SIZE" --out "$D/views" --sheet "$D/figure-5-views.png"
-g3d sheet "$D/views/000000" --columns "${GRID#*x}" --rows "${GRID%x*}" --size 128 --out "$D/figure-11-grid.png"
+SHAPE=${GRID%%:*}
+g3d sheet "$D/views/000000" --columns "${SHAPE#*x}" --rows "${SHAPE%x*}" --size 128 --out "$D/figure-11-grid.png"
 
 drawn() { # drawn NAME FOLDER SETTING...: the four scenes of a folder, side by side under that name
     name=$1; scenes=$2; shift 2
@@ -28,7 +31,7 @@ for level in $LEVELS; do
     set -- "$@" "$D/parts/level-$level"
 done
 g3d sheet "$@" "$D/parts/front" --columns 4 --size 128 --out "$D/figure-6-levels.png"
-for level in $(g3d info "$D/anchors" --levels | sed -n 's/^mean_log_scale_level_\([0-9]*\) .*/\1/p'); do
+[ -n "$ANCHORS" ] && for level in $(g3d info "$D/anchors" --levels | sed -n 's/^mean_log_scale_level_\([0-9]*\) .*/\1/p'); do
     drawn "anchors-$level" "$D/anchors" --set levels="$level" --set opacity_one=true
     set -- "$@" "$D/parts/anchors-$level"
 done
@@ -52,7 +55,9 @@ g3d sheet "$@" --columns 8 --size 128 --out "$D/truncation.png"
 
 g3d sample "$MODEL" --num 100 --truncation "$PSI" --out "$D/hundred"
 g3d info "$D/hundred" --levels --json > "$D/gaussians.json"
-g3d sample "$MODEL" --num 100 --truncation "$PSI" --set anchors=true --out "$D/hundred" --overwrite
-g3d info "$D/hundred" --levels --json > "$D/anchors.json" # A.5: anchors are larger, -5.08 against -7.12 in the paper
+if [ -n "$ANCHORS" ]; then # A.5: anchors are larger, -5.08 against -7.12 in the paper
+    g3d sample "$MODEL" --num 100 --truncation "$PSI" --set anchors=true --out "$D/hundred" --overwrite
+    g3d info "$D/hundred" --levels --json > "$D/anchors.json"
+fi
 rm -r "$D/hundred"
 g3d export-ply "$D/scenes" --as splats --out "$D/splats"

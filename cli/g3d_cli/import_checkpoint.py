@@ -14,12 +14,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def import_checkpoint(
-    method: Annotated[str, typer.Argument(help="The method: hypernerfgan.")],
+    method: Annotated[str, typer.Argument(help="The method: hypernerfgan or gsgan.")],
     file: Annotated[Path, typer.Argument(help="Its checkpoint (.pkl), or a state dict (.safetensors).")],
     out: Out,
     preset: Preset = None,
     settings: Set = None,
-    size: Annotated[int, typer.Option("--size", help="Side of the pictures that it was trained on, pixels.")] = 128,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Side of its pictures, pixels, where the weights do not say it.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     dry_run: DryRun = False,

@@ -3,7 +3,7 @@
 default            the scene's own default camera
 orbit[:N]          N views once around at the default elevation (60)
 spiral[:N]         N fixed views that cover the prior's band evenly (251)
-grid[:RxC]         R elevations by C azimuths (3x5)
+grid[:RxC[:A,B:E,F]]  R elevations by C azimuths (3x5); of these ranges, degrees: azimuth A to B, elevation E to F
 far[:X]            the default camera, X times as far away (3)
 prior              one view a scene, drawn from where the training cameras stood
 dataset:DIR[:SPLIT]   the views of the item that the scene shows; one view of the set, drawn, for a scene without a name
@@ -38,11 +38,13 @@ class CameraPlan:
         self._file: Cameras | None = None
         self._split: str | None = None
         self._numbers: tuple[int, ...] = ()
+        self._ranges: tuple[tuple[float, float], tuple[float, float]] | None = None  # azimuth, elevation, degrees
         match self.kind:
             case "orbit" | "spiral":
                 self._numbers = self._parse(r"\d+", "60" if self.kind == "orbit" else "251")
             case "grid":
-                self._numbers = self._parse(r"\d+x\d+", "3x5")
+                self.argument, *ranges = self.argument.split(":")
+                self._numbers, self._ranges = self._parse(r"\d+x\d+", "3x5"), self._angles(ranges)
             case "far":
                 self._numbers = self._parse(r"\d+", "3")
             case "dataset":
@@ -92,6 +94,9 @@ class CameraPlan:
             case "spiral":
                 return prior.spiral(self._numbers[0])
             case "grid":
+                if self._ranges:
+                    azimuth, elevation = self._ranges
+                    prior = replace(prior, azimuth_deg=azimuth, elevation_deg=elevation)
                 return prior.grid(*self._numbers)
             case "far":
                 return replace(prior, radius_world=prior.radius_world * self._numbers[0]).default()
@@ -131,6 +136,16 @@ class CameraPlan:
         self._dataset = open_dataset(Path(folder))
         if self._dataset.cameras is None:
             raise G3dError(f"'{folder}' has no cameras; use a dataset of posed views")
+
+    def _angles(self, words: list[str]) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """`A,B` and `E,F` => two ranges; none for no words."""
+        if not words:
+            return None
+        number = r"-?\d+(?:\.\d+)?"
+        if len(words) != 2 or not all(re.fullmatch(f"{number},{number}", word) for word in words):
+            raise G3dError(f"the cameras '{self.spec}' are not understood; write e.g. --cameras grid:4x9:-23,23:-23,6")
+        (a, b), (e, f) = (tuple(float(n) for n in word.split(",")) for word in words)
+        return (a, b), (e, f)
 
     def _parse(self, pattern: str, default: str) -> tuple[int, ...]:
         text = self.argument or default

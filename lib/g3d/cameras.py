@@ -95,7 +95,7 @@ class CameraPrior:
 
     def default(self) -> Cameras:
         """The default camera, one view."""
-        return self._at(torch.tensor([self.default_azimuth_deg]), torch.tensor([self.default_elevation_deg]))
+        return self.at(torch.tensor([self.default_azimuth_deg]), torch.tensor([self.default_elevation_deg]))
 
     def sample(self, seed: int, indices: Sequence[int], stream: str = "camera") -> Cameras:
         """One camera for each index; camera i depends on (seed, i) alone.
@@ -113,13 +113,13 @@ class CameraPrior:
         if self.distribution == "area":  # equal areas between equal heights (Archimedes)
             low, high = math.sin(math.radians(e0)), math.sin(math.radians(e1))
             elevation = torch.rad2deg(torch.asin(low + (high - low) * u[:, 1]))
-        return self._at(azimuth, elevation)
+        return self.at(azimuth, elevation)
 
     def orbit(self, count: int, elevation_deg: float | None = None) -> Cameras:
         """`count` views once around at one elevation, starting at the default azimuth."""
         azimuth = self.default_azimuth_deg + torch.arange(count, dtype=torch.float64) * 360.0 / count
         elevation = self.default_elevation_deg if elevation_deg is None else elevation_deg
-        return self._at(azimuth, torch.full_like(azimuth, elevation))
+        return self.at(azimuth, torch.full_like(azimuth, elevation))
 
     def spiral(self, count: int) -> Cameras:
         """`count` fixed views that wind from the lowest elevation of the prior to 5 degrees under its highest.
@@ -129,7 +129,7 @@ class CameraPrior:
         low, high = self.elevation_deg[0], max(self.elevation_deg[0], self.elevation_deg[1] - 5.0)
         heights = math.sin(math.radians(low)) + t * (math.sin(math.radians(high)) - math.sin(math.radians(low)))
         golden_deg = 360.0 * (3 - math.sqrt(5)) / 2
-        return self._at(
+        return self.at(
             torch.arange(count, dtype=torch.float64) * golden_deg % 360.0, torch.rad2deg(torch.asin(heights))
         )
 
@@ -142,14 +142,15 @@ class CameraPrior:
             azimuth = self.default_azimuth_deg + torch.arange(columns, dtype=torch.float64) * 360.0 / columns
         else:
             azimuth = torch.linspace(*self.azimuth_deg, columns, dtype=torch.float64)
-        return self._at(azimuth.repeat(rows), elevation.repeat_interleave(columns))
+        return self.at(azimuth.repeat(rows), elevation.repeat_interleave(columns))
 
-    def _at(self, azimuth_deg: Tensor, elevation_deg: Tensor) -> Cameras:
+    def at(self, azimuth_deg: Tensor, elevation_deg: Tensor) -> Cameras:
+        """Views from these angles [V]; differentiable in them."""
         a, e = torch.deg2rad(azimuth_deg.double()), torch.deg2rad(elevation_deg.double())
-        target = torch.tensor(self.target, dtype=torch.float64)
+        target = torch.tensor(self.target, dtype=torch.float64, device=a.device)
         eye = target + self.radius_world * torch.stack([a.sin() * e.cos(), e.sin(), a.cos() * e.cos()], dim=-1)
         focal_px = focal_from_fov(self.fov_deg, self.width)
-        k = torch.tensor([focal_px, focal_px, self.width / 2, self.height / 2])
+        k = torch.tensor([focal_px, focal_px, self.width / 2, self.height / 2], device=a.device)
         return Cameras(look_at(eye, target).float(), k.repeat(len(eye), 1), self.width, self.height)
 
 
@@ -170,13 +171,15 @@ def focal_from_fov(fov_deg: float, width: int) -> float:
 def look_at(eye: Tensor, target: Tensor, up: tuple[float, float, float] = (0.0, 1.0, 0.0)) -> Tensor:
     """c2w [V, 4, 4] of cameras at `eye` [V, 3] that look at `target` [3], with `up` upward in the picture."""
     forward = torch.nn.functional.normalize(target - eye, dim=-1)
-    upward = torch.tensor(up, dtype=eye.dtype).expand_as(forward)
+    upward = torch.tensor(up, dtype=eye.dtype, device=eye.device).expand_as(forward)
     right = torch.linalg.cross(forward, upward)
     degenerate = right.norm(dim=-1, keepdim=True) < 1e-6  # straight up or down: any right will do, the same each time
-    right = torch.where(degenerate, torch.tensor([1.0, 0.0, 0.0], dtype=eye.dtype).expand_as(right), right)
+    right = torch.where(
+        degenerate, torch.tensor([1.0, 0.0, 0.0], dtype=eye.dtype, device=eye.device).expand_as(right), right
+    )
     right = torch.nn.functional.normalize(right, dim=-1)
     down = torch.linalg.cross(forward, right)
-    c2w = torch.eye(4, dtype=eye.dtype).repeat(len(eye), 1, 1)
+    c2w = torch.eye(4, dtype=eye.dtype, device=eye.device).repeat(len(eye), 1, 1)
     c2w[:, :3, :3] = torch.stack([right, down, forward], dim=-1)
     c2w[:, :3, 3] = eye
     return c2w

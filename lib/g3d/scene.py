@@ -46,11 +46,10 @@ class World:
             k = torch.cat([cameras.intrinsics[:, :2] * factor, cameras.intrinsics[:, 2:]], dim=1)
             cameras = replace(cameras, intrinsics=k)
         if self.negate_tx:  # of world to camera: the camera moves along its x by twice the x of the origin in its frame
-            c2w = cameras.c2w.clone()
-            right = c2w[:, :3, 0]
-            origin_x = -(right * c2w[:, :3, 3]).sum(dim=1, keepdim=True)
-            c2w[:, :3, 3] += 2 * origin_x * right
-            cameras = replace(cameras, c2w=c2w)
+            right, eye = cameras.c2w[:, :3, 0], cameras.c2w[:, :3, 3]
+            moved = eye - 2 * (right * eye).sum(dim=1, keepdim=True) * right
+            upper = torch.cat([cameras.c2w[:, :3, :3], moved.unsqueeze(2)], dim=2)
+            cameras = replace(cameras, c2w=torch.cat([upper, cameras.c2w[:, 3:]], dim=1))
         return cameras
 
     def as_json(self) -> dict[str, Any]:
@@ -73,6 +72,8 @@ class World:
             sane = (
                 sane and all(low < high for low, high in zip(*world.bounds, strict=True)) and len(world.bounds[0]) == 3
             )
+            sane = sane and (world.fixed_fov_deg is None or 0 < float(world.fixed_fov_deg) < 180)
+            sane = sane and (world.condition_camera is None or len(world.condition_camera) == 25)
             if world.image_size is not None:
                 sane = sane and len(world.image_size) == 2 and all(1 <= n <= 65536 for n in world.image_size)
         except (TypeError, ValueError, AttributeError) as error:

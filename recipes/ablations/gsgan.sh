@@ -2,7 +2,8 @@
 # GSGAN's ablation (table 3 and figure 7): from no constraints to the whole model, each row one setting more, with several seeds; a table
 # of means and spreads, whether the paper's order appeared, and the discriminator's logits of generated pictures over the first steps.
 # usage: recipes/ablations/gsgan.sh DATASET [OUT] [SEEDS]      (SEEDS: words; PRESET=cars64, BASE="--set kimg=4": settings of all rows)
-# Rows that are there already are kept, so an interrupted table goes on.
+# Rows that are there already are kept, so an interrupted table goes on; a run that was cut off begins anew.
+# The background is drawn from the beginning (background_from_kimg=0).
 set -eu
 DATA=${1:?give a dataset}
 D=${2:-runs/ablation-gsgan}
@@ -17,7 +18,7 @@ fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverge
         [ -f "$run.json" ] && continue
         status=0
         # shellcheck disable=SC2086
-        g3d fit-stage1 gsgan --data "$DATA" --preset "$PRESET" $BASE "$@" --seed "$seed" --overwrite --out "$run" || status=$?
+        g3d fit-stage1 gsgan --data "$DATA" --preset "$PRESET" --set background_from_kimg=0 $BASE "$@" --seed "$seed" --overwrite --out "$run" || status=$?
         case $status in
         0) cp "$run/metrics.json" "$run.json" ;;
         3) echo '{"diverged": true}' > "$run.json" ;;

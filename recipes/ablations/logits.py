@@ -6,6 +6,7 @@ It prints, a row a line, mean and deviation of the logits over the second half o
 """
 
 import json
+import math
 import statistics
 import sys
 from pathlib import Path
@@ -19,14 +20,15 @@ for row in sorted(path for path in folder.iterdir() if path.is_dir()):
     for log in sorted(row.glob("*/log.jsonl")):
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         batch = json.loads((log.parent / "config.json").read_text())["settings"]["batch"]
-        logs.append(
-            [
-                (line["step"] * batch / 1000, line["fake_logit"], line["fake_logit_std"])
-                for line in lines
-                if "fake_logit" in line
-            ]
-        )
+        found = [
+            (line["step"] * batch / 1000, line["fake_logit"], line["fake_logit_std"])
+            for line in lines
+            if math.isfinite(line.get("fake_logit") or math.nan)
+        ]
+        if len(found) > 1:
+            logs.append(found)
     if not logs:
+        print(f"{row.name}: no curve, it ended at once")
         continue
     # Logs are written by the clock: bin them by thousands of pictures.
     last = max(kimg for log in logs for kimg, _, _ in log)

@@ -52,5 +52,7 @@ def test_refusals(scenes: Path, pipeline: Pipeline, tmp_path: Path) -> None:
     refused(g3d("eval-consistency", scenes, "--cameras", "spiral:3"), "3 views", "spiral:40")
     refused(g3d("eval-consistency", scenes, "--mask", "objects"), "did you mean 'object'")
     refused(g3d("eval-consistency", scenes, "--hold-out", 1), "at least 2")
+    refused(g3d("eval-consistency", scenes, "--num", 0), "at least 1")
+    refused(g3d("eval-consistency", scenes, "--cameras", f"dataset:{pipeline.data}"), "1 views of a scene")
     refused(g3d("eval-consistency", tmp_path / "none"), "none")
     refused(g3d("eval-consistency", scenes, "--out", tmp_path), "is a folder")

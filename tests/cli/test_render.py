@@ -265,3 +265,17 @@ def test_from_afar_a_scene_is_smaller(pipeline: Pipeline, tmp_path: Path) -> Non
         found[words] = np.linalg.norm(np.array(frame["transform_matrix"])[:3, 3])
     assert found["far"] == pytest.approx(3 * found["default"]) and found["far:5"] == pytest.approx(5 * found["default"])
     refused(g3d("render", pipeline.scenes, "--cameras", "far:x", "--out", tmp_path / "x"), "--cameras far:3")
+
+
+def test_a_grid_of_given_angles(pipeline: Pipeline, tmp_path: Path) -> None:
+    out = tmp_path / "g"
+    words = ["render", pipeline.scenes / "000000.safetensors", "--cameras", "grid:2x3:-20,20:-10,5.5", "--size", 8]
+    done = g3d(*words, "--out", out, "--device", "cpu")
+    assert done.code == 0, done.err
+    eyes = read_transforms(out / "transforms.json").c2w[:, :3, 3]
+    azimuth = torch.rad2deg(torch.atan2(eyes[:, 0], eyes[:, 2]))
+    elevation = torch.rad2deg(torch.asin(eyes[:, 1] / eyes.norm(dim=1)))
+    torch.testing.assert_close(azimuth, torch.tensor([-20.0, 0, 20] * 2), atol=0.01, rtol=0)
+    torch.testing.assert_close(elevation, torch.tensor([5.5] * 3 + [-10.0] * 3), atol=0.01, rtol=0)
+    for wrong in ("grid:2x3:1,2", "grid:2x3:a,b:1,2", "grid:2x3:1:2"):
+        refused(g3d("render", pipeline.scenes, "--cameras", wrong, "--out", tmp_path / "x"), "grid:4x9:-23,23:-23,6")

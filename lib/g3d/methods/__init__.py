@@ -24,7 +24,7 @@ similarity(model)        layer => how alike its parts are [M, M], 0 to 1
 
 A method whose latents need no prior (a GAN) has besides:
 
-draw(model, indices, seed, settings)   => codes [len(indices), ...]; code i depends on (seed, i) alone
+draw(model, indices, seed, settings)   => codes [len(indices), ...]; code i depends on (seed, i) alone, and its camera
 SampleSettings           what --set may change for them, e.g. truncation
     and, where what a scene shows depends on a camera:
 conditioned(model, cameras)      the model as it draws and decodes for cameras [1 or B, 25]; scenes record theirs

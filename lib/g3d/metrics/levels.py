@@ -17,8 +17,8 @@ def level_statistics(path: Path) -> dict[str, Any]:
     """Mean log-scale of the Gaussians of scenes, of all and level by level (of a background apart), over all scenes: what GSGAN
     compares its anchors and Gaussians by (A.5)."""
     sums: dict[str, tuple[float, int]] = {}
-    files_ = scene_files(path)
-    for file in files_:
+    scenes = scene_files(path)
+    for file in scenes:
         scene = load_scene(file)
         if not isinstance(scene, Gaussians):
             raise G3dError(f"'{file}' holds no 3D Gaussians, so it has no levels; leave --levels out")
@@ -28,8 +28,10 @@ def level_statistics(path: Path) -> dict[str, Any]:
         groups = {"all": ~back, **{f"level_{i}": ~back & (level == i) for i in level[~back].unique().tolist()}}
         groups |= {"background": back} if back.any() else {}
         for name, chosen in groups.items():
+            if not chosen.any():
+                continue
             total, seen = sums.get(name, (0.0, 0))
             sums[name] = (total + float(log_scales[chosen].double().sum()), seen + int(chosen.sum()))
     means = {f"mean_log_scale_{name}": round(total / seen, 4) for name, (total, seen) in sorted(sums.items())}
-    each = {f"gaussians_{name}": seen / len(files_) for name, (_, seen) in sorted(sums.items())}
-    return {"scenes": len(files_), **means, **each}
+    each = {f"gaussians_{name}": seen / len(scenes) for name, (_, seen) in sorted(sums.items())}
+    return {"scenes": len(scenes), **means, **each}

@@ -50,7 +50,7 @@ class Linear(nn.Module):
         return torch.addmm(bias, x, (self.weight * scale).t())
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.rows(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], -1)
+        y = self.rows(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], len(self.weight))
         return F.leaky_relu(y, SLOPE) if self.activation == "lrelu" else y
 
 

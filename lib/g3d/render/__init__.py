@@ -3,8 +3,7 @@
 `render_scene` matches on the closed set of scene kinds; `RenderSettings` is what `--set` may change.
 """
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -15,6 +14,8 @@ from g3d.cameras import Cameras
 from g3d.config import setting
 from g3d.errors import G3dError
 from g3d.render import empty, occupancy, rays, volume
+from g3d.render.background import background_setting as _background
+from g3d.render.gaussians import GaussianSettings, shown
 from g3d.render.splat import rasterize
 from g3d.scene import (
     Field,
@@ -25,10 +26,7 @@ from g3d.scene import (
     query,
     query_output,
     query_proposal,
-    tensors_of,
-    with_tensors,
 )
-from g3d.seeds import parse_seeds
 
 POINTS_PER_CHUNK = 8192  # 4k-16k points a chunk stay in cache (measured); a GPU takes more
 POINTS_PER_CHUNK_GPU = 1 << 20
@@ -43,11 +41,6 @@ class Rendering(NamedTuple):
     rgb: Tensor
     alpha: Tensor
     depth: Tensor
-
-
-def _background() -> tuple[float, ...]:
-    default: tuple[float, ...] = setting((1.0, 1.0, 1.0), "colour behind, three numbers in [0, 1]", low=0, high=1)
-    return default
 
 
 # What --set may change, a class a kind of scene: a setting that a scene would not use is unknown there. Defaults come
@@ -79,23 +72,6 @@ class OccupancySettings:
     """Occupancy fields."""
 
     background: tuple[float, ...] = _background()
-
-
-@dataclass(frozen=True)
-class GaussianSettings:
-    """3D Gaussians."""
-
-    scale_modifier: float = setting(1.0, "factor on every Gaussian's scale", low=0)
-    background: tuple[float, ...] = _background()
-    antialiased: bool = setting(False, "Gaussians smaller than a pixel keep their weight (Mip-Splatting)")
-    levels: str = setting("all", "which levels of a hierarchy are drawn, e.g. 0,2-4")
-    backdrop: bool = setting(True, "whether Gaussians that belong to the background are drawn")
-    opacity_one: bool = setting(
-        False, "every Gaussian's opacity is sigmoid(1), as for anchors, which have none of their own"
-    )
-    point_radius: float = setting(
-        0.0, "draw Gaussians as opaque balls of this radius, world units; 0: as they are", low=0
-    )
 
 
 @dataclass(frozen=True)
@@ -166,42 +142,6 @@ def render_scene(
             grid = empty_space(scene, cameras, settings) if grid is None else grid
             views = [_render_field(scene, cameras[v], settings, grid) for v in range(len(cameras))]
             return Rendering(*(torch.stack(parts) for parts in zip(*views, strict=True)))
-
-
-def shown(scene: Gaussians, settings: GaussianSettings) -> Gaussians:
-    """The part of the scene that is to be drawn, in the form that is wanted."""
-    keep = torch.ones(scene.means.shape[1], dtype=torch.bool, device=scene.means.device)
-    if scene.background is not None and not settings.backdrop:
-        keep &= scene.background[0] == 0
-    if settings.levels != "all":
-        if scene.level is None:
-            raise G3dError("the scene records no levels, so levels cannot be chosen; leave levels out")
-        wanted = _levels(settings.levels, int(scene.level.max()) + 1)
-        level = scene.level[0].long()
-        chosen = torch.isin(level, torch.tensor(wanted, device=level.device))
-        keep &= chosen if scene.background is None else chosen | (scene.background[0] == 1)
-    if not keep.all():
-        kept = with_tensors(scene, {name: value[:, keep] for name, value in tensors_of(scene).items()})
-        assert isinstance(kept, Gaussians)
-        scene = kept
-    if settings.opacity_one:
-        scene = replace(scene, opacity_logits=torch.ones_like(scene.opacity_logits))
-    if settings.point_radius > 0:
-        # Half of the largest opacity lies at sqrt(2 ln 2) deviations.
-        log_scale = math.log(settings.point_radius / math.sqrt(2 * math.log(2)))
-        opaque = torch.full_like(scene.opacity_logits, 10.0)
-        scene = replace(scene, log_scales=torch.full_like(scene.log_scales, log_scale), opacity_logits=opaque)
-    return scene
-
-
-def _levels(words: str, count: int) -> list[int]:
-    try:
-        wanted = parse_seeds(words)
-    except ValueError as error:
-        raise G3dError(str(error).replace("seeds", "levels")) from error
-    if max(wanted) >= count:
-        raise G3dError(f"levels is {words}, but the scene has the levels 0 to {count - 1}; choose among them")
-    return wanted
 
 
 @torch.no_grad()

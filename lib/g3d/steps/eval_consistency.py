@@ -46,7 +46,7 @@ def resolve(options: Options) -> dict[str, Any]:
     for name, value, least in (
         ("--hold-out", options.hold_out, 2),
         ("--steps", options.steps, 1),
-        ("--num", options.num or 1, 1),
+        ("--num", 1 if options.num is None else options.num, 1),
     ):
         if value < least:
             raise G3dError(f"{name} is {value}; it must be at least {least}")
@@ -63,6 +63,7 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """PSNR and SSIM of the held-out views, mean over scenes, and of the views that were fitted."""
     resolve(options)
+    from g3d import artifacts
     from g3d.metrics.outcome import write_results
     from g3d.scene_file import load_scene, scene_files
 
@@ -70,7 +71,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     found_of = {}
     progress.start("scenes", len(files))
     for number, file in enumerate(files):
-        found_of[file.stem] = _judged(load_scene(file), number, options)
+        item = artifacts.header(file).config.get("item")
+        found_of[file.stem] = _judged(load_scene(file), number, item, options)
         progress.update(number + 1, len(files))
     rows = list(found_of.values())
     figures: dict[str, Any] = {name: round(sum(row[name] for row in rows) / len(rows), 4) for name in rows[0]}
@@ -82,7 +84,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     return write_results(found, lines, options.out, options.per_item)
 
 
-def _judged(scene: "Scene", number: int, options: Options) -> dict[str, float]:
+def _judged(scene: "Scene", number: int, item: str | None, options: Options) -> dict[str, float]:
     """Figures of one scene."""
     import numpy as np
     import torch
@@ -94,7 +96,11 @@ def _judged(scene: "Scene", number: int, options: Options) -> dict[str, float]:
     from g3d.render import render_scene
 
     settings = front_settings(scene)
-    cameras = CameraPlan(options.cameras, options.seed, options.size).for_world(scene.world, number, None)
+    cameras = CameraPlan(options.cameras, options.seed, options.size).for_world(scene.world, number, item)
+    if len(cameras) < options.hold_out:
+        raise G3dError(
+            f"'{options.cameras}' has {len(cameras)} views of a scene, every {options.hold_out}th of them held out; use more"
+        )
     drawn = render_scene(scene, cameras, settings)
     background = torch.tensor(settings.background)
     held = torch.arange(len(cameras)) % options.hold_out == options.hold_out // 2
@@ -130,7 +136,8 @@ def front_settings(scene: "Scene") -> Any:
     """The scene's own settings without its background Gaussians. Raises `G3dError` for scenes that take no cameras."""
     from dataclasses import replace
 
-    from g3d.render import GaussianSettings, ImageSettings, default_settings
+    from g3d.render import ImageSettings, default_settings
+    from g3d.render.gaussians import GaussianSettings
 
     settings = default_settings(scene)
     if isinstance(settings, ImageSettings):

@@ -26,7 +26,7 @@ class Options:
     out: Path
     preset: str | None = None
     settings: Sequence[str] = ()
-    size: int = 128
+    size: int | None = None  # None: as the weights or the method say
     overwrite: bool = False
 
 
@@ -56,7 +56,7 @@ def _converted(options: Options) -> tuple[dict[str, Tensor], dict[str, Any], str
         raise G3dError(
             f"{options.method} has no checkpoints that can be imported; methods that have: {', '.join(able)}"
         )
-    if options.size < 1:
+    if options.size is not None and options.size < 1:
         raise G3dError(f"--size is {options.size}; it is the side of the pictures, at least 1")
     files.refuse_existing(options.out, options.overwrite, (options.file,))
     state, network = _state(options.file)

@@ -150,21 +150,22 @@ class Painter:
             self._add_image_field(number, name, scene)
             return
         cameras = self.plan.for_scene(scene, index, item)
+        seen = scene.world.seen_by(cameras)  # what pictures show, and files say of them
         where = next(iter(tensors_of(scene).values())).device
         flat = self.scenes > 1 and len(cameras) == 1 and self.plan.one_view(item)
         folder = self.folder if self.scenes == 1 or flat else self.folder / name
         names = [name] if flat else [f"{view:06d}" for view in range(len(cameras))]
-        depth_scale = _farthest_world(scene, cameras) / 65535
+        depth_scale = _farthest_world(scene, seen) / 65535
         grid = empty_space(scene, cameras.to(where), settings)
         for view, file_name in enumerate(names):
             drawn = render_scene(scene, cameras[view].to(where), settings, grid, self.drawing.backend)
             self._write(folder, file_name, drawn, depth_scale)
         scales = {f"{n}.png": depth_scale for n in names}
         if flat:
-            self._flat[f"{number:09d}"] = to_transforms(cameras, [f"{name}.png"])
+            self._flat[f"{number:09d}"] = to_transforms(seen, [f"{name}.png"])
             self._flat_depth |= scales
         else:
-            write_transforms(folder / "transforms.json", cameras, list(scales))
+            write_transforms(folder / "transforms.json", seen, list(scales))
             self._describe_depth(folder, scales)
         self._keep(number, [str((folder / f"{n}.png").relative_to(self.folder)) for n in names])
 

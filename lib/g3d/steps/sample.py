@@ -110,10 +110,15 @@ def _conditions(file: artifacts.Artifact, options: Options) -> Conditions | None
     if not hasattr(method(str(file.config["method"])), "conditioned"):
         return None
     plan = CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)
-    if not plan.one_view(None) or plan.kind == "far":  # no picture of training was taken from afar
+    if not _one_each(plan):
         return None
     world = World.from_json(file.config["world"], str(file.path))
     return lambda part: torch.cat([condition_numbers(plan.for_world(world, number, None)) for number in part])
+
+
+def _one_each(plan: CameraPlan) -> bool:
+    """Whether each scene has one camera, as pictures of training have (none of those was taken from afar)."""
+    return plan.one_view(None) and plan.kind != "far"
 
 
 def _target(options: Options, prior_head: artifacts.Header | None) -> Target:
@@ -129,12 +134,14 @@ def _target(options: Options, prior_head: artifacts.Header | None) -> Target:
 
 def _heads(options: Options) -> tuple[artifacts.Header, artifacts.Header | None]:
     head = artifacts.check(files.inside(options.model, "model.safetensors"), "model", role="the model")
-    if (
-        options.images is None
-        and options.drawing.cameras != "default"
-        and not hasattr(method(str(head.config["method"])), "conditioned")
-    ):
-        raise G3dError("--cameras says how pictures are drawn, but none are; add --render FOLDER")
+    if options.images is None and options.drawing.cameras != "default":
+        if not hasattr(method(str(head.config["method"])), "conditioned"):
+            raise G3dError("--cameras says how pictures are drawn, but none are; add --render FOLDER")
+        if not _one_each(CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)):
+            raise G3dError(
+                f"'{options.drawing.cameras}' gives no scene a camera of its own to be baked at; use prior or dataset:DIR, or "
+                "add --render FOLDER"
+            )
     if options.prior is None:
         if not hasattr(method(str(head.config["method"])), "draw"):
             raise G3dError(

@@ -63,6 +63,12 @@ def share(items: Tensor) -> slice:
     return slice(start, end)
 
 
+def check_batch(batch: int) -> None:
+    """Refuse a batch that leaves a process without work."""
+    if world() > batch:
+        raise G3dError(f"{world()} processes cannot share a batch of {batch}; set batch to at least that")
+
+
 def micro_batches(mine: slice, most: int) -> list[slice]:
     """Parts of our share, at most `most` items each (0: one part), as slices of the share; none where it is empty."""
     count = mine.stop - mine.start

@@ -214,7 +214,7 @@ def test_colours_are_in_place_in_the_picture(folder: Path, model: FaceModel) -> 
 def test_poses_are_those_of_the_prior_and_the_grid_is_that_of_the_paper() -> None:
     prior = CameraPrior(16.0, 24.0, 8, 8)
     for yaw, pitch in ((0, 0), (-90, -30), (81, 45), (9, 15)):
-        wanted = prior._at(torch.tensor([float(yaw)]), torch.tensor([float(pitch)])).c2w[0].numpy()
+        wanted = prior.at(torch.tensor([float(yaw)]), torch.tensor([float(pitch)])).c2w[0].numpy()
         np.testing.assert_allclose(poses(np.array([[yaw, pitch]]))[0], wanted, atol=1e-5)
     np.testing.assert_allclose(FRONT, [[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 16], [0, 0, 0, 1]], atol=1e-6)
     everything = camera_angles_deg(116, 4, 0)

@@ -310,7 +310,7 @@ def test_the_sedan_is_red_orange_on_dark_wheels(tmp_path: Path) -> None:
         painted = hues[hues[:, 1] > 0.5]
         assert len(painted) > 0.3 * len(pixels)
         assert 0 <= np.median(painted[:, 0]) * 360 <= 30
-    camera = data.camera_prior._at(torch.tensor([90.0]), torch.tensor([0.0]))  # from its side
+    camera = data.camera_prior.at(torch.tensor([90.0]), torch.tensor([0.0]))  # from its side
     caster = Caster(normalised(read_surface(folder / "sedan.glb"))[0])
     picture = caster.draw(camera.c2w[0].numpy(), camera.intrinsics[0].numpy(), 64, 64, (1, 1, 1))
     rows = np.nonzero(picture.mask.any(1))[0]

@@ -31,7 +31,7 @@ def _cube(half: float = 0.5) -> Surface:
 
 def _camera(azimuth_deg: float, elevation_deg: float, size: int = 65) -> Cameras:
     angles = (torch.tensor([azimuth_deg]), torch.tensor([elevation_deg]))
-    return CameraPrior(2.6, 45.0, size, size)._at(*angles)
+    return CameraPrior(2.6, 45.0, size, size).at(*angles)
 
 
 def _draw(surface: Surface, cameras: Cameras) -> Picture:

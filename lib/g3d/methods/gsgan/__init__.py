@@ -8,8 +8,9 @@ colours see where it looks.
 The defaults are the public code's [c] where it differs from the paper [p], which are settings: `scale_step` (what scales fall
 by), `coarsest` (whether Gaussians of level 0 take more than the position from their anchor). What differs from both: the
 learnt table of positions is read between its columns (`table=middle` reads it as the public code does); behind the Gaussians
-is the data's background; the cameras' own intrinsics are used. The ablations of table 3 are settings: `position`, `scale`,
-`background`, `anchors`. Latents need no prior: `draw` makes them, as w+.
+is the data's background; the cameras' own intrinsics are used; L_center and L_knn are what the text of section 3.4 says, a mean
+position and mean distances, where eq. 10 prints other sums; a background that training has not come to is not drawn. The
+ablations of table 3 are settings: `position`, `scale`, `background`, `anchors`. Latents need no prior: `draw` makes them, as w+.
 """
 
 from g3d.methods.gsgan.codec import (

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from g3d.methods.gsgan.config import CHILDREN, Config
-from g3d.methods.gsgan.hierarchy import OPACITY_LOGIT, Level, Raw, rotation, unturned
+from g3d.methods.gsgan.hierarchy import NUMBERS, OPACITY_LOGIT, Level, Raw, in_frames, unturned
 from g3d.methods.gsgan.points import unit_points
 from g3d.nets.equalised import SLOPE, Linear
 
 LOG_SCALE_START = -2.0
 LOG_SCALE_STEP = -math.log(CHILDREN) / 3
-_NUMBERS = {"xyz": 3, "scale": 3, "rotation": 4, "color": 3, "opacity": 1}
 _START = {"scale": 0.01, "rotation": 0.01}
 
 
@@ -60,6 +59,8 @@ class Stage(nn.Module):
 class Background(nn.Module):
     """Styles [B, W] => two levels of Gaussians on the sphere, N and 4 N."""
 
+    begun: Tensor
+
     def __init__(self, config: Config, generator: torch.Generator):
         super().__init__()
         self.config = config
@@ -71,6 +72,7 @@ class Background(nn.Module):
         self.stages = nn.ModuleList(Stage(config, generator) for _ in range(2))
         self.up = Modulated(c, CHILDREN * c, config.w_dim, True, generator)
         self.heads = nn.ModuleList(_heads(config, generator) for _ in range(2))
+        self.register_buffer("begun", torch.ones(()))  # 0 while training has not come to it: then it is not drawn
 
     def forward(self, w: Tensor) -> list[Level]:
         x = torch.sin(self.encode(self.points)).expand(len(w), -1, -1)
@@ -87,9 +89,7 @@ class Background(nn.Module):
         return [first, self._children(first, self._raw(1, x, w))]
 
     def _children(self, parents: Level, raw: Raw) -> Level:
-        frame = rotation(parents.quats) * parents.log_scales.exp().unsqueeze(-2)
-        local = torch.tanh(raw.xyz).unflatten(1, (-1, CHILDREN))
-        means = (parents.means.unsqueeze(2) + local @ frame.transpose(-1, -2)).flatten(1, 2)
+        means = in_frames(parents, raw.xyz, CHILDREN)
         _, log_scales, quats, colours, logits = (t.repeat_interleave(CHILDREN, dim=1) for t in parents)
         return Level(
             F.normalize(means, dim=-1) * self.config.background_radius, log_scales - F.softplus(-raw.scale) + LOG_SCALE_STEP,
@@ -104,4 +104,4 @@ class Background(nn.Module):
 
 def _heads(config: Config, generator: torch.Generator) -> nn.ModuleDict:
     c, w = config.background_channels, config.w_dim
-    return nn.ModuleDict({n: Modulated(c, o, w, False, generator, _START.get(n, 1.0)) for n, o in _NUMBERS.items()})
+    return nn.ModuleDict({n: Modulated(c, o, w, False, generator, _START.get(n, 1.0)) for n, o in NUMBERS.items()})

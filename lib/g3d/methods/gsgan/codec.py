@@ -16,6 +16,7 @@ from torch import Tensor
 from g3d import artifacts, config
 from g3d.cameras import condition_numbers
 from g3d.config import setting
+from g3d.errors import G3dError
 from g3d.methods.gsgan.config import Config
 from g3d.methods.gsgan.hierarchy import Level
 from g3d.methods.gsgan.networks import Generator, Levels, all_of
@@ -105,6 +106,8 @@ def decode(model: Model, codes: Tensor, settings: DecodeSettings | None = None) 
 def scene_of(levels: Levels, world: World, anchors: bool = False) -> Gaussians:
     """Levels => scenes, coarse to fine, then the background; what lies outside of [-1, 1]^3 is moved to its border."""
     chosen = levels.anchors if anchors else levels.gaussians
+    if not chosen:
+        raise G3dError("the model has no anchors (it was fitted with anchors=false); leave anchors out")
     front = all_of(chosen)
     front = front._replace(means=front.means.clamp(-INSIDE, INSIDE))
     numbers = [torch.full((part.means.shape[1],), i) for i, part in enumerate(chosen)]

@@ -66,8 +66,8 @@ class Config:
     kimg: float = setting(10_000.0, "length, in thousands of real pictures seen", low=0)
     g_lr: float = setting(2.5e-3, "Adam, generator", low=0)
     d_lr: float = setting(2e-3, "Adam, discriminator", low=0)
-    g_clip: float = setting(20.0, "largest norm of the generator's gradient [c]", low=0)
-    d_clip: float = setting(5.0, "largest norm of the discriminator's gradient [c]", low=0)
+    g_clip: float = setting(20.0, "largest norm of the generator's gradient; 0: any [c]", low=0)
+    d_clip: float = setting(5.0, "largest norm of the discriminator's gradient; 0: any [c]", low=0)
     r1_gamma: float = setting(1.0, "weight of R1", low=0)
     r1_interval: int = setting(16, "steps from one R1 to the next; 0 for none", low=0)
     ema_kimg: float = setting(10.0, "half-life of the average of the weights, thousands of pictures", low=0)
@@ -101,6 +101,14 @@ class Config:
         if self.channels[0] % 2 or self.channels[0] % self.heads:
             raise ValueError(
                 f"channels begin with {self.channels[0]}; it must be even and a multiple of heads={self.heads}"
+            )
+        if self.d_channel_base < self.resolution:
+            raise ValueError(
+                f"d_channel_base is {self.d_channel_base}, less than resolution={self.resolution}: no channels are left"
+            )
+        if self.augment == "none" and self.augment_p:
+            raise ValueError(
+                f"augment_p is {self.augment_p:g}, but augment is none; set augment=fixed or ada, or augment_p=0"
             )
         if not self.anchors and self.coarsest == "paper":
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The hierarchy of Gaussians (section 3.2): what a point's features say (eq. 12), and how a level hangs on its parents (eq. 3-7).
+"""The hierarchy of Gaussians (section 3.2): what features of a point say (eq. 12), how a level hangs on its parents (eq. 3-7).
 
 Letters: B samples, N points of a level, C features, L levels, K = 4 children of a point.
 """
@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from g3d.methods.gsgan.config import CHILDREN, Config
+from g3d.methods.gsgan.config import Config
 from g3d.nets.equalised import Linear
 
 OPACITY_LOGIT = math.log(0.1 / 0.9)  # at the start
 LOWEST_LOG_SCALE = -8.0
 SPREAD = 0.1  # of the coarsest anchors: tanh(0.1 h)
-_NUMBERS = {"xyz": 3, "scale": 3, "rotation": 4, "color": 3, "opacity": 1}
+NUMBERS = {"xyz": 3, "scale": 3, "rotation": 4, "color": 3, "opacity": 1}
 _START = {"scale": 0.1, "rotation": 0.1}  # factor on the weights at the start
 
 
@@ -47,10 +47,7 @@ class Head(nn.Module):
         super().__init__()
         self.channels = channels
         self.layers = nn.ModuleDict(
-            {
-                n: Linear(channels + camera_channels * (n == "color"), o, generator=generator)
-                for n, o in _NUMBERS.items()
-            }
+            {n: Linear(channels + camera_channels * (n == "color"), o, generator=generator) for n, o in NUMBERS.items()}
         )
         for name, factor in _START.items():
             layer = self.layers[name]
@@ -63,7 +60,7 @@ class Head(nn.Module):
         weight = torch.cat([w[:, : self.channels] for w, _ in scaled.values()])
         bias = torch.cat([b for _, b in scaled.values()])
         out = torch.addmm(bias, x.reshape(-1, self.channels), weight.t()).view(*x.shape[:2], -1)
-        raw = Raw(*out.split(list(_NUMBERS.values()), dim=2))
+        raw = Raw(*out.split(list(NUMBERS.values()), dim=2))
         if camera is None:
             return raw
         offset = camera @ scaled["color"][0][:, self.channels :].t()
@@ -99,12 +96,15 @@ def own_start(parents: Level, raw: Raw, config: Config) -> Level:
 
 
 def positions(parents: Level, raw: Raw, config: Config, times: int) -> Tensor:
-    """eq. 3: mu + R S tanh(h), each parent's frame made once."""
-    if config.position == "free":
-        return raw.xyz
+    """eq. 3, or anywhere."""
+    return raw.xyz if config.position == "free" else in_frames(parents, raw.xyz, times)
+
+
+def in_frames(parents: Level, local: Tensor, times: int) -> Tensor:
+    """mu + R S tanh(h) of `times` children a parent, [B, times N, 3]; each parent's frame is made once."""
     frame = rotation(parents.quats) * parents.log_scales.exp().unsqueeze(-2)  # [B, N, 3, 3], R S
-    local = torch.tanh(raw.xyz).unflatten(1, (-1, times))  # [B, N, times, 3]
-    moved = parents.means.unsqueeze(2) + local @ frame.transpose(-1, -2)
+    inside = torch.tanh(local).unflatten(1, (-1, times))  # [B, N, times, 3]
+    moved = parents.means.unsqueeze(2) + inside @ frame.transpose(-1, -2)
     return torch.flatten(moved, 1, 2)
 
 
@@ -153,9 +153,3 @@ def rotation(quats: Tensor) -> Tensor:
         2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
     ]  # fmt: skip
     return torch.stack(rows, dim=-1).view(*quats.shape[:-1], 3, 3)
-
-
-def points_of(level: int, config: Config) -> int:
-    """Points of a level."""
-    count: int = config.points * CHILDREN**level
-    return count

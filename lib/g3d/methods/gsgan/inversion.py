@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from g3d.cameras import CameraPrior, Cameras, condition_numbers, focal_from_fov, look_at
+from g3d.cameras import CameraPrior, Cameras, condition_numbers
 from g3d.config import as_json, setting
 from g3d.dataset import Dataset, Item
 from g3d.errors import G3dError
@@ -106,7 +106,7 @@ def tuned(
     optimiser = torch.optim.Adam([{"params": moved, "lr": settings.tune_lr, "base_lr": settings.tune_lr}], betas=_BETAS)
     sets = [_views(dataset, item, settings, given, model) for item in chosen]
     views = [
-        (pictures, known if known is not None else cameras_of(cameras[i : i + 1], model.config.resolution))
+        (pictures, known if known is not None else cameras_of(cameras[i : i + 1].to(where), model.config.resolution))
         for i, (pictures, known) in enumerate(sets)
     ]
     here, error = replace(model, network=net), 0.0
@@ -175,14 +175,9 @@ def _drawn(model: Model, codes: Tensor, cameras: Cameras) -> Tensor:
 
 
 def placed(prior: CameraPrior, angles: Tensor, side: int) -> Cameras:
-    """Cameras at azimuths and elevations [V, 2], radians, on the prior's sphere; differentiable in the angles."""
-    azimuth, elevation = angles.double().unbind(1)
-    target = torch.tensor(prior.target, dtype=torch.float64, device=angles.device)
-    on_unit_sphere = [azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos()]
-    eye = target + prior.radius_world * torch.stack(on_unit_sphere, dim=1)
-    focal_px = focal_from_fov(prior.fov_deg, side)
-    k = torch.tensor([focal_px, focal_px, side / 2, side / 2], device=angles.device).repeat(len(angles), 1)
-    return Cameras(look_at(eye, target).float(), k, side, side)
+    """Cameras at azimuths and elevations [V, 2], radians, on the prior's sphere, as square pictures."""
+    azimuth, elevation = torch.rad2deg(angles).unbind(1)
+    return prior.at(azimuth, elevation).resized(side, side)
 
 
 def cameras_of(numbers: Tensor, side: int) -> Cameras:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from g3d.methods.gsgan.attention import nearest
+
 
 def pose_contrast(of_pictures: Tensor, of_cameras: Tensor, temperature: float) -> Tensor:
     """eq. 9: each picture's embedding [B, E] is nearest to that of its own camera, among those of the batch. A value a picture,
@@ -17,16 +19,15 @@ def pose_contrast(of_pictures: Tensor, of_cameras: Tensor, temperature: float) -
 
 
 def centre(anchors: Tensor) -> Tensor:
-    """L_center of eq. 10: the squared distance of the mean of anchors [B, N, 3] from the origin, [B]."""
+    """L_center of eq. 10, as its text says it: the squared distance of the mean of anchors [B, N, 3] from the origin, [B]. (The
+    equation as printed, 1/N times the squared norm of the sum, would be N times as much.)"""
     return anchors.mean(dim=1).square().sum(dim=1)
 
 
 def nearness(anchors: Tensor, k: int) -> Tensor:
     """L_knn of eq. 10: the mean squared distance of anchors [B, N, 3] to their k nearest others, [B]. (The equation prints
     the sum over neighbours inside of the norm, where opposite ones would cancel; the text speaks of distances.)"""
-    with torch.no_grad():
-        distance = torch.cdist(anchors, anchors)
-        distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-        nearest = distance.topk(min(k, anchors.shape[1] - 1), largest=False).indices  # [B, N, k]
-    others = torch.stack([points[index] for points, index in zip(anchors, nearest, strict=True)])  # [B, N, k, 3]
+    others = torch.stack(
+        [points[index] for points, index in zip(anchors, nearest(anchors, k), strict=True)]
+    )  # [B, N, k, 3]
     return (others - anchors.unsqueeze(2)).square().sum(dim=3).mean(dim=(1, 2))

@@ -81,11 +81,11 @@ class Generator(nn.Module):
         self.unread = Linear(config.camera_channels, config.w_dim, generator=rng)
         self.background = Background(config, rng) if config.background else None
 
-    def forward(self, styles: Tensor, cameras: Tensor, with_background: bool = True) -> Levels:
+    def forward(self, styles: Tensor, cameras: Tensor) -> Levels:
         config = self.config
         seen = self.camera(directions(cameras))
         ws = list(styles.unbind(1))
-        backdrop = self.background(ws[-1]) if self.background is not None and with_background else []
+        backdrop = self.background(ws[-1]) if self.background is not None and self.background.begun else []
         x = self.positions(torch.tanh(self.points)).expand(len(styles), -1, -1)
         gaussians: list[Level] = []
         anchors: list[Level] = []

@@ -4,11 +4,13 @@ The public code draws with a field of view of 22.553 degrees whatever the intrin
 matrix' translation. Scenes of imported weights are drawn so, unless `fixed_fov_deg=0` or `negate_tx=false` say otherwise.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from g3d import config as settings_
@@ -21,8 +23,11 @@ from g3d.methods.gsgan.networks import Generator
 from g3d.scene import World
 from g3d.training.checkpoint import load_module
 
-PUBLIC_FOV_DEG = 22.553302612568533
+DRAWN_FOV_DEG = 22.553302612568533
+FOV_DEG = math.degrees(2 * math.atan(0.5 / 4.2647))  # of EG3D's cameras of faces, which the mapping sees
 RADIUS, TARGET, NEAR, FAR = 2.7, (0.0, 0.0, 0.2), 2.25, 3.3
+_SIDES = {5: 256, 6: 512}  # by levels
+_PUBLIC = {"table": "middle", "behind": "black", "anchors": True, "coarsest": "public", "scale_step": "public"}
 _UNUSED = re.compile(r"resample_filter$|_init$|scale_threshold$")
 _FRONT, _BACK = "point_gen", "point_gen_bg"
 
@@ -32,7 +37,7 @@ class ImportSettings:
     """What --set may say of imported weights besides the method's settings."""
 
     fixed_fov_deg: float = setting(
-        PUBLIC_FOV_DEG, "field of view of every picture; 0: what the camera says", low=0, high=179
+        DRAWN_FOV_DEG, "field of view of every picture; 0: what the camera says", low=0, high=179
     )
     negate_tx: bool = setting(
         True, "the world's origin is mirrored in x in every camera's frame, as the public code does"
@@ -40,36 +45,49 @@ class ImportSettings:
 
 
 def import_official(
-    state: Mapping[str, Tensor], preset: str | None, pairs: Sequence[str], size: int, where: str
+    state: Mapping[str, Tensor], preset: str | None, pairs: Sequence[str], size: int | None, where: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a public generator => those of a model file, and its metadata. Sizes come from the shapes."""
     known = {f.name for f in fields(ImportSettings)}
     own = [p for p in pairs if p.partition("=")[0].strip() in known]
     others = [p for p in pairs if p not in own]
     options = settings_.override(ImportSettings(), own, "gsgan")
-    base = settings_.preset(PRESETS, preset, "gsgan") if preset else Config(resolution=size)
+    found = {**sizes_of(state, where), **_PUBLIC}
+    found["resolution"] = side = _side(size, len(found["channels"]), where)
+    base = settings_.preset(PRESETS, preset, "gsgan") if preset else Config()
     config = settings_.override(base, others, "gsgan")
-    found = sizes_of(state, where)
     for pair in others:
         key = pair.partition("=")[0].strip()
         if key in found and getattr(config, key) != found[key]:
             raise G3dError(f"the weights of '{where}' have {key}={found[key]}; leave --set {pair} out")
-    config = replace(
-        config, **found, table="middle", behind="black", anchors=True, coarsest="public", scale_step="public"
-    )
+    config = settings_.from_json(Config, {**as_json(config), **found}, f"the weights of '{where}'")
     net = Generator(config)
     load_module(net, renamed(state, config, where), where)
     about: dict[str, Any] = {
         "method": "gsgan", "paper": PAPER, "settings": as_json(config), "latent_space": latent_space(config),
-        "world": imported_world(size, options).as_json(), "imported": {"from": "public checkpoint", **as_json(options)},
+        "world": imported_world(side, options).as_json(), "imported": {"from": "public checkpoint", **as_json(options)},
     }  # fmt: skip
     return net.state_dict(), about
+
+
+def _side(size: int | None, levels: int, where: str) -> int:
+    """The side of the pictures: five levels belong to 256 pixels, six to 512; others must be told."""
+    known = _SIDES.get(levels)
+    if size is None and known is None:
+        raise G3dError(
+            f"'{where}' has {levels} levels, which say nothing of its pictures; give --size, their side in pixels"
+        )
+    if size is not None and known is not None and size != known:
+        raise G3dError(
+            f"'{where}' has {levels} levels, which belong to pictures of {known} pixels; leave --size {size} out"
+        )
+    return known or size or 0
 
 
 def imported_world(size: int, options: ImportSettings) -> World:
     """EG3D's cameras of faces: 2.7 from (0, 0, 0.2), yaw and pitch normal (deviations as pi-GAN gives them for faces)."""
     prior = CameraPrior(
-        radius_world=RADIUS, fov_deg=options.fixed_fov_deg or 13.37, width=size, height=size, azimuth_deg=(-17.2, 17.2),
+        radius_world=RADIUS, fov_deg=FOV_DEG, width=size, height=size, azimuth_deg=(-17.2, 17.2),
         elevation_deg=(-8.9, 8.9), distribution="normal", target=TARGET, default_azimuth_deg=0.0, default_elevation_deg=0.0,
     )  # fmt: skip
     return World(
@@ -116,7 +134,8 @@ def renamed(state: Mapping[str, Tensor], config: Config, where: str) -> dict[str
     if missing or unknown:
         what = f"lacks the tensor '{missing[0]}'" if missing else f"has a tensor '{unknown[0]}' that is not known"
         raise G3dError(f"the generator of '{where}' {what}; it is no checkpoint of the method's public code")
-    return {ours: _shaped(ours, state[theirs].detach().float().cpu()) for ours, theirs in names.items()}
+    found = {ours: _shaped(ours, state[theirs].detach().float().cpu()) for ours, theirs in names.items()}
+    return {**found, "background.begun": torch.ones(())} if config.background else found
 
 
 def name_pairs(config: Config, levels: Sequence[str]) -> dict[str, str]:

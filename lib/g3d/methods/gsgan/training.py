@@ -47,16 +47,18 @@ class Game(NamedTuple):
     controller: Controller
 
     def judge(self, images: Tensor, drawn: Tensor, seen: int) -> tuple[Tensor, Tensor]:
-        """Logits and pose embeddings of pictures, augmented as `drawn` says, blurred as after `seen` real pictures."""
+        """Logits and pose embeddings of pictures, blurred as after `seen` real pictures, then augmented as `drawn` says."""
+        images = blurred(images, blur_px(self.config, seen))
         if self.config.augment != "none":
             images = augment.augment(images, self.controller.p, augment.SETS[self.config.augment_set], drawn)
-        found: tuple[Tensor, Tensor] = self.discriminator(blurred(images, blur_px(self.config, seen)))
+        found: tuple[Tensor, Tensor] = self.discriminator(images)
         return found
 
 
 def fit(config: Config, dataset: Dataset, run: Run) -> None:
     """Train generator and discriminator; publishes the generator's average."""
     world = check(config, dataset)
+    distributed.check_batch(config.batch)
     source = Source(config, dataset, run.seed)
     game = start(config, world, run.seed, run.device)
     if run.resumed:
@@ -111,7 +113,7 @@ def generator_step(game: Game, wanted: Wanted, seen: int, device: torch.device) 
         more = {"w_mean": w.sum(dim=0), "fake_logit": logits.sum(), "square": logits.square().sum()}
         for name, value in ({n: v.sum() for n, v in terms.items()} | more).items():
             sums[name] = sums.get(name, 0) + value.detach()
-    players.move(game.g_optimiser, game.generator.parameters(), config.g_clip)
+    players.move(game.g_optimiser, game.generator.parameters(), config.g_clip or None)
     game.discriminator.requires_grad_(True)
     found = {name: distributed.sum_value(value) / config.batch for name, value in sums.items()}
     found["fake_logit_std"] = (found.pop("square") - found["fake_logit"].square()).clamp(min=0).sqrt()
@@ -136,7 +138,7 @@ def discriminator_step(game: Game, batch: Batch, seen: int, device: torch.device
         ((real + config.pose_weight * contrast) / config.batch).backward()
         for name, value in zip(sums, (fake + real, contrast, logits.sign().sum()), strict=True):
             sums[name] += value.detach()
-    players.move(game.d_optimiser, game.discriminator.parameters(), config.d_clip)
+    players.move(game.d_optimiser, game.discriminator.parameters(), config.d_clip or None)
     return {name: distributed.sum_value(value) / config.batch for name, value in sums.items()}
 
 
@@ -151,7 +153,7 @@ def penalty_step(game: Game, batch: Batch, seen: int, device: torch.device) -> T
         found = adversarial.r1(logits, real).sum() / config.batch
         (found * (config.r1_gamma * config.r1_interval)).backward()
         value = value + found.detach()
-    players.move(game.d_optimiser, game.discriminator.parameters(), config.d_clip)
+    players.move(game.d_optimiser, game.discriminator.parameters(), config.d_clip or None)
     return distributed.sum_value(value)
 
 
@@ -159,7 +161,9 @@ def generate(game: Game, wanted: Wanted, seen: int) -> tuple[Levels, Tensor, Ten
     """Levels, pictures [B, 3, H, W] (-1 and above: colours have no upper clamp) and styles w [B, W]."""
     net, config = game.generator, game.config
     w = net.mapping(wanted.z, wanted.seen_by_mapping)
-    levels = net(net.styles(w), numbers_of(wanted, config), seen >= config.background_from_kimg * 1000)
+    if net.background is not None and seen >= config.background_from_kimg * 1000:
+        net.background.begun.fill_(1)
+    levels = net(net.styles(w), numbers_of(wanted, config))
     return levels, painted(levels, wanted, game.world, config.resolution), w
 
 
@@ -209,6 +213,8 @@ def check(config: Config, dataset: Dataset) -> World:
 def start(config: Config, world: World, seed: int, device: torch.device) -> Game:
     """Both players before their first step."""
     net = Generator(config, generator(seed, 0, "generator")).to(device)
+    if net.background is not None:
+        net.background.begun.fill_(0)
     judge = PoseDiscriminator(config.resolution, config, generator(seed, 0, "discriminator")).to(device)
     average = ema.averaged(net)
     assert isinstance(average, Generator)

@@ -30,12 +30,13 @@ from g3d.training.checkpoint import load_module
 # ours (x, y, z) => public (x, -z, y): the public axis that each of ours is, and the sign.
 AXES, SIGNS = (0, 2, 1), (1.0, 1.0, -1.0)
 TO_PUBLIC = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))  # public = TO_PUBLIC @ ours
+_SIDE = 128  # of the pictures, where nobody says otherwise
 _MEAN_OF = 10_000  # styles whose mean becomes w_mean, which the public code does not keep
 DIMENSIONS = ("layers", "width", "skip_after", "frequencies", "rank", "modulation", "z_dim", "w_dim", "mapping_layers")
 
 
 def import_official(
-    state: Mapping[str, Tensor], preset: str | None, pairs: Sequence[str], size: int, where: str
+    state: Mapping[str, Tensor], preset: str | None, pairs: Sequence[str], size: int | None, where: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a public generator => those of a model file, and its metadata.
 
@@ -58,7 +59,8 @@ def import_official(
         net.mapping.w_mean.copy_(net.mapping(latents(range(_MEAN_OF), 0, config.z_dim, "mean style")).mean(dim=0))
     about: dict[str, Any] = {
         "method": "hypernerfgan", "paper": PAPER, "settings": as_json(config), "latent_space": latent_space(config),
-        "world": imported_world(config, size).as_json(), "imported": {"from": "public checkpoint", "to_public": TO_PUBLIC},
+        "world": imported_world(config, size or _SIDE).as_json(),
+        "imported": {"from": "public checkpoint", "to_public": TO_PUBLIC},
     }  # fmt: skip
     return net.state_dict(), about
 

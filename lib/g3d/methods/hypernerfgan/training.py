@@ -62,10 +62,7 @@ class Game(NamedTuple):
 def fit(config: Config, dataset: Dataset, run: Run) -> None:
     """Train generator and discriminator; publishes the generator's average."""
     world = check(config, dataset)
-    if distributed.world() > config.batch:
-        raise G3dError(
-            f"{distributed.world()} processes cannot share a batch of {config.batch}; set batch to at least that"
-        )
+    distributed.check_batch(config.batch)
     assert world.camera_prior is not None
     source = PatchSource(config, dataset, world, world.camera_prior, run.seed)
     game = start(config, world, run.seed, run.device)

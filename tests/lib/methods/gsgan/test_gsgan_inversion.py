@@ -119,7 +119,7 @@ def test_a_camera_alone_is_found_from_nearby(lively: Path) -> None:
     true = torch.deg2rad(torch.tensor([[40.0, 25.0]]))
     wanted = inversion._drawn(model, code, inversion.placed(prior, true, 24)).detach()
     torch.testing.assert_close(
-        inversion.placed(prior, true, 24).c2w, prior._at(torch.tensor([40.0]), torch.tensor([25.0])).c2w
+        inversion.placed(prior, true, 24).c2w, prior.at(torch.tensor([40.0]), torch.tensor([25.0])).c2w
     )
     angles = (true + torch.deg2rad(torch.tensor([[10.0, -8.0]]))).requires_grad_()
     optimiser = torch.optim.Adam([angles], lr=0.01)
@@ -129,6 +129,17 @@ def test_a_camera_alone_is_found_from_nearby(lively: Path) -> None:
         distance(inversion._drawn(model, code, inversion.placed(prior, angles, 24)), wanted).mean().backward()
         optimiser.step()
     assert torch.rad2deg((angles.detach() - true).abs()).max() < 3
+
+
+@pytest.mark.parametrize("negated", [False, True])
+def test_angles_have_gradients_also_in_imported_worlds(lively: Path, negated: bool) -> None:
+    model = g.load(artifacts.read(lively / "model.safetensors", "model"), CPU)
+    model = replace(model, world=replace(model.world, negate_tx=negated, fixed_fov_deg=40.0 if negated else None))
+    assert model.world.camera_prior is not None
+    angles = torch.tensor([[0.4, 0.3]], requires_grad=True)
+    code = g.draw(model, [3], 0, g.SampleSettings())
+    inversion._drawn(model, code, inversion.placed(model.world.camera_prior, angles, 24)).square().sum().backward()
+    assert angles.grad is not None and (angles.grad.abs() > 1e-4).all() and torch.isfinite(angles.grad).all()
 
 
 def test_pivotal_tuning_draws_the_items_better(lively: Path, posed: Path, tmp_path: Path) -> None:
@@ -164,10 +175,20 @@ def test_pivotal_tuning_draws_the_items_better(lively: Path, posed: Path, tmp_pa
     assert sample.code == 0, sample.err
 
 
-def test_distances(tmp_path: Path) -> None:
+def test_distances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = torch.rand(2, 3, 24, 24), torch.rand(2, 3, 24, 24)
     plain = inversion._distance(g.EncodeSettings(), CPU)
     assert float(plain(a, a).abs().max()) < 1e-5 and (plain(a, b) > 0.1).all()
+    assert "LPIPS of 'x'" in inversion.encode_note(replace(g.EncodeSettings(), lpips="x"))
+    with monkeypatch.context() as patched:  # a file's network is that of eval-recon, tested there
+
+        class Constant(torch.nn.Module):
+            def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+                return torch.full((len(a),), 2.0)
+
+        patched.setattr(inversion, "load_lpips", lambda path: Constant() if path == Path("x") else None)
+        found = inversion._distance(replace(g.EncodeSettings(), lpips="x"), CPU)(a, b)
+        torch.testing.assert_close(found, 2 + (a - b).abs().mean(dim=(1, 2, 3)))
     with pytest.raises(Exception, match=r"lpips\.safetensors"):
         inversion._distance(replace(g.EncodeSettings(), lpips=str(tmp_path / "lpips.safetensors")), CPU)
 

@@ -184,6 +184,7 @@ def test_the_background_comes_in_when_it_is_time(data: Dataset) -> None:
     wanted = source.draw(0, slice(0, 2)).for_generator
     with torch.no_grad():
         assert not training.generate(game, wanted, 999)[0].background
+        assert not game.average.background.begun  # type: ignore[union-attr]
         assert len(training.generate(game, wanted, 1000)[0].background) == 2
 
 
@@ -246,6 +247,8 @@ def test_what_cannot_be_trained_is_one_sentence(pipeline: Pipeline, tmp_path: Pa
     refused(g3d(*base, "--preset", "smoke", "--set", "anchor=false"), "did you mean 'anchors'")
     refused(g3d(*base, "--preset", "smoke", "--set", "scale=log"), "relative, clipped, free")
     refused(g3d(*base, "--preset", "smoke", "--set", "heads=3"), "multiple of heads=3")
+    refused(g3d(*base, "--preset", "smoke", "--set", "augment_p=0.5"), "augment is none")
+    refused(g3d(*base, "--preset", "smoke", "--set", "d_channel_base=8"), "no channels are left")
     unposed = tmp_path / "unposed"
     assert g3d("prepare-data", "images", pipeline.data / "images", "--size", 16, "--out", unposed).code == 0
     words = [
