@@ -20,7 +20,7 @@ fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverge
         # shellcheck disable=SC2086
         g3d fit-stage1 gsgan --data "$DATA" --preset "$PRESET" --set background_from_kimg=0 $BASE "$@" --seed "$seed" --overwrite --out "$run" || status=$?
         case $status in
-        0) cp "$run/metrics.json" "$run.json" ;;
+        0) python3 "$HERE/gather_gan.py" "$run" > "$run.json" ;;
         3) echo '{"diverged": true}' > "$run.json" ;;
         *) exit $status ;;
         esac

@@ -1,52 +1,44 @@
 #!/bin/sh
 # HyperNeRFGAN's ablations (table 4 of the report): baseline, few samples a ray, small patches, no augmentation, half of R1's
-# gamma; each with several seeds; one table of means and spreads at the end, and figures over kimg in each run's log.jsonl.
-# usage: recipes/ablations/hypernerfgan.sh DATASET [OUT]
-#   SEEDS="0 1 2"  PRESET=t4  FEW=8 (samples)  SMALL=8 (patch)  BASE="--set kimg=200" (for all rows)  EVERY=steps between figures
-# Rows that are there already are kept, so an interrupted table goes on. On carla at 128² the preset and the rows are the report's.
+# gamma; each with several seeds; a table of means and spreads at the end, and whether the report's order appeared. Figures over kimg
+# are in each run's log.jsonl.
+# usage: recipes/ablations/hypernerfgan.sh DATASET [OUT] [SEEDS]      (SEEDS: words, "0 1 2")
+#   PRESET=t4  FEW=8 (samples)  SMALL=8 (patch)  BASE="--set kimg=200" (for all rows)  EVERY=steps between figures
+# Rows that are there already are kept, and a run that was cut off goes on. On carla at 128² the preset and the rows are the report's.
 set -eu
 DATA=${1:?give a dataset}
 D=${2:-runs/ablation-hypernerfgan}
-SEEDS=${SEEDS:-0 1 2}; PRESET=${PRESET:-t4}; FEW=${FEW:-8}; SMALL=${SMALL:-8}; BASE=${BASE:-}; EVERY=${EVERY:-5000}
+SEEDS=${3:-0 1 2}
+PRESET=${PRESET:-t4}; FEW=${FEW:-8}; SMALL=${SMALL:-8}; BASE=${BASE:-}; EVERY=${EVERY:-5000}
+HERE=$(dirname "$0")
 
-row() {  # name, seed, settings
-    name=$1; seed=$2; shift 2
-    out="$D/$name-$seed"
-    [ -f "$out/metrics.json" ] && return 0
-    resume=""; [ -f "$out/config.json" ] && resume=--resume
-    # shellcheck disable=SC2086
-    g3d fit-stage1 hypernerfgan --data "$DATA" --preset "$PRESET" $BASE "$@" --seed "$seed" --checkpoint-every "$EVERY" \
-        --out "$out" $resume
+fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverged) is a result
+    row=$1; shift
+    for seed in $SEEDS; do
+        run="$D/$row/$seed"
+        [ -f "$run.json" ] && continue
+        status=0; resume=""
+        [ -f "$run/config.json" ] && resume=--resume
+        # shellcheck disable=SC2086
+        g3d fit-stage1 hypernerfgan --data "$DATA" --preset "$PRESET" $BASE "$@" --seed "$seed" --checkpoint-every "$EVERY" \
+            --out "$run" $resume || status=$?
+        case $status in
+        0) python3 "$HERE/gather_gan.py" "$run" > "$run.json" ;;
+        3) echo '{"diverged": true}' > "$run.json" ;;
+        *) exit $status ;;
+        esac
+    done
 }
 
-for seed in $SEEDS; do
-    row baseline "$seed"
-    row few-samples "$seed" --set n_samples="$FEW"
-    row small-patch "$seed" --set patch_size="$SMALL"
-    row no-augment "$seed" --set augment=none
-    row half-gamma "$seed" --set r1_gamma=0.5
-done
+mkdir -p "$D"
+fit baseline
+fit few-samples --set n_samples="$FEW"
+fit small-patch --set patch_size="$SMALL"
+fit no-augment --set augment=none --set augment_p=0
+fit half-gamma --set r1_gamma=0.5
 
-python3 - "$D" <<'PY'
-import json, pathlib, statistics as st, sys
-root, figures = pathlib.Path(sys.argv[1]), ("frechet_random", "recall", "cloudy_share", "halo")
-print("| row | seeds | " + " | ".join(figures) + " | spread of the loss, last half |")
-print("|---|---|" + "---|" * (len(figures) + 1))
-for row in ("baseline", "few-samples", "small-patch", "no-augment", "half-gamma"):
-    runs = [p for p in sorted(root.glob(f"{row}-*")) if (p / "metrics.json").is_file()]
-    if not runs:
-        print(f"| {row} | not run |" + " - |" * (len(figures) + 1))
-        continue
-    found = [json.loads((p / "metrics.json").read_text()) for p in runs]
-    cells = []
-    for name in figures:
-        values = [f[name] for f in found if f[name] is not None]
-        spread = f" ± {st.stdev(values):.3g}" if len(values) > 1 else ""
-        cells.append(f"{st.mean(values):.3g}{spread}" if values else "-")
-    spreads = []
-    for p in runs:
-        lines = [json.loads(line) for line in (p / "log.jsonl").read_text().splitlines()]
-        losses = [line["loss"] for line in lines if "loss" in line]
-        spreads.append(st.pstdev(losses[len(losses) // 2 :]))
-    print(f"| {row} | {len(runs)} | " + " | ".join(cells) + f" | {st.mean(spreads):.3g} |")
-PY
+python3 "$HERE/table.py" "$D" baseline \
+    --order "Frechet distance (random features), report" frechet_random no-augment baseline half-gamma few-samples small-patch \
+    --order "recall: fewer modes without augmentation" recall no-augment baseline \
+    --order "cloudy rays with few samples" cloudy_share baseline few-samples \
+    --order "the loss varies more with half of gamma" loss_spread baseline half-gamma | tee "$D/table.md"
