@@ -1,9 +1,11 @@
-"""Parts of adversarial training: the augmentation's controller, Adam for a lazy penalty, the ramp-up of the average."""
+"""Parts of adversarial training: the augmentation's controller, Adam for a lazy penalty, the ramp-up of the average, a player's step."""
 
 import pytest
 import torch
-from g3d.training import ema, lazy
+from g3d.errors import G3dError
+from g3d.training import distributed, ema, lazy, players
 from g3d.training.ada import Controller
+from torch import nn
 
 CPU = torch.device("cpu")
 
@@ -67,3 +69,19 @@ def test_the_average_follows_closely_at_first() -> None:
     assert ema.half_life_decay(4, 20_000, 0, 0.05) == 0  # at the first step the average is the weights
     steps = 0.5 / -torch.log2(torch.tensor(full)) * 4 * 2
     assert float(steps) == pytest.approx(20_000, rel=1e-3)  # full ** (20000 / 4) is one half
+
+
+def test_a_batch_for_fewer_pictures_than_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "world", lambda: 3)
+    distributed.check_batch(3)
+    with pytest.raises(G3dError, match="3 processes cannot share a batch of 2; set batch to at least that"):
+        distributed.check_batch(2)
+
+
+def test_a_step_is_clipped_and_a_missing_gradient_is_zero() -> None:
+    """Two weights, one without a gradient: SGD of rate 1 moves the other by the clipped gradient."""
+    a, b = nn.Parameter(torch.tensor([3.0, 4.0])), nn.Parameter(torch.tensor([1.0]))
+    a.grad = torch.tensor([30.0, 40.0])
+    players.move(torch.optim.SGD([a, b], lr=1.0), [a, b], clip=5.0)
+    torch.testing.assert_close(a.detach(), torch.tensor([0.0, 0.0]))
+    assert b.item() == 1 and b.grad is not None and float(b.grad) == 0

@@ -83,7 +83,9 @@ class Config:
     pose_augment_p: float = setting(
         0.0, "probability of a camera drawn wider than the data's (A.1; FFHQ 0.5)", low=0, high=1
     )
-    yaw_std_deg: float = setting(17.2, "of such a camera: yaw is N(0, this), degrees (faces, as pi-GAN gives them)", low=0)
+    yaw_std_deg: float = setting(
+        17.2, "of such a camera: yaw is N(0, this), degrees (faces, as pi-GAN gives them)", low=0
+    )
     pitch_std_deg: float = setting(8.9, "of such a camera: pitch is uniform within 3 times this, degrees (so)", low=0)
     blur_px: float = setting(
         10.0, "blur of what the discriminator sees at the start, standard deviation, pixels", low=0

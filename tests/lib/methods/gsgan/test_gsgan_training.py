@@ -3,13 +3,15 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from commands import Pipeline, g3d, refused
+from commands import Pipeline, environment, g3d, refused
 from g3d import artifacts
 from g3d.cameras import CameraPrior, condition_numbers
 from g3d.dataset import Dataset, open_dataset
@@ -220,6 +222,23 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     fit_stage1.run(options(pipeline, tmp_path / "cut", *pairs, resume=True))
     for name in ("model.safetensors", "state.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Pictures one by one, so that what compares pictures is the same: equal up to the order of sums."""
+    words = ["fit-stage1", "gsgan", "--data", str(pipeline.data), "--preset", "smoke", "--device", "cpu"]
+    pairs = ["kimg=0.02", "micro_batch=1", "background=true", "background_from_kimg=0.008", "g_lr=1e-6", "d_lr=1e-6"]
+    words += [word for pair in pairs for word in ("--set", pair)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for command, out in (([*torchrun, "-m", "g3d_cli.main"], "two"), ([sys.executable, "-m", "g3d_cli.main"], "one")):
+        whole = [*command, *words, "--out", str(tmp_path / out)]
+        done = subprocess.run(whole, capture_output=True, text=True, env=environment(), check=False)
+        assert done.returncode == 0, done.stderr
+    one, two = (artifacts.read(tmp_path / n / "state.safetensors", "state").values for n in ("one", "two"))
+    assert one["average.background.begun"] == 1
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_the_log_and_the_figures_of_a_run(splat_gan: Path) -> None:
