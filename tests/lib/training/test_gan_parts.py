@@ -1,4 +1,4 @@
-"""Parts of adversarial training: the augmentation's controller, Adam for a lazy penalty, the ramp-up of the average, a player's step."""
+"""Parts of adversarial training: the augmentation's controller, Adam for a lazy penalty, the average's ramp-up, a step."""
 
 import pytest
 import torch
