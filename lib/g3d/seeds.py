@@ -31,6 +31,11 @@ class Noise:
         return self._blocks[self._next - 1]
 
 
+def latents(indices: Sequence[int], seed: int, size: int, stream: str) -> Tensor:
+    """Normal noise [n, size], each row from its own stream: the z of generators."""
+    return torch.stack([torch.randn(size, generator=generator(seed, i, stream)) for i in indices])
+
+
 def parse_seeds(text: str) -> list[int]:
     """`0-9,12` => [0, ..., 9, 12]. Raises `ValueError` with a sentence for anything else."""
     found: list[int] = []

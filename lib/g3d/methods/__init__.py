@@ -17,7 +17,7 @@ encoder(model, dataset, items, settings, seed)   => a function: places in items 
                          (and, of a method that is `conditioned`, the cameras [S, 25] that scenes are baked at)
     and, where it means something:
 encode_note(settings)    what encode says in its log
-tuned(model, dataset, items, codes, cameras, settings, seed)     the model moved to draw these items by their codes: its tensors,
+tuned(model, dataset, items, codes, cameras, settings)           the model moved to draw these items by their codes: its tensors,
                          its metadata, the mean squared error (pivotal tuning)
     and, where it has several parts a layer, as basis networks:
 similarity(model)        layer => how alike its parts are [M, M], 0 to 1

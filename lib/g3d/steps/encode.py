@@ -79,7 +79,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
             if options.tuned_model is not None:
                 assert cameras is not None
                 tensors, about, after = module.tuned(
-                    model, dataset, items, codes.unflatten(1, shape), cameras, settings, options.seed
+                    model, dataset, items, codes.unflatten(1, shape), cameras, settings
                 )
                 figures["tuned_psnr_of_mean_mse_db"] = round(-10 * math.log10(max(after, 1e-12)), 3)
                 _write_tuned(options, head, dataset, tensors, about)

@@ -101,13 +101,13 @@ def _judged(scene: "Scene", number: int, item: str | None, options: Options) -> 
         raise G3dError(
             f"'{options.cameras}' has {len(cameras)} views of a scene, every {options.hold_out}th of them held out; use more"
         )
-    drawn = render_scene(scene, cameras, settings)
+    drawn, as_drawn = render_scene(scene, cameras, settings), scene.world.seen_by(cameras)
     background = torch.tensor(settings.background)
     held = torch.arange(len(cameras)) % options.hold_out == options.hold_out // 2
     seen = (~held).nonzero().squeeze(1)
     fitted = fit_surface(
         drawn.rgb[seen],
-        scene.world.seen_by(cameras)[seen],
+        as_drawn[seen],
         scene.world.bounds,
         background,
         Fitting(options.steps),
@@ -120,7 +120,7 @@ def _judged(scene: "Scene", number: int, item: str | None, options: Options) -> 
             mask = (drawn.alpha[view] > 0.5).numpy() if options.mask == "object" else None
             if mask is not None and not mask.any():
                 continue
-            true, test = (to_u8(p.numpy()) for p in (drawn.rgb[view], fitted.view(scene.world.seen_by(cameras)[view])))
+            true, test = (to_u8(p.numpy()) for p in (drawn.rgb[view], fitted.view(as_drawn[view])))
             pair = compare(true, test, mask)
             psnr.append(min(pair["psnr_db"], 99.0))
             ssim.append(pair["ssim"])

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from g3d.training import checkpoint, distributed
+from g3d.training import checkpoint, distributed, lazy
 from g3d.training.ada import Controller
 
 BETAS = (0.0, 0.99)  # of Adam, for both (StyleGAN2)
@@ -31,6 +31,34 @@ class Players(Protocol):
     def d_optimiser(self) -> torch.optim.Optimizer: ...
     @property
     def controller(self) -> Controller: ...
+
+
+class Rates(Protocol):
+    """The settings that say how both move, and what the discriminator's pictures go through."""
+
+    @property
+    def g_lr(self) -> float: ...
+    @property
+    def d_lr(self) -> float: ...
+    @property
+    def r1_interval(self) -> int: ...
+    @property
+    def augment_p(self) -> float: ...
+    @property
+    def ada_target(self) -> float: ...
+    @property
+    def ada_kimg(self) -> float: ...
+
+
+def movers(
+    generator: nn.Module, discriminator: nn.Module, rates: Rates, device: torch.device
+) -> tuple[torch.optim.Adam, torch.optim.Adam, Controller]:
+    """The optimisers of both players, and the controller of the augmentation."""
+    return (
+        lazy.adam(generator.parameters(), rates.g_lr, BETAS, 0),
+        lazy.adam(discriminator.parameters(), rates.d_lr, BETAS, rates.r1_interval),
+        Controller(rates.augment_p, device, target=rates.ada_target, full_range_items=rates.ada_kimg * 1000),
+    )
 
 
 def state(game: Players) -> Mapping[str, Tensor]:

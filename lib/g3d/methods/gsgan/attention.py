@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from g3d.methods.gsgan.config import CHILDREN
 from g3d.nets.equalised import SLOPE, Linear
 
 EDGES_AT_ONCE = 4096  # rows of the second layers that stay in cache
@@ -70,8 +71,8 @@ class EdgeAttention(nn.Module):
         return parts
 
     def _siblings(self, f: Tensor, f_bias: Tensor, g_own: Tensor, g_other: Tensor) -> list[Tensor]:
-        f, g_own, g_other = (t.view(-1, 4, t.shape[1]) for t in (f, g_own, g_other))  # [parents, 4, .]
-        size = max(1, EDGES_AT_ONCE // 16)
+        f, g_own, g_other = (t.view(-1, CHILDREN, t.shape[1]) for t in (f, g_own, g_other))  # [parents, 4, .]
+        size = max(1, EDGES_AT_ONCE // CHILDREN**2)
         parts = []
         for i in range(0, len(f), size):
             one = slice(i, i + size)

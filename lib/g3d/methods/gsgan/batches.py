@@ -16,10 +16,9 @@ from torch import Tensor
 from g3d.cameras import CameraPrior, Cameras, condition_numbers
 from g3d.dataset import Dataset, step_items
 from g3d.errors import G3dError
-from g3d.methods.gsgan.codec import latents
 from g3d.methods.gsgan.config import Config
 from g3d.nets import augment
-from g3d.seeds import generator
+from g3d.seeds import generator, latents
 from g3d.training.prefetch import sent
 
 

@@ -17,11 +17,11 @@ from g3d import artifacts, config
 from g3d.cameras import condition_numbers
 from g3d.config import setting
 from g3d.errors import G3dError
-from g3d.methods.gsgan.config import Config
+from g3d.methods.gsgan.config import CHILDREN, PAPER, Config
 from g3d.methods.gsgan.hierarchy import Level
 from g3d.methods.gsgan.networks import Generator, Levels, all_of
 from g3d.scene import Gaussians, World
-from g3d.seeds import generator
+from g3d.seeds import latents
 from g3d.training.checkpoint import load_module
 
 INSIDE = 1.0  # the foreground lies in [-1, 1]^3
@@ -57,17 +57,14 @@ def load(file: artifacts.Artifact, device: torch.device) -> Model:
     net = Generator(settings)
     load_module(net, file.values, str(file.path))
     world = World.from_json(file.config["world"], str(file.path))
-    return _at_default(net.to(device).eval(), settings, world)
+    assert world.camera_prior is not None  # of every model that we write
+    model = Model(net.to(device).eval(), settings, world)
+    return conditioned(model, condition_numbers(world.camera_prior.default()))
 
 
 def unfitted(net: Generator, settings: Config) -> Model:
     """A model without data, for `profile`."""
     return Model(net, settings, World(), torch.eye(4).flatten().repeat(1, 2)[:, :25].to(net.points))
-
-
-def _at_default(net: Generator, settings: Config, world: World) -> Model:
-    assert world.camera_prior is not None
-    return conditioned(Model(net, settings, world), condition_numbers(world.camera_prior.default()))
 
 
 def conditioned(model: Model, cameras: Tensor) -> Model:
@@ -80,6 +77,14 @@ def latent_space(settings: Config) -> Mapping[str, Any]:
     return {"space": "w+", "shape": [settings.copies, settings.w_dim]}
 
 
+def described(settings: Config, world: World) -> dict[str, Any]:
+    """The metadata of a model file."""
+    return {
+        "method": "gsgan", "paper": PAPER, "settings": config.as_json(settings), "latent_space": latent_space(settings),
+        "world": world.as_json(),
+    }  # fmt: skip
+
+
 @torch.no_grad()
 def draw(model: Model, indices: Sequence[int], seed: int, settings: SampleSettings) -> Tensor:
     """Codes [n, S, W] of samples; number i depends on (seed, i) and its camera alone."""
@@ -87,11 +92,6 @@ def draw(model: Model, indices: Sequence[int], seed: int, settings: SampleSettin
     mapping = model.network.mapping
     w = mapping.truncate(mapping(z, model.condition.expand(len(z), -1)), settings.truncation)
     return model.network.styles(w).contiguous()
-
-
-def latents(indices: Sequence[int], seed: int, size: int, stream: str) -> Tensor:
-    """z [n, size], each from its own stream."""
-    return torch.stack([torch.randn(size, generator=generator(seed, i, stream)) for i in indices])
 
 
 @torch.no_grad()
@@ -126,5 +126,8 @@ def scene_of(levels: Levels, world: World, anchors: bool = False) -> Gaussians:
 
 def counts(settings: Config) -> Mapping[str, float]:
     """For `profile`: how many Gaussians a scene has."""
-    foreground = sum(settings.points * 4**i for i in range(settings.levels))
-    return {"gaussians": foreground, "background_gaussians": 5 * settings.background_points * settings.background}
+    foreground = sum(settings.points * CHILDREN**i for i in range(settings.levels))
+    return {
+        "gaussians": foreground,
+        "background_gaussians": (1 + CHILDREN) * settings.background_points * settings.background,
+    }

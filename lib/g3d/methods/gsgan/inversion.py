@@ -14,13 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from g3d.cameras import CameraPrior, Cameras, condition_numbers
-from g3d.config import as_json, setting
+from g3d.config import setting
 from g3d.dataset import Dataset, Item
 from g3d.errors import G3dError
 from g3d.losses.lpips import load_lpips
 from g3d.losses.paired import WINDOW_PX, dssim
-from g3d.methods.gsgan.codec import Model, latent_space, scene_of
-from g3d.methods.gsgan.config import PAPER
+from g3d.methods.gsgan.codec import Model, described, scene_of
 from g3d.methods.gsgan.networks import Generator
 from g3d.render.splat import rasterize
 from g3d.training import schedules
@@ -67,7 +66,7 @@ def items(model: Model, dataset: Dataset, split: str) -> list[Item]:
         )
     names = dataset.object_names
     chosen = range(len(names)) if split == "all" else dataset.objects(split)
-    return [Item(names[i], i) for i in chosen if len(dataset.views(i, "train")) or len(dataset.views(i))]
+    return [Item(names[i], i) for i in chosen if len(dataset.views(i))]
 
 
 def encoder(
@@ -94,7 +93,6 @@ def tuned(
     codes: Tensor,
     cameras: Tensor,
     settings: EncodeSettings,
-    seed: int,
 ) -> tuple[dict[str, Tensor], dict[str, Any], float]:
     """Pivotal tuning: the generator moved until it draws all items by their codes [S, C, W], which stay; its tensors, the
     metadata of its file, and the mean squared error. Where cameras were found they stay as well [S, 25]."""
@@ -121,11 +119,8 @@ def tuned(
     with torch.no_grad():
         for i, (pictures, seen) in enumerate(views):
             error += float((_drawn(here, codes[i : i + 1].to(where), seen) - pictures).square().mean()) / len(views)
-    about: dict[str, Any] = {
-        "method": "gsgan", "paper": PAPER, "settings": as_json(model.config), "latent_space": latent_space(model.config),
-        "world": replace(model.world, condition_camera=None).as_json(), "tuned": {"items": [item.name for item in chosen]},
-    }  # fmt: skip
-    return net.state_dict(), about, error
+    about = described(model.config, replace(model.world, condition_camera=None))
+    return net.state_dict(), {**about, "tuned": {"items": [item.name for item in chosen]}}, error
 
 
 def _inverted(
@@ -220,9 +215,12 @@ def _views(
 def _given(how: EncodeSettings, dataset: Dataset) -> bool:
     if how.camera == "given" and dataset.cameras is None:
         raise G3dError(f"camera is given, but '{dataset.path}' has no cameras; set camera=found")
-    if how.camera == "found" and how.views > 1:
-        raise G3dError("camera=found looks at one view of an object; set views=1, or use cameras that are given")
-    return how.camera != "found" and dataset.cameras is not None
+    given = how.camera != "found" and dataset.cameras is not None
+    if not given and how.views > 1:
+        raise G3dError(
+            "where cameras are found, one view of an object is looked at; set views=1, or use cameras that are given"
+        )
+    return given
 
 
 def _distance(how: EncodeSettings, device: torch.device) -> Distance:

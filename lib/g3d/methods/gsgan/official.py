@@ -17,8 +17,8 @@ from g3d import config as settings_
 from g3d.cameras import CameraPrior
 from g3d.config import as_json, setting
 from g3d.errors import G3dError
-from g3d.methods.gsgan.codec import latent_space
-from g3d.methods.gsgan.config import PAPER, PRESETS, Config
+from g3d.methods.gsgan.codec import described
+from g3d.methods.gsgan.config import PRESETS, Config
 from g3d.methods.gsgan.networks import Generator
 from g3d.scene import World
 from g3d.training.checkpoint import load_module
@@ -63,11 +63,8 @@ def import_official(
     config = settings_.from_json(Config, {**as_json(config), **found}, f"the weights of '{where}'")
     net = Generator(config)
     load_module(net, renamed(state, config, where), where)
-    about: dict[str, Any] = {
-        "method": "gsgan", "paper": PAPER, "settings": as_json(config), "latent_space": latent_space(config),
-        "world": imported_world(side, options).as_json(), "imported": {"from": "public checkpoint", **as_json(options)},
-    }  # fmt: skip
-    return net.state_dict(), about
+    about = described(config, imported_world(side, options))
+    return net.state_dict(), {**about, "imported": {"from": "public checkpoint", **as_json(options)}}
 
 
 def _side(size: int | None, levels: int, where: str) -> int:

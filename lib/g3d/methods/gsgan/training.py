@@ -15,13 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from g3d.cameras import condition_numbers
-from g3d.config import as_json
 from g3d.dataset import Dataset
 from g3d.losses import adversarial
 from g3d.methods.gsgan import losses
 from g3d.methods.gsgan.batches import Batch, Source, Wanted, check_data
-from g3d.methods.gsgan.codec import latent_space, scene_of
-from g3d.methods.gsgan.config import PAPER, Config
+from g3d.methods.gsgan.codec import described, scene_of
+from g3d.methods.gsgan.config import Config
 from g3d.methods.gsgan.discriminator import PoseDiscriminator
 from g3d.methods.gsgan.networks import Generator, Levels
 from g3d.nets import augment
@@ -218,20 +217,9 @@ def start(config: Config, world: World, seed: int, device: torch.device) -> Game
     judge = PoseDiscriminator(config.resolution, config, generator(seed, 0, "discriminator")).to(device)
     average = ema.averaged(net)
     assert isinstance(average, Generator)
-    return Game(
-        config, world, net, judge, average, lazy.adam(net.parameters(), config.g_lr, players.BETAS, 0),
-        lazy.adam(judge.parameters(), config.d_lr, players.BETAS, config.r1_interval),
-        Controller(config.augment_p, device, target=config.ada_target, full_range_items=config.ada_kimg * 1000),
-    )  # fmt: skip
+    return Game(config, world, net, judge, average, *players.movers(net, judge, config, device))
 
 
 def write(game: Game, run: Run) -> None:
     """Publish the average."""
-    about: dict[str, Any] = {
-        "method": "gsgan",
-        "paper": PAPER,
-        "settings": as_json(game.config),
-        "latent_space": latent_space(game.config),
-        "world": game.world.as_json(),
-    }
-    run.write("model.safetensors", "model", game.average.state_dict(), about)
+    run.write("model.safetensors", "model", game.average.state_dict(), described(game.config, game.world))

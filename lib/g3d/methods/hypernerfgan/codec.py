@@ -9,10 +9,10 @@ from torch import Tensor
 
 from g3d import artifacts, config
 from g3d.config import setting
-from g3d.methods.hypernerfgan.config import Config
+from g3d.methods.hypernerfgan.config import PAPER, Config
 from g3d.methods.hypernerfgan.networks import Generator, generated_numbers, network
 from g3d.scene import MlpField, World
-from g3d.seeds import generator
+from g3d.seeds import latents
 from g3d.training.checkpoint import load_module
 
 
@@ -51,17 +51,20 @@ def latent_space(settings: Config) -> Mapping[str, Any]:
     return {"space": "w", "shape": [settings.w_dim]}
 
 
+def described(settings: Config, world: World) -> dict[str, Any]:
+    """The metadata of a model file."""
+    return {
+        "method": "hypernerfgan", "paper": PAPER, "settings": config.as_json(settings), "latent_space": latent_space(settings),
+        "world": world.as_json(),
+    }  # fmt: skip
+
+
 @torch.no_grad()
 def draw(model: Model, indices: Sequence[int], seed: int, settings: SampleSettings) -> Tensor:
     """Codes [n, W] of samples; number i depends on (seed, i) alone."""
     z = latents(indices, seed, model.config.z_dim, "sample").to(model.network.mapping.w_mean.device)
     mapping = model.network.mapping
     return mapping.truncate(mapping(z), settings.truncation)
-
-
-def latents(indices: Sequence[int], seed: int, size: int, stream: str) -> Tensor:
-    """z [n, size], each from its own stream."""
-    return torch.stack([torch.randn(size, generator=generator(seed, i, stream)) for i in indices])
 
 
 @torch.no_grad()

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from g3d import config as settings_
-from g3d.config import as_json
 from g3d.errors import G3dError
 from g3d.methods.hypernerfgan.cameras import cube, prior_of_settings, reach
-from g3d.methods.hypernerfgan.codec import latent_space, latents
-from g3d.methods.hypernerfgan.config import PAPER, PRESETS, Config
+from g3d.methods.hypernerfgan.codec import described
+from g3d.methods.hypernerfgan.config import PRESETS, Config
 from g3d.methods.hypernerfgan.networks import Generator, encoded_size, layer_sizes, reads_point
 from g3d.scene import World
+from g3d.seeds import latents
 from g3d.training.checkpoint import load_module
 
 # ours (x, y, z) => public (x, -z, y): the public axis that each of ours is, and the sign.
@@ -57,12 +57,8 @@ def import_official(
     turned(net)
     with torch.no_grad():
         net.mapping.w_mean.copy_(net.mapping(latents(range(_MEAN_OF), 0, config.z_dim, "mean style")).mean(dim=0))
-    about: dict[str, Any] = {
-        "method": "hypernerfgan", "paper": PAPER, "settings": as_json(config), "latent_space": latent_space(config),
-        "world": imported_world(config, size or _SIDE).as_json(),
-        "imported": {"from": "public checkpoint", "to_public": TO_PUBLIC},
-    }  # fmt: skip
-    return net.state_dict(), about
+    about = described(config, imported_world(config, size or _SIDE))
+    return net.state_dict(), {**about, "imported": {"from": "public checkpoint", "to_public": TO_PUBLIC}}
 
 
 def imported_world(config: Config, size: int) -> World:

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from g3d.cameras import CameraPrior
-from g3d.dataset import SPLITS, Dataset, step_items
-from g3d.methods.hypernerfgan.codec import latents
+from g3d.dataset import Dataset, step_items
 from g3d.methods.hypernerfgan.config import Config
 from g3d.nets import augment
 from g3d.render import rays
 from g3d.scene import World
-from g3d.seeds import generator
+from g3d.seeds import generator, latents
 from g3d.training.prefetch import sent
 
 # Pictures up to this size are held decoded; the processes of one machine share it.
@@ -63,7 +62,7 @@ class PatchSource:
 
     def __init__(self, config: Config, dataset: Dataset, world: World, prior: CameraPrior, seed: int):
         self.config, self.dataset, self.world, self.prior, self.seed = config, dataset, world, prior, seed
-        self.views = training_views(dataset)
+        self.views = dataset.views_of("train", "train")
         self.size = (int(dataset.info["height"]), int(dataset.info["width"]))
         fits = len(self.views) * math.prod(self.size) * 3 <= IN_MEMORY_BYTES
         self._pixels = torch.from_numpy(dataset.pictures(self.views)) if fits else None
@@ -114,14 +113,6 @@ class PatchSource:
 
     def _augment(self, numbers: range, stream: str) -> Tensor:
         return augment.noise([generator(self.seed, number, f"{stream} augment") for number in numbers])
-
-
-def training_views(dataset: Dataset) -> Tensor:
-    """The training views of the training objects, in order."""
-    split = dataset.view_split == SPLITS.index("train")
-    known = torch.zeros(len(dataset.info["objects"]), dtype=torch.bool)
-    known[dataset.objects("train")] = True
-    return (split & known[dataset.view_object]).nonzero().squeeze(1)
 
 
 def offset(size: tuple[int, int], side: int, stream: torch.Generator) -> tuple[int, int]:

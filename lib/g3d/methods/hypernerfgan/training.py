@@ -15,15 +15,14 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint as checkpointed
 
 from g3d import mlp
-from g3d.config import as_json
 from g3d.dataset import Dataset
 from g3d.errors import G3dError
 from g3d.losses import adversarial
 from g3d.methods.hypernerfgan.cameras import world_of
-from g3d.methods.hypernerfgan.codec import latent_space
-from g3d.methods.hypernerfgan.config import PAPER, Config
+from g3d.methods.hypernerfgan.codec import described
+from g3d.methods.hypernerfgan.config import Config
 from g3d.methods.hypernerfgan.networks import Generator, network
-from g3d.methods.hypernerfgan.patches import Batch, PatchSource, Views, training_views
+from g3d.methods.hypernerfgan.patches import Batch, PatchSource, Views
 from g3d.nets import augment
 from g3d.nets.discriminator import Discriminator
 from g3d.render import volume
@@ -200,7 +199,7 @@ _BY_RAY = ("origins", "directions", "near", "far", "jitter", "noise")
 def check(config: Config, dataset: Dataset) -> World:
     """The world that scenes will live in; refuses data that this method cannot use."""
     height, width = int(dataset.info["height"]), int(dataset.info["width"])
-    if not len(training_views(dataset)):
+    if not len(dataset.views_of("train", "train")):
         raise G3dError(f"'{dataset.path}' has no pictures to train on; prepare it with views of training objects")
     if config.patch_size > min(height, width):
         raise G3dError(
@@ -219,23 +218,12 @@ def start(config: Config, world: World, seed: int, device: torch.device) -> Game
     ).to(device)  # fmt: skip
     average = ema.averaged(net)
     assert isinstance(average, Generator)
-    controller = Controller(config.augment_p, device, target=config.ada_target, full_range_items=config.ada_kimg * 1000)
-    return Game(
-        config, world, net, judge, average, lazy.adam(net.parameters(), config.g_lr, players.BETAS, 0),
-        lazy.adam(judge.parameters(), config.d_lr, players.BETAS, config.r1_interval), controller,
-    )  # fmt: skip
+    return Game(config, world, net, judge, average, *players.movers(net, judge, config, device))
 
 
 def write(game: Game, run: Run) -> None:
     """Publish the average."""
-    about: dict[str, Any] = {
-        "method": "hypernerfgan",
-        "paper": PAPER,
-        "settings": as_json(game.config),
-        "latent_space": latent_space(game.config),
-        "world": game.world.as_json(),
-    }
-    run.write("model.safetensors", "model", game.average.state_dict(), about)
+    run.write("model.safetensors", "model", game.average.state_dict(), described(game.config, game.world))
 
 
 def _parts(count: int, config: Config) -> list[slice]:

@@ -198,6 +198,7 @@ def test_refusals(lively: Path, photos: Path, pipeline: Pipeline, tmp_path: Path
     base = ["encode", lively, "--data", photos, "--split", "all", *out]
     refused(g3d(*base, "--set", "camera=given"), "has no cameras", "camera=found")
     refused(g3d(*base, "--set", "camera=found", "--set", "views=2"), "set views=1")
+    refused(g3d(*base, "--set", "views=2"), "set views=1")  # auto finds them, for there are none
     refused(g3d(*base, "--set", "space=z"), "w+, w")
     small = tmp_path / "small"
     assert g3d("prepare-data", "images", photos / "images", "--size", 16, "--out", small).code == 0

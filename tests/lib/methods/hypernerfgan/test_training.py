@@ -78,7 +78,7 @@ def test_real_crops_are_pixels_of_training_pictures(data: Dataset) -> None:
 
 
 def test_the_training_views_are_those_of_the_split(data: Dataset) -> None:
-    views = patches.training_views(data)
+    views = made(data)[1].views
     assert len(views) == 24 and not set(views.tolist()) & {int(v) for i in range(4) for v in data.views(i, "test")}
 
 
