@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from g3d.methods.gsgan.config import Config
 from g3d.nets.equalised import Linear
+from g3d.render.splat.reference import axes
 
 OPACITY_LOGIT = math.log(0.1 / 0.9)  # at the start
 LOWEST_LOG_SCALE = -8.0
@@ -68,12 +69,14 @@ class Head(nn.Module):
 
 
 def coarsest_anchors(raw: Raw, config: Config) -> Level:
-    """Level 0 has no parents: positions near the middle, scales softly below their start."""
-    start = log_scale_start(config.points)
-    return Level(
-        torch.tanh(SPREAD * raw.xyz) if config.position == "local" else raw.xyz, limited(raw.scale, start, config),
-        unturned(raw.rotation), raw.color, raw.opacity + OPACITY_LOGIT,
-    )  # fmt: skip
+    """Level 0 has no parents: positions near the middle."""
+    return fresh(torch.tanh(SPREAD * raw.xyz) if config.position == "local" else raw.xyz, raw, config)
+
+
+def fresh(means: Tensor, raw: Raw, config: Config) -> Level:
+    """Gaussians that take from a parent the position alone, or have none: scales softly below their start."""
+    log_scales = limited(raw.scale, log_scale_start(config.points), config)
+    return Level(means, log_scales, unturned(raw.rotation), raw.color, raw.opacity + OPACITY_LOGIT)
 
 
 def densify(parents: Level, raw: Raw, config: Config) -> Level:
@@ -87,12 +90,8 @@ def densify(parents: Level, raw: Raw, config: Config) -> Level:
 
 
 def own_start(parents: Level, raw: Raw, config: Config) -> Level:
-    """Gaussians of level 0 that take from their anchor the position alone [c]."""
-    start = log_scale_start(config.points)
-    return Level(
-        positions(parents, raw, config, 1), limited(raw.scale, start, config), unturned(raw.rotation), raw.color,
-        raw.opacity + OPACITY_LOGIT,
-    )  # fmt: skip
+    """Gaussians of level 0 at places in the frame of their anchor, with all else their own [c]."""
+    return fresh(positions(parents, raw, config, 1), raw, config)
 
 
 def positions(parents: Level, raw: Raw, config: Config, times: int) -> Tensor:
@@ -102,7 +101,7 @@ def positions(parents: Level, raw: Raw, config: Config, times: int) -> Tensor:
 
 def in_frames(parents: Level, local: Tensor, times: int) -> Tensor:
     """mu + R S tanh(h) of `times` children a parent, [B, times N, 3]; each parent's frame is made once."""
-    frame = rotation(parents.quats) * parents.log_scales.exp().unsqueeze(-2)  # [B, N, 3, 3], R S
+    frame = axes(parents.log_scales, parents.quats)  # [B, N, 3, 3], R S
     inside = torch.tanh(local).unflatten(1, (-1, times))  # [B, N, times, 3]
     moved = parents.means.unsqueeze(2) + inside @ frame.transpose(-1, -2)
     return torch.flatten(moved, 1, 2)
@@ -142,14 +141,3 @@ def log_scale_start(points: int) -> float:
 def unturned(raw: Tensor) -> Tensor:
     """Quaternions at the identity, moved by `raw` [B, N, 4]."""
     return torch.add(raw, raw.new_tensor([1.0, 0.0, 0.0, 0.0]))
-
-
-def rotation(quats: Tensor) -> Tensor:
-    """wxyz [..., 4], of any length => rotation matrices [..., 3, 3]."""
-    w, x, y, z = F.normalize(quats, dim=-1).unbind(-1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, dim=-1).view(*quats.shape[:-1], 3, 3)

@@ -25,13 +25,13 @@ def draw(inputs: Inputs) -> Sums:
 
 def covariance(log_scales: Tensor, quats: Tensor) -> Tensor:
     """[N, 3], [N, 4] wxyz => [N, 3, 3] = R diag(s^2) R^T."""
-    m = _axes(log_scales, quats)
+    m = axes(log_scales, quats)
     result: Tensor = m @ m.transpose(1, 2)
     return result
 
 
-def _axes(log_scales: Tensor, quats: Tensor) -> Tensor:
-    """R diag(s) [N, 3, 3]."""
+def axes(log_scales: Tensor, quats: Tensor) -> Tensor:
+    """[..., 3], [..., 4] wxyz of any length => R diag(s) [..., 3, 3]: the frame of each Gaussian."""
     square = (quats * quats).sum(dim=-1, keepdim=True)
     long = square >= rule.MIN_QUAT**2
     unit = torch.where(long, quats / torch.where(long, square, 1.0).sqrt(), 0.0)  # zero gives the identity below
@@ -55,10 +55,10 @@ def _view(inputs: Inputs, b: int, v: int) -> tuple[Tensor, Tensor, Tensor]:
     z = local[:, 2]
     fx, fy, cx, cy = inputs.intrinsics[b, v].unbind()
     centre = torch.stack([fx * local[:, 0] / z + cx, fy * local[:, 1] / z + cy], dim=-1)  # [N, 2] pixels
-    axes = (
-        _jacobian(inputs, local, fx, fy, cx, cy) @ rotation @ _axes(inputs.log_scales[b, order], inputs.quats[b, order])
+    across = (
+        _jacobian(inputs, local, fx, fy, cx, cy) @ rotation @ axes(inputs.log_scales[b, order], inputs.quats[b, order])
     )
-    conic, factor = _conic(axes)
+    conic, factor = _conic(across)
     opacity = inputs.logits[b, order].sigmoid() * (factor if inputs.antialiased else 1)
     colour, parts = inputs.colours[b, v, order], []
     for part in torch.arange(inputs.width * inputs.height, device=local.device).split(PIXELS_PER_CHUNK):
@@ -93,10 +93,10 @@ def _jacobian(inputs: Inputs, local: Tensor, fx: Tensor, fy: Tensor, cx: Tensor,
     return result
 
 
-def _conic(axes: Tensor) -> tuple[Tensor, Tensor]:
+def _conic(across: Tensor) -> tuple[Tensor, Tensor]:
     """Projected axes [N, 2, 3] => the inverse covariance (a, b, c) of [[a, b], [b, c]] [N, 3] in pixels^-2, and the factor
     [N] of the opacity that makes up for the low-pass."""
-    m, n = axes.unbind(1)
+    m, n = across.unbind(1)
     e = rule.LOW_PASS_PX2
     xx, xy, yy = (m * m).sum(-1) + e, (m * n).sum(-1), (n * n).sum(-1) + e
     bare = torch.linalg.cross(m, n).square().sum(-1)
