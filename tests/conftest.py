@@ -35,7 +35,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """4 cars of 8 pictures at 24², a smoke model of a few steps, a Gaussian prior, 3 scenes, two splats."""
-    from g3d.scene_file import save_scene
+    from g3d.scenes.scene_file import save_scene
     from g3d.steps import export_ply, fit_prior, fit_stage1, prepare_data, sample
     from toy_scenes import gaussians
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from g3d.cameras import CameraPrior, Cameras
 from g3d.render.splat import Rasterized, rasterize
-from g3d.scene import Gaussians, World
+from g3d.scenes.scene import Gaussians, World
 from torch import Tensor
 
 F64 = torch.float64

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
-from g3d import artifacts
+from g3d.storage import artifacts
 from PIL import Image
 from safetensors.torch import save_file
 

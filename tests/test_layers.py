@@ -1,4 +1,4 @@
-"""Who may import whom: the table of the design, read from the source with `ast`.
+"""Who may import whom, read from the source with `ast`.
 
 A room is a module or package of `g3d`. Every room may also import those in EVERYWHERE.
 """
@@ -15,65 +15,58 @@ ROOT = Path(__file__).parents[1]
 LIB, CLI = ROOT / "lib" / "g3d", ROOT / "cli" / "g3d_cli"
 
 EVERYWHERE = {"errors", "progress", "seeds"}
-BASE = {"artifacts", "files", "config"}
-WAIST = BASE | {"cameras", "images"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "seeds": set(),
-    "device": set(),
-    "files": set(),
-    "container": set(),
-    "artifacts": {"files", "container"},
     "config": set(),
-    "mlp": set(),
-    "cameras": BASE,
-    "images": BASE,
-    "scene": WAIST | {"mlp"},
-    "scene_file": WAIST | {"mlp", "scene"},
-    "dataset_writer": BASE | {"images"},
-    "dataset": WAIST | {"dataset_writer"},
-    "torchscript": {"files"},
-    "camera_plan": WAIST | {"scene", "dataset"},
-    "render": {"scene", "cameras", "config", "mlp"},
-    "export": {"scene", "cameras", "images", "artifacts", "files"},
-    "sources": WAIST | {"dataset", "dataset_writer", "torchscript", "device"},
+    "device": set(),
+    "importers": set(),
+    "losses": set(),
+    "storage": set(),
+    "distributed": {"storage"},
+    "cameras": {"storage"},
+    "images": {"storage"},
     "nets": {"config"},
-    "losses": {"config"},
-    "training": BASE | {"losses"},
-    "metrics": WAIST | {"losses", "scene", "scene_file", "mlp", "dataset", "render", "training", "torchscript"},
-    "methods": WAIST | {"scene", "mlp", "dataset", "render", "nets", "losses", "training"},
-    "priors": BASE | {"nets", "losses", "training"},
-    "refiners": BASE | {"nets", "losses", "training"},
-    "importers": BASE,
+    "scenes": {"cameras", "storage"},
+    "data": {"cameras", "images", "storage"},
+    "export": {"images", "storage"},
+    "render": {"cameras", "config", "scenes"},
+    "drawing": {"cameras", "config", "data", "distributed", "export", "images", "render", "scenes", "storage"},
+    "sources": {"cameras", "data", "device", "images", "storage"},
+    "training": {"config", "distributed", "storage"},
+    "metrics": {"distributed", "images", "losses"},
+    "evaluation": {
+        "cameras", "data", "distributed", "images", "losses", "metrics", "render", "scenes", "storage"
+    },
+    "methods": {
+        "cameras", "config", "data", "distributed", "losses", "nets", "render", "scenes", "storage", "training"
+    },
+    "priors": {"config", "distributed", "storage", "training"},
+}  # fmt: skip
+SHARED = {
+    "cameras", "config", "data", "device", "distributed", "drawing", "evaluation", "export", "images", "losses", "metrics",
+    "render", "scenes", "storage", "training",
+}  # fmt: skip
+STEPS_USE = {"sample": {"decode"}}
+OF_STEPS: dict[str, set[str]] = {
+    "fit_stage1": {"methods"},
+    "encode": {"methods"},
+    "decode": {"methods"},
+    "sample": {"methods", "priors", "steps"},
+    "profile": {"methods"},
+    "import_checkpoint": {"methods"},
+    "fit_prior": {"priors"},
+    "prepare_data": {"sources"},
+    "import_ply": {"importers"},
 }
-BELOW = WAIST | {"scene", "scene_file", "dataset", "dataset_writer", "camera_plan", "device", "mlp"}
-ALL_BELOW = BELOW | {"render", "export", "metrics", "training", "losses", "torchscript"}
-STEPS_USE = {"sample": {"decode", "render"}, "decode": {"render"}}  # what --render shares; no other step calls a step
-STEPS: dict[str, set[str]] = {
-    "fit_stage1": ALL_BELOW | {"methods"},
-    "encode": ALL_BELOW | {"methods"},
-    "decode": ALL_BELOW | {"methods", "steps"},
-    "sample": ALL_BELOW | {"methods", "priors", "steps"},
-    "profile": ALL_BELOW | {"methods"},
-    "import_checkpoint": ALL_BELOW | {"methods", "importers"},
-    "fit_prior": ALL_BELOW | {"priors"},
-    "prepare_data": BELOW | {"sources"},
-    "render": ALL_BELOW,
-    "export_ply": ALL_BELOW,
-    "import_ply": ALL_BELOW | {"importers"},
-    "eval_fid": ALL_BELOW,
-    "eval_recon": ALL_BELOW,
-    "eval_geometry": ALL_BELOW,
-    "eval_consistency": ALL_BELOW,
-    "eval_identity": ALL_BELOW,
-    "eval_shapes": ALL_BELOW,
-    "edit": ALL_BELOW,
-    "sheet": ALL_BELOW,
-    "report": ALL_BELOW,
-    "info": ALL_BELOW,
-}
-"""Steps of files alone (from `render` on) reach neither methods nor priors: scenes outlive what made them."""
+"""What a step may import besides SHARED. The others, those of files alone, reach neither methods nor priors: scenes outlive what
+made them."""
+OF_FILES = (
+    "render", "export_ply", "eval_fid", "eval_recon", "eval_geometry", "eval_consistency", "eval_identity", "eval_shapes",
+    "edit", "sheet", "report", "info",
+)  # fmt: skip
+STEPS = {name: SHARED | OF_STEPS.get(name, set()) for name in (*OF_STEPS, *OF_FILES)}
 
 
 def imported_rooms(source: str, package: str = "g3d") -> set[tuple[str, ...]]:

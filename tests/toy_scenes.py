@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from g3d.cameras import CameraPrior
-from g3d.mlp import Activation, Encoding, Layer, Network, Output
-from g3d.scene import Gaussians, MlpField, Scene, Triplane, World
+from g3d.scenes.mlp import Activation, Encoding, Layer, Network, Output
+from g3d.scenes.scene import Gaussians, MlpField, Scene, Triplane, World
 
 
 def world(size: int = 8, **changes: Any) -> World:

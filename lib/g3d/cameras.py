@@ -18,9 +18,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from g3d import files
 from g3d.errors import G3dError
 from g3d.seeds import generator
+from g3d.storage import files
 
 DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")  # names of OpenCV's lens distortion
 OPENGL_FLIP = torch.tensor([1.0, -1.0, -1.0, 1.0])  # OpenCV axes <=> OpenGL axes: y and z change sign

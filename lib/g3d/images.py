@@ -5,7 +5,6 @@ may be besides (grey, 16-bit, float, palette, CMYK, with alpha, with a colour pr
 """
 
 import io
-import re
 import struct
 import zipfile
 import zlib
@@ -20,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
 
-from g3d import files
 from g3d.errors import G3dError, existing
+from g3d.storage import files, zips
 
 U8 = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # 0..255
@@ -29,8 +28,6 @@ WHITE: Colour = (255, 255, 255)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 NOT_PICTURES = ("depth", "masks", "normals", "inverse_depth")  # folders beside the pictures, never counted among them
-_MEMBER_MOST = 1 << 30  # bytes of one picture in a zip
-_BOMB_RATIO, _BOMB_BYTES = 100, 1 << 26  # what unpacks to more than both of them is no picture
 _DRAFT = 3  # a JPEG is decoded smaller if so many times the wanted size are left: photographs are then within 45 dB
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -63,7 +60,7 @@ class ImageSet:
             with zipfile.ZipFile(self.path) as opened:
                 for i in wanted:
                     where = f"{self.path}:{self.names[i]}"
-                    yield decode(member(opened, self.names[i], where), where)
+                    yield decode(zips.member(opened, self.names[i], where), where)
 
 
 def image_set(path: Path, what: str = "the image folder") -> ImageSet:
@@ -77,82 +74,13 @@ def image_set(path: Path, what: str = "the image folder") -> ImageSet:
         names = tuple(sorted(str(PurePosixPath(p)) for p in inside if not {*p.parts[:-1]} & {*NOT_PICTURES}))
         path = root
     elif zipfile.is_zipfile(path):
-        found = (n for n in archive(path).namelist() if n.lower().endswith(SUFFIXES))
+        found = (n for n in zips.opened(path).namelist() if n.lower().endswith(SUFFIXES))
         names = tuple(sorted(n for n in found if not {*PurePosixPath(n).parts[:-1]} & {*NOT_PICTURES}))
     else:
         raise G3dError(f"{what} '{path}' is neither a folder nor a zip; give one that holds PNG or JPEG files")
     if not names:
         raise G3dError(f"{what} '{path}' holds no images ({', '.join(SUFFIXES)}); give another folder")
     return ImageSet(path, names)
-
-
-def archive(path: Path) -> zipfile.ZipFile:
-    """The zip, opened once a process: reading the list of a hundred thousand members takes half a second."""
-    stat = existing(path, "the zip").stat()
-    return _archive(path.resolve(), stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _archive(path: Path, size: int, changed_ns: int) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise G3dError(f"'{path}' is not a zip that can be read ({error}); write it again") from error
-
-
-def check_archive(path: Path, max_unpacked_gb: float) -> dict[str, zipfile.ZipInfo]:
-    """The files in a zip by name, in the order of their names; a zip that could do harm is refused before any is read."""
-    members = [m for m in archive(path).infolist() if not m.is_dir()]
-    for m in members:
-        trouble = _harm(m)
-        if trouble:
-            raise G3dError(f"the zip '{path}' holds '{m.filename}', {trouble}")
-    found = {m.filename: m for m in sorted(members, key=lambda m: m.filename)}
-    if len(found) < len(members):
-        twice = next(m.filename for m in members if found[m.filename] is not m)
-        raise G3dError(f"the zip '{path}' holds '{twice}' twice; write it again")
-    if sum(m.compress_size for m in members) > path.stat().st_size:
-        raise G3dError(f"the members of the zip '{path}' overlap, as in a zip bomb; take a zip whose origin you know")
-    total_gb = sum(m.file_size for m in members) / 1e9
-    if total_gb > max_unpacked_gb:
-        raise G3dError(f"the zip '{path}' unpacks to {total_gb:.3g} GB, more than the {max_unpacked_gb:g} GB allowed; give "
-                       "a larger --max-unpacked-gb if it is meant to be so large")  # fmt: skip
-    return found
-
-
-def _harm(m: zipfile.ZipInfo) -> str:
-    """Why a member of a zip is not read; empty if it may be."""
-    parts = m.filename.split("/")
-    if m.filename.startswith("/") or ".." in parts or "\\" in m.filename or re.match("[A-Za-z]:", m.filename):
-        return "a path that leaves the folder or is not written with '/'; write the zip again with relative paths"
-    if m.flag_bits & 1:
-        return "which is encrypted; write the zip again without a password"
-    if m.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others cannot be unpacked a piece at a time
-        return f"packed by method {m.compress_type}; write the zip again stored or deflated"
-    if m.file_size > _MEMBER_MOST or (
-        m.file_size > _BOMB_BYTES and m.file_size > _BOMB_RATIO * max(1, m.compress_size)
-    ):
-        return (f"{m.compress_size} bytes that unpack to {m.file_size}, as in a zip bomb, whatever --max-unpacked-gb allows; "
-                "take it out")  # fmt: skip
-    return ""
-
-
-def member(opened: zipfile.ZipFile, name: str, where: str) -> bytes:
-    """The bytes of a file in a zip, as many as it states and no more; `where` names it in messages."""
-    try:
-        stated = opened.getinfo(name).file_size
-        if stated > _MEMBER_MOST:
-            raise zipfile.BadZipFile(f"it states {stated} bytes")
-        parts: list[bytes] = []
-        with opened.open(name) as stream:
-            while part := stream.read(1 << 20):  # piece by piece: a false size must not unpack into memory
-                parts.append(part)
-    except KeyError as error:
-        raise G3dError(f"the image '{where}' is not in the zip; correct its name, or add it") from error
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
-        # RuntimeError: encrypted
-        raise G3dError(f"the image '{where}' cannot be read ({error}); write the zip again") from error
-    return b"".join(parts)
 
 
 def read_image(path: Path) -> U8:

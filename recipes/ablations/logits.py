@@ -11,7 +11,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from g3d.metrics.plots import Curve, curves
+from g3d.evaluation.plots import Curve, curves
 
 folder, out = Path(sys.argv[1]), Path(sys.argv[2])
 series = {}

@@ -12,7 +12,7 @@ import torch
 from g3d.methods import hypernerfgan, settings_of
 from g3d.methods.hypernerfgan.networks import Generator, layer_sizes
 from g3d.render import POINTS_PER_CHUNK, render_scene
-from g3d.scene import MlpField
+from g3d.scenes.scene import MlpField
 
 # On one thread processor time, which other work on the machine disturbs less.
 clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from g3d import images
-from g3d.dataset import open_dataset, step_items
-from g3d.dataset_writer import FORMAT
+from g3d.data.columns import FORMAT
+from g3d.data.opening import open_dataset
+from g3d.data.order import step_items
 from g3d.training.prefetch import prefetch
 
 SIZE = 256

@@ -28,7 +28,7 @@ def measure(pairs: list[str]) -> str:
     from g3d.methods.hypernerfgan.patches import Batch, Views
     from g3d.nets import augment
     from g3d.render import rays
-    from g3d.scene import World
+    from g3d.scenes.scene import World
 
     config = settings_of("hypernerfgan", "carla", pairs)
     prior = prior_of_settings(config, 128, 128)

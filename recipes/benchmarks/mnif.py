@@ -20,19 +20,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from g3d import distributed
 from g3d.cameras import CameraPrior
+from g3d.evaluation.memory import rise_mb
 from g3d.methods import mnif
 from g3d.methods.mnif import adaptation, batches, signals
 from g3d.methods.mnif.config import Config
 from g3d.methods.mnif.networks import MixtureOfSirens, code_size, field, weights_of
 from g3d.methods.mnif.point_source import PointBatch
 from g3d.methods.mnif.ray_source import RayBatch
-from g3d.metrics.memory import rise_mb
 from g3d.priors import diffusion
 from g3d.render import FieldSettings, default_settings, empty_space, render_scene
-from g3d.scene import World, pick, query_output, to
-from g3d.scene_file import load_scene
-from g3d.training import distributed
+from g3d.scenes.scene import World, pick, query_output, to
+from g3d.scenes.scene_file import load_scene
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 

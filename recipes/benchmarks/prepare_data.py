@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from g3d import images
 from g3d.cameras import CameraPrior
-from g3d.sources.drawing import draw_view
-from g3d.sources.mesh_files import read_surface
-from g3d.sources.raycast import Caster
-from g3d.sources.surface import normalised
+from g3d.sources.surfaces.drawing import draw_view
+from g3d.sources.surfaces.mesh_files import read_surface
+from g3d.sources.surfaces.raycast import Caster
+from g3d.sources.surfaces.surface import normalised
 from g3d.steps import prepare_data
 from PIL import Image
 

@@ -21,9 +21,10 @@ from g3d.render.splat import rasterize
 from g3d.render.splat.cpu import function, threads
 from g3d.render.splat.cpu.compile import FLAGS
 from g3d.render.splat.cpu.inspection import REGISTER, fused_on_wide_registers
-from g3d.render.splat.cpu.lanes import LANES, load, store
+from g3d.render.splat.cpu.lane_type import LANES
+from g3d.render.splat.cpu.lanes import load, store
 from g3d.render.splat.cpu.project import CENTRE_X, CENTRE_Y, HALF_X, HALF_Y, PEAK, RECORD, TILE, P, Q, R
-from g3d.scene import Gaussians, World
+from g3d.scenes.scene import Gaussians, World
 
 FLOP, FLOP_WITH_GRADIENT = 31, 79
 TO_PASS = {"W1": (35, 27), "W2": (32, 25)}

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from commands import Pipeline, g3d, refused
-from g3d import artifacts, images
+from g3d import images
 from g3d.cameras import read_transforms
-from g3d.dataset import open_dataset
+from g3d.data.opening import open_dataset
 from g3d.steps import decode, prepare_data, render
+from g3d.storage import artifacts
 
 
 def test_items_keep_their_numbers_and_names(pipeline: Pipeline, tmp_path: Path) -> None:

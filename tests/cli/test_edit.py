@@ -4,9 +4,10 @@ from pathlib import Path
 
 import torch
 from commands import Pipeline, Result, g3d, refused
-from g3d import artifacts, images
-from g3d.dataset import open_dataset
+from g3d import images
+from g3d.data.opening import open_dataset
 from g3d.steps import edit
+from g3d.storage import artifacts
 
 
 def test_a_path_through_three_items(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import Pipeline, environment, g3d, refused
-from g3d import artifacts
+from g3d.storage import artifacts
 from PIL import Image
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from commands import Pipeline, g3d, refused
 from g3d.cameras import CameraPrior
-from g3d.scene import World
-from g3d.scene_file import save_scene
+from g3d.scenes.scene import World
+from g3d.scenes.scene_file import save_scene
 from toy_scenes import gaussians
 
 QUICK = ["--cameras", "spiral:10", "--size", 12, "--steps", 15]

@@ -13,11 +13,12 @@ import pytest
 import torch
 from commands import Pipeline, g3d
 from g3d.cameras import read_transforms
-from g3d.dataset import open_dataset
-from g3d.dataset_writer import Made, View, Writer
+from g3d.data.columns import Made, View
+from g3d.data.opening import open_dataset
+from g3d.data.writer import Writer
 from g3d.errors import G3dError
+from g3d.evaluation.features import random_extractor
 from g3d.images import encode, write_image
-from g3d.metrics.features import random_extractor
 from g3d.steps.eval_fid import Options, resolve, run
 
 
@@ -241,7 +242,7 @@ def test_features_come_from_the_cache(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(list((tmp_path / "kept").glob("*.safetensors"))) == 2
     notes = _Notes()
     with monkeypatch.context() as patched:
-        patched.setattr("g3d.metrics.features.features", None)  # computing would fail
+        patched.setattr("g3d.evaluation.features.features", None)  # computing would fail
         assert run(options, notes) == fresh
     assert [line for line in notes.lines if "from the cache" in line] == [
         "real images: 9 features from the cache",

@@ -102,7 +102,7 @@ def test_against_the_inverse_depth_of_an_estimator(pipeline: Pipeline, tmp_path:
     shutil.copytree(pipeline.data, data)
     shutil.rmtree(data / "depth")
     assert "absent: no depth beside all pictures of" in run(Options(pipeline.data, data))["depth"]
-    from g3d import artifacts
+    from g3d.storage import artifacts
 
     views, stream = 32, np.random.default_rng(1)
     steps = stream.integers(20000, 65535, (views, 24, 24), dtype=np.uint16)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
-from g3d.dataset_writer import Made, View, Writer
+from g3d.data.columns import Made, View
+from g3d.data.writer import Writer
 from g3d.errors import G3dError
+from g3d.evaluation.identity import TEMPLATE_PX
 from g3d.images import encode, write_image
-from g3d.metrics.identity import TEMPLATE_PX
 from g3d.steps.eval_identity import Options, resolve, run
 from torch import Tensor, nn
 

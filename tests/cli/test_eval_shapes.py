@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
-from g3d.dataset_writer import Made, Writer
+from g3d.data.columns import Made
+from g3d.data.writer import Writer
 from g3d.errors import G3dError
 from g3d.export.ply import write_mesh, write_points
-from g3d.mlp import Activation, Encoding, Layer, Network, Output
-from g3d.scene import MlpField, World
-from g3d.scene_file import save_scene
+from g3d.scenes.mlp import Activation, Encoding, Layer, Network, Output
+from g3d.scenes.scene import MlpField, World
+from g3d.scenes.scene_file import save_scene
 from g3d.steps import export_ply
 from g3d.steps.eval_shapes import Options, resolve, run
 from numpy.typing import NDArray

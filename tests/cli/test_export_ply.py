@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from commands import Pipeline, g3d, refused
-from g3d.scene_file import save_scene
+from g3d.scenes.scene_file import save_scene
 from g3d.steps import export_ply
 from g3d.steps.export_ply import Options
 from plyfile import PlyData
@@ -18,7 +18,7 @@ def test_a_mesh_lies_within_the_bounds_and_has_colours(pipeline: Pipeline, tmp_p
     figures = export_ply.run(Options(scene, out, resolution=24, level=level, device="cpu"))
     ply = PlyData.read(str(out))
     vertices = np.stack([ply["vertex"][a] for a in "xyz"], axis=1)
-    from g3d.scene_file import load_scene
+    from g3d.scenes.scene_file import load_scene
 
     low, high = load_scene(scene).world.bounds
     assert len(vertices) == figures["last"]["vertices"] > 100

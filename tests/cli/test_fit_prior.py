@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
-from g3d import artifacts
 from g3d.errors import G3dError, Interrupted
 from g3d.steps import fit_prior
+from g3d.storage import artifacts
 
 SMALL = ["width=16", "blocks=1", "epochs=8", "batch=2", "time_steps=20"]
 

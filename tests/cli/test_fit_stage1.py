@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 from commands import Pipeline, environment, g3d, g3d_process, refused
-from g3d import artifacts, files
 from g3d.errors import Diverged, G3dError
 from g3d.steps import fit_stage1
+from g3d.storage import artifacts, files
 from g3d.training import run as runs
 
 FILES = ("model.safetensors", "latents.safetensors", "state.safetensors")

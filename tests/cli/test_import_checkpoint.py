@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 import torch
 from commands import g3d, refused
-from g3d import artifacts
 from g3d.errors import G3dError
-from g3d.importers import safe_pickle
 from g3d.methods import hypernerfgan as h
 from g3d.methods.hypernerfgan import official
 from g3d.methods.hypernerfgan.networks import Generator
-from g3d.mlp import evaluate
-from g3d.scene import query
+from g3d.scenes.mlp import evaluate
+from g3d.scenes.scene import query
+from g3d.storage import artifacts, safe_pickle
 from safetensors.torch import save_file
 from snapshot import official_state, write_snapshot
 

@@ -15,8 +15,8 @@ from g3d.importers.splats import read_splats
 from g3d.render import render_scene
 from g3d.render.splat import turn
 from g3d.render.splat.harmonics import sh_colour
-from g3d.scene import Gaussians
-from g3d.scene_file import load_scene, save_scene
+from g3d.scenes.scene import Gaussians
+from g3d.scenes.scene_file import load_scene, save_scene
 from g3d.steps import export_ply, import_ply
 from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import g3d
-from g3d.dataset import open_dataset
+from g3d.data.opening import open_dataset
 from g3d_cli.prepare_data import EXAMPLE
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from commands import Pipeline, g3d, g3d_process, refused
-from g3d import artifacts
 from g3d.cameras import CameraPrior
-from g3d.metrics.memory import rise_mb
-from g3d.metrics.table import Table
-from g3d.scene_file import save_scene
+from g3d.evaluation.memory import rise_mb
+from g3d.evaluation.table import Table
+from g3d.scenes.scene_file import save_scene
 from g3d.steps import profile
 from g3d.steps.profile import Options
+from g3d.storage import artifacts
 from PIL import Image
 from toy_scenes import gaussians, occupancy, radiance
 

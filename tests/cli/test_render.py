@@ -12,11 +12,12 @@ import torch
 from commands import Pipeline, environment, g3d, refused
 from g3d import images
 from g3d.cameras import read_transforms
+from g3d.drawing.painter import Drawing
 from g3d.errors import G3dError
-from g3d.files import read_json
-from g3d.scene_file import save_scene
+from g3d.scenes.scene_file import save_scene
 from g3d.steps import render
-from g3d.steps.render import Drawing, Options
+from g3d.steps.render import Options
+from g3d.storage.files import read_json
 from toy_scenes import every_kind, gaussians, image_field, radiance
 
 ROOT = Path(__file__).parents[2]
@@ -150,7 +151,7 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
 def test_a_scene_without_cameras_of_its_own_says_so(pipeline: Pipeline, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from g3d.scene_file import load_scene, save_scene
+    from g3d.scenes.scene_file import load_scene, save_scene
 
     scene = load_scene(pipeline.scenes / "000000.safetensors")
     save_scene(tmp_path / "s.safetensors", replace(scene, world=replace(scene.world, camera_prior=None)))

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from commands import Pipeline, g3d, refused
-from g3d import artifacts
-from g3d.scene_file import load_scene
+from g3d.scenes.scene_file import load_scene
 from g3d.steps import fit_prior, render, sample
+from g3d.storage import artifacts
 
 
 def contents(folder: Path) -> dict[str, bytes]:

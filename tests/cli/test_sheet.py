@@ -4,7 +4,7 @@ from pathlib import Path
 
 from commands import Pipeline, g3d, refused
 from g3d import images
-from g3d.dataset import open_dataset
+from g3d.data.opening import open_dataset
 from g3d.steps import sheet
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from g3d import images
 from g3d.errors import G3dError
+from g3d.storage import zips
 from PIL import Image, ImageCms
 
 VALUES = [0, 255, 256, 32768, 65280, 65535]
@@ -233,12 +234,12 @@ def archive(
 
 def test_the_files_of_a_good_zip(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.zip", "b/2.png", "a.png", "b/", method=zipfile.ZIP_DEFLATED)
-    found = images.check_archive(path, 1)
+    found = zips.check(path, 1)
     assert list(found) == ["a.png", "b/2.png"] and found["a.png"].file_size == 64
-    assert images.member(images.archive(path), "b/2.png", "w") == b"x" * 64
-    assert images.archive(path) is images.archive(path)  # opened once
+    assert zips.member(zips.opened(path), "b/2.png", "w") == b"x" * 64
+    assert zips.opened(path) is zips.opened(path)  # opened once
     with pytest.raises(G3dError, match=r"'w' is not in the zip"):
-        images.member(images.archive(path), "c.png", "w")
+        zips.member(zips.opened(path), "c.png", "w")
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_the_files_of_a_good_zip(tmp_path: Path) -> None:
 )
 def test_a_path_that_leaves_the_folder(name: str, tmp_path: Path) -> None:
     with pytest.raises(G3dError) as caught:
-        images.check_archive(archive(tmp_path / "a.zip", "fine.png", name), 1)
+        zips.check(archive(tmp_path / "a.zip", "fine.png", name), 1)
     assert "a path that leaves the folder" in str(caught.value) and name in str(caught.value)
     assert "a.zip" in str(caught.value)
 
@@ -267,21 +268,21 @@ def test_zips_that_could_do_harm(tmp_path: Path) -> None:
     ]
     for path, words in cases:
         with pytest.raises(G3dError, match=words) as caught:
-            images.check_archive(path, 1e-6)
+            zips.check(path, 1e-6)
         assert path.name in str(caught.value)
     (tmp_path / "7.zip").write_bytes(b"PK\3\4 and nothing more")
     with pytest.raises(G3dError, match=r"7\.zip' is not a zip that can be read"):
-        images.check_archive(tmp_path / "7.zip", 1)
+        zips.check(tmp_path / "7.zip", 1)
 
 
 def test_a_false_size_unpacks_into_no_memory(tmp_path: Path) -> None:
     """The table says 64 bytes; 50 million would come."""
     path = archive(tmp_path / "a.zip", "a.png", content=bytes(50_000_000), method=zipfile.ZIP_DEFLATED, file_size=64)
-    images.check_archive(path, 1)
-    opened = images.archive(path)
+    zips.check(path, 1)
+    opened = zips.opened(path)
     tracemalloc.start()
     with pytest.raises(G3dError, match=r"'w' cannot be read \(Bad CRC"):
-        images.member(opened, "a.png", "w")
+        zips.member(opened, "a.png", "w")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4_000_000

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from g3d import files
 from g3d.errors import require_module
 from g3d.images import U8
+from g3d.storage import files
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]

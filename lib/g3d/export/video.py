@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from g3d import files
 from g3d.errors import Failure, G3dError, Missing, require_module
 from g3d.images import U8
+from g3d.storage import files
 
 # Without a matrix that is both applied and named, players guess one by the size of the picture and colours shift.
 _COLOURS = ("-vf", "scale=out_color_matrix=bt709:out_range=tv", "-colorspace", "bt709", "-color_primaries", "bt709",

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from g3d import distributed
 from g3d.progress import SILENT, Progress
 from g3d.seeds import generator
-from g3d.training import distributed
 
 SUBSETS, SUBSET_SIZE = 100, 1000  # those of the paper's experiments and of other programs
 

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from g3d import distributed
 from g3d.progress import SILENT, Progress
-from g3d.training import distributed
 
 K_PRECISION_RECALL, K_DENSITY_COVERAGE = 3, 5  # those of the two papers
 _ROWS, _COLUMNS = 2048, 8192  # of a tile: 64 MiB

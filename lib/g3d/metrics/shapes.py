@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from g3d import distributed
 from g3d.errors import G3dError, require_module
 from g3d.progress import SILENT, Progress
-from g3d.training import distributed
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -14,8 +14,8 @@ from types import ModuleType
 
 from torch import Tensor
 
-from g3d import artifacts
 from g3d.errors import G3dError, did_you_mean
+from g3d.storage import artifacts
 
 PRIORS = {
     "gaussian": "g3d.priors.gaussian",

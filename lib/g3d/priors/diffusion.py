@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from g3d import artifacts, config
+from g3d import config, distributed
 from g3d.config import as_json, setting
 from g3d.errors import G3dError
 from g3d.priors import checked, code_size
 from g3d.seeds import Noise, generator
-from g3d.training import checkpoint, diffusion, distributed, ema, schedules
+from g3d.storage import artifacts
+from g3d.training import checkpoint, diffusion, ema, schedules
 from g3d.training.compile import compiled
 from g3d.training.prefetch import sent
 from g3d.training.run import Run

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import artifacts
 from g3d.config import as_json, setting
 from g3d.errors import G3dError
 from g3d.priors import checked, code_size
 from g3d.seeds import generator
+from g3d.storage import artifacts
 from g3d.training.run import Run
 
 ROWS = 256  # codes whose distances to all others are in memory at once

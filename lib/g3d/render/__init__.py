@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from g3d import mlp
 from g3d.cameras import Cameras
 from g3d.config import setting
 from g3d.errors import G3dError
@@ -17,16 +16,8 @@ from g3d.render import empty, occupancy, rays, volume
 from g3d.render.background import background_setting as _background
 from g3d.render.gaussians import GaussianSettings, shown
 from g3d.render.splat import rasterize
-from g3d.scene import (
-    Field,
-    Gaussians,
-    MlpField,
-    Scene,
-    Triplane,
-    query,
-    query_output,
-    query_proposal,
-)
+from g3d.scenes import mlp
+from g3d.scenes.scene import Field, Gaussians, MlpField, Scene, Triplane, query, query_output, query_proposal
 
 POINTS_PER_CHUNK = 8192  # 4k-16k points a chunk stay in cache (measured); a GPU takes more
 POINTS_PER_CHUNK_GPU = 1 << 20

@@ -11,7 +11,7 @@ import torch
 from g3d.config import setting
 from g3d.errors import G3dError
 from g3d.render.background import background_setting
-from g3d.scene import Gaussians, tensors_of, with_tensors
+from g3d.scenes.scene import Gaussians, tensors_of, with_tensors
 from g3d.seeds import parse_seeds
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from g3d.cameras import Cameras
 from g3d.render import rays
-from g3d.scene import MlpField, query_output
+from g3d.scenes.scene import MlpField, query_output
 
 STEPS = 96
 RAYS_PER_CHUNK = 512

@@ -1,7 +1,7 @@
 """What `prepare-data` understands: a table of sources, a module each.
 
 A source is a module with `Options`, the options of the command that it uses, and `collect`, which turns a request into a
-collection of items. Nothing heavy is read there: worker processes make the items, `writing.py` writes what they made.
+collection of items. Nothing heavy is read there: worker processes make the items, `writing/` writes what they made.
 
 Letters: V views of an item.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from g3d.dataset_writer import Made, View
+from g3d.data.columns import Made, View
 from g3d.errors import G3dError, did_you_mean
 
 if TYPE_CHECKING:

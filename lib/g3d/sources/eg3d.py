@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from g3d import images
 from g3d.errors import G3dError
-from g3d.sources import Collection, Item, Made, Request, needs_input, posed, shots
-from g3d.sources.licence import UNKNOWN, is_licence, licence_of, shortened
-from g3d.sources.mirror import with_mirrored
+from g3d.sources import Collection, Item, Made, Request, needs_input, posed
+from g3d.sources.posed import shots
+from g3d.sources.writing.licence import UNKNOWN, is_licence, licence_of, shortened
+from g3d.sources.writing.mirror import with_mirrored
+from g3d.storage import zips
 
 F64 = NDArray[np.float64]
 LABELS = "dataset.json"
@@ -174,10 +176,10 @@ def _listing(root: Path, max_unpacked_gb: float) -> _Listing:
                 about = path.stat()
                 stamps[path.relative_to(root).as_posix()] = (about.st_size, about.st_mtime_ns)
         return _Listing(root, False, stamps, labels, licence_of(root))
-    members = images.check_archive(root, max_unpacked_gb)
+    members = zips.check(root, max_unpacked_gb)
 
     def read(name: str) -> bytes:
-        return images.member(images.archive(root), name, f"{root}:{name}")
+        return zips.member(zips.opened(root), name, f"{root}:{name}")
 
     labels = _labels(read(LABELS) if LABELS in members else None, root)
     licences = [shortened(n, read(n)) for n in members if "/" not in n and is_licence(n)]

@@ -16,8 +16,9 @@ import numpy as np
 from g3d import images
 from g3d.errors import G3dError
 from g3d.sources import Collection, Item, Made, Request, View, needs_input
-from g3d.sources.licence import UNKNOWN, is_licence, licence_of, shortened
-from g3d.sources.mirror import with_mirrored
+from g3d.sources.writing.licence import UNKNOWN, is_licence, licence_of, shortened
+from g3d.sources.writing.mirror import with_mirrored
+from g3d.storage import zips
 
 BACKGROUNDS: Mapping[str, images.Colour] = {"white": (255, 255, 255), "black": (0, 0, 0)}
 SUFFIXES = (*images.SUFFIXES, ".gif")
@@ -49,7 +50,7 @@ class Store:
         """The bytes of a file, and how messages name it."""
         if self.zipped:
             where = f"{self.path}:{file}"
-            return images.member(images.archive(self.path), file, where), where
+            return zips.member(zips.opened(self.path), file, where), where
         try:
             return (self.path / file).read_bytes(), str(self.path / file)
         except OSError as error:
@@ -125,7 +126,7 @@ def _stamps_folder(folder: Path) -> dict[str, str]:
 
 def _stamps_zip(path: Path, max_unpacked_gb: float) -> dict[str, str]:
     """Paths of the files in a zip => a stamp of size and CRC."""
-    found = images.check_archive(path, max_unpacked_gb)
+    found = zips.check(path, max_unpacked_gb)
     return {n: f"{m.file_size}-{m.CRC:08x}" for n, m in found.items() if not any(map(_is_hidden, n.split("/")))}
 
 

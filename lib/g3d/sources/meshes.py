@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from g3d.errors import G3dError
 from g3d.images import image_set
-from g3d.sources import Collection, Item, Request, multiview, needs_input
-from g3d.sources.drawing import Photos, make_object
-from g3d.sources.licence import licence_of
-from g3d.sources.mesh_files import READERS, read_surface
+from g3d.sources import Collection, Item, Request, needs_input
 from g3d.sources.posed import UPS, find_world, stamp
-from g3d.sources.surface import Surface
+from g3d.sources.surfaces import multiview
+from g3d.sources.surfaces.drawing import Photos, make_object
+from g3d.sources.surfaces.mesh_files import READERS, read_surface
+from g3d.sources.surfaces.surface import Surface
+from g3d.sources.writing.licence import licence_of
 
 
 @dataclass(frozen=True)

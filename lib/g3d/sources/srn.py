@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from g3d import images
 from g3d.errors import G3dError
-from g3d.sources import Collection, Item, Made, Request, needs_input, posed, shots
-from g3d.sources.licence import licence_of
-from g3d.sources.mirror import with_mirrored
+from g3d.sources import Collection, Item, Made, Request, needs_input, posed
+from g3d.sources.posed import shots
+from g3d.sources.writing.licence import licence_of
+from g3d.sources.writing.mirror import with_mirrored
 
 F64 = NDArray[np.float64]
 KNOWN_FOCAL = 131.25 / 128  # of SRN's cars and chairs, in widths of a picture

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from g3d import files, images
+from g3d import images
 from g3d.errors import G3dError
-from g3d.sources import Collection, Item, Made, Request, needs_input, posed, shots
-from g3d.sources.licence import licence_of
-from g3d.sources.mirror import with_mirrored
-from g3d.sources.undistort import lens_of
+from g3d.sources import Collection, Item, Made, Request, needs_input, posed
+from g3d.sources.posed import shots
+from g3d.sources.posed.undistort import lens_of
+from g3d.sources.writing.licence import licence_of
+from g3d.sources.writing.mirror import with_mirrored
+from g3d.storage import files
 
 F64 = NDArray[np.float64]
 GROUPS = ("auto", "file", "none")

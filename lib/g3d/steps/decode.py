@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import Tensor
 
-from g3d import artifacts, config, device, files
-from g3d.camera_plan import CameraPlan
+from g3d import config, device, distributed
+from g3d.drawing.camera_plan import CameraPlan
+from g3d.drawing.painter import Drawing, Painter, maybe_painter
 from g3d.errors import G3dError
 from g3d.methods import method
 from g3d.progress import SILENT, Progress
-from g3d.scene import Scene, pick
-from g3d.scene_file import save_scene
+from g3d.scenes.scene import Scene, pick
+from g3d.scenes.scene_file import save_scene
 from g3d.seeds import parse_seeds
-from g3d.steps.render import Drawing, Painter, maybe_painter
-from g3d.training import distributed
+from g3d.storage import artifacts, files
 
 BATCH = 16  # scenes decoded at once
 Conditions = Callable[[Sequence[int]], Tensor]  # numbers of scenes => the cameras [n, 25] that they are baked at

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import artifacts, files
 from g3d.errors import G3dError, did_you_mean
 from g3d.progress import SILENT, Progress
+from g3d.storage import artifacts, files
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import artifacts, config, device, files
-from g3d.dataset import SPLITS, Dataset, Item, open_dataset
+from g3d import config, device, distributed
+from g3d.data.columns import SPLITS
+from g3d.data.dataset import Dataset, Item
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, did_you_mean
 from g3d.methods import method
 from g3d.progress import SILENT, Progress
-from g3d.training import distributed
+from g3d.storage import artifacts, files
 
 BATCH = 16  # items whose codes are found at once
 _SPLITS = (*SPLITS, "all")

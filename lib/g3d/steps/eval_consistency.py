@@ -11,7 +11,7 @@ from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from g3d.scene import Scene
+    from g3d.scenes.scene import Scene
 
 MASKS = ("none", "object")
 SURFACE = "VolSDF on grids, no view direction"
@@ -38,8 +38,8 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before anything is drawn."""
-    from g3d.camera_plan import CameraPlan
-    from g3d.metrics.outcome import check_outputs, check_words
+    from g3d.drawing.camera_plan import CameraPlan
+    from g3d.evaluation.outcome import check_outputs, check_words
 
     existing(options.scenes, "the scenes")
     check_words({"--mask": (options.mask, MASKS)})
@@ -63,9 +63,9 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """PSNR and SSIM of the held-out views, mean over scenes, and of the views that were fitted."""
     resolve(options)
-    from g3d import artifacts
-    from g3d.metrics.outcome import write_results
-    from g3d.scene_file import load_scene, scene_files
+    from g3d.evaluation.outcome import write_results
+    from g3d.scenes.scene_file import load_scene, scene_files
+    from g3d.storage import artifacts
 
     files = scene_files(options.scenes)[: options.num]
     found_of = {}
@@ -89,10 +89,10 @@ def _judged(scene: "Scene", number: int, item: str | None, options: Options) -> 
     import numpy as np
     import torch
 
-    from g3d.camera_plan import CameraPlan
+    from g3d.drawing.camera_plan import CameraPlan
+    from g3d.evaluation.surface import Fitting, fit_surface
     from g3d.images import to_u8
     from g3d.metrics.paired import compare
-    from g3d.metrics.surface import Fitting, fit_surface
     from g3d.render import render_scene
 
     settings = front_settings(scene)

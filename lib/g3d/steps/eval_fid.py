@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g3d import dataset, device, files, images
+from g3d import device, images
+from g3d.data import columns
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, did_you_mean, existing
-from g3d.metrics import extractors
+from g3d.evaluation import extractors
 from g3d.progress import SILENT, Progress
 from g3d.seeds import generator
+from g3d.storage import files
 
 if TYPE_CHECKING:
-    from g3d.metrics.features import F32, Extractor
-    from g3d.metrics.pictures import Pictures
+    from g3d.evaluation.features import F32, Extractor
+    from g3d.evaluation.pictures import Pictures
 
-SPLITS = (*dataset.SPLITS, "all")
+SPLITS = (*columns.SPLITS, "all")
 PROTOCOLS: Mapping[str, int] = {"fid50k": 50_000, "fid1k": 1_000}
 """Name => how many fakes. The reals are all that there are, unmirrored, as in FID-50k-full of StyleGAN2-ADA, EG3D and GSGAN."""
 NO_CACHE = "none"
@@ -82,10 +85,10 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 
     Raises `Missing` when the weights cannot be had, `G3dError` for images that cannot be read or are too few."""
     resolved = resolve(options)
-    from g3d.metrics.pictures import READING
-    from g3d.metrics.pose_match import shared_poses
-    from g3d.metrics.set_figures import figures, name_of
-    from g3d.training import distributed
+    from g3d import distributed
+    from g3d.evaluation.pictures import READING
+    from g3d.evaluation.pose_match import shared_poses
+    from g3d.evaluation.set_figures import figures, name_of
 
     place = device.pick(options.device)
     sets = {role: _pictures(options, role) for role in ("real", "fake")}
@@ -113,7 +116,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     if options.out is not None:
         files.write_json(options.out, result)
     if options.plot is not None:
-        from g3d.metrics.neighbour_plot import write_plot
+        from g3d.evaluation.neighbour_plot import write_plot
 
         assert near is not None
         write_plot(options.plot, near, f"{extractor.name}: {options.real} (real), {options.fake} (fake)")
@@ -153,7 +156,7 @@ def _check_outputs(options: Options, inputs: tuple[Path, ...]) -> None:
             )
         files.refuse_existing(options.out, options.overwrite, inputs)
     if options.plot is not None:
-        from g3d.metrics.neighbour_plot import check_plot
+        from g3d.evaluation.neighbour_plot import check_plot
 
         images.check_png(options.plot, "the plot")
         files.refuse_existing(options.plot, options.overwrite, inputs)
@@ -168,7 +171,7 @@ def _check_outputs(options: Options, inputs: tuple[Path, ...]) -> None:
 
 def _wanted(options: Options) -> tuple[str, ...]:
     """The words of --metrics, in the order of the table; all of them if it is left out."""
-    from g3d.metrics.set_figures import METRICS
+    from g3d.evaluation.set_figures import METRICS
 
     if options.metrics is None:
         return METRICS
@@ -185,7 +188,7 @@ def _givable(
     options: Options, extractor: "Extractor", counts: Mapping[str, int]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The figures that can be given, and why the others cannot; one that was asked for by name is an error."""
-    from g3d.metrics.set_figures import why_not
+    from g3d.evaluation.set_figures import why_not
 
     wanted = _wanted(options)
     absent = {name: why for name in wanted if (why := why_not(name, extractor, counts["real"], counts["fake"]))}
@@ -212,8 +215,8 @@ def _features(
     options: Options, role: str, found: "Pictures", picked: list[int], extractor: "Extractor", progress: Progress
 ) -> "F32":
     """Features of one side, from the cache where they are there."""
-    from g3d.metrics import feature_cache
-    from g3d.metrics.features import features
+    from g3d.evaluation import feature_cache
+    from g3d.evaluation.features import features
 
     folder = _cache(options)
     place = feature_cache.entry(folder, extractor, found.digest(picked), len(picked)) if folder is not None else None
@@ -234,7 +237,7 @@ def _features(
 
 
 def _cache(options: Options) -> Path | None:
-    from g3d.metrics.feature_cache import default_folder
+    from g3d.evaluation.feature_cache import default_folder
 
     if options.cache == NO_CACHE:
         return None
@@ -243,13 +246,13 @@ def _cache(options: Options) -> Path | None:
 
 def _pictures(options: Options, role: str) -> "tuple[Pictures, list[int]]":
     """The pictures of one side and which of them take part, in order."""
-    from g3d.metrics.pictures import pictures
+    from g3d.evaluation.pictures import pictures
 
     path: Path = getattr(options, role)
     found = pictures(path, f"the {role} images")
     picked = list(range(len(found)))
-    if _is_dataset(path) and {options.split, options.objects} & set(dataset.SPLITS):
-        views = dataset.open_dataset(path).views_of(options.split, options.objects).tolist()
+    if _is_dataset(path) and {options.split, options.objects} & set(columns.SPLITS):
+        views = open_dataset(path).views_of(options.split, options.objects).tolist()
         position = {name: i for i, name in enumerate(found.found.names)}
         picked = [position[f"{view:06d}.png"] for view in views]
     picked = _drawn(picked, _most(options, role, len(picked)), options.seed)

@@ -11,8 +11,8 @@ from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress, track
 
 if TYPE_CHECKING:
+    from g3d.evaluation.pairs import Item, Pair, Pairs
     from g3d.metrics.depth import Fit
-    from g3d.metrics.pairs import Item, Pair, Pairs
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
-    from g3d.metrics.outcome import SPLITS, check_outputs, check_words, needs_dataset
+    from g3d.evaluation.outcome import SPLITS, check_outputs, check_words, needs_dataset
 
     inputs = [existing(options.images, "the images")]
     if options.true is not None:
@@ -57,8 +57,8 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """The figures with all one must know to compare them; written to `out` if given."""
     resolve(options)
-    from g3d.metrics.outcome import write_results
-    from g3d.metrics.pairs import pair, side
+    from g3d.evaluation.outcome import write_results
+    from g3d.evaluation.pairs import pair, side
 
     test = side(options.images, "the images", options.split, options.objects)
     found = None
@@ -96,8 +96,8 @@ def _need_masks(items: "list[tuple[str, Item]]", what: str, instead: str) -> Non
 
 def _solid(item: "Item", one: "Pair | None") -> dict[str, Any]:
     """Rays of one picture, and its halo where the truth is known."""
+    from g3d.evaluation.pairs import same_size
     from g3d.metrics.geometry import cloud, halo
-    from g3d.metrics.pairs import same_size
 
     assert item.mask is not None
     alpha = item.mask()
@@ -198,7 +198,7 @@ def _depth_words(options: Options, found: "Pairs | None", lines: "list[dict[str,
         return {"depth": "absent: no true images given", "halo_note": "absent: no true images given"}
     counted = [line["depth_pixels"] for line in lines if "depth_pixels" in line]
     if not counted:
-        from g3d.metrics.pairs import absent_depth
+        from g3d.evaluation.pairs import absent_depth
 
         return {"depth": f"absent: {absent_depth(found)}"}
     exact = any("depth_rmse_world" in line for line in lines)

@@ -10,9 +10,9 @@ from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from g3d.evaluation.identity import Embedder
+    from g3d.evaluation.pairs import Pair
     from g3d.images import U8
-    from g3d.metrics.identity import Embedder
-    from g3d.metrics.pairs import Pair
 
 PIXELS = "pixels"
 
@@ -39,7 +39,7 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
-    from g3d.metrics.outcome import SPLITS, check_outputs, check_words, needs_dataset
+    from g3d.evaluation.outcome import SPLITS, check_outputs, check_words, needs_dataset
 
     inputs = [existing(options.true, "the true images"), existing(options.test, "the images to judge")]
     check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, SPLITS),
@@ -62,10 +62,10 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Mean and standard deviation of the cosine, with all one must know to compare it; written to `out` if given."""
     resolve(options)
-    from g3d.metrics.identity import SIZE_PX, cosines
-    from g3d.metrics.outcome import write_results
+    from g3d.evaluation.identity import SIZE_PX, cosines
+    from g3d.evaluation.outcome import write_results
+    from g3d.evaluation.pairs import pair, side
     from g3d.metrics.paired import summary
-    from g3d.metrics.pairs import pair, side
 
     found = pair(
         side(options.true, "the true images", options.split, options.objects),
@@ -98,7 +98,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 
 
 def _embedder(options: Options) -> "Embedder":
-    from g3d.metrics.identity import network_embedder, pixel_embedder
+    from g3d.evaluation.identity import network_embedder, pixel_embedder
 
     if options.network == PIXELS:
         return pixel_embedder()
@@ -112,8 +112,8 @@ def _groups(pairs: "Sequence[Pair]", size: int) -> "Iterator[Sequence[Pair]]":
 
 def _crops(one: "Pair", by_landmarks: bool) -> "tuple[U8, U8]":
     """The face of the true picture and of the one to judge."""
-    from g3d.metrics.identity import aligned, centre_crop
-    from g3d.metrics.pairs import same_size
+    from g3d.evaluation.identity import aligned, centre_crop
+    from g3d.evaluation.pairs import same_size
 
     true, test = same_size(one)
     if not by_landmarks or one.true.landmarks_px is None:

@@ -13,10 +13,10 @@ from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress, track
 
 if TYPE_CHECKING:
+    from g3d.evaluation.pairs import Item, Pair, Pairs, Side
+    from g3d.evaluation.perceptual import Perceptual
+    from g3d.evaluation.region import Region
     from g3d.metrics.paired import How
-    from g3d.metrics.pairs import Item, Pair, Pairs, Side
-    from g3d.metrics.perceptual import Perceptual
-    from g3d.metrics.region import Region
 
 BORDERS = ("valid", "reflect", "zero")
 Mask = NDArray[np.bool_]
@@ -50,7 +50,7 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
-    from g3d.metrics.outcome import SPLITS, check_outputs, check_words, needs_dataset
+    from g3d.evaluation.outcome import SPLITS, check_outputs, check_words, needs_dataset
 
     inputs = (existing(options.true, "the true images"), existing(options.test, "the images to judge"))
     check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, SPLITS),
@@ -67,7 +67,7 @@ def resolve(options: Options) -> dict[str, Any]:
     ]
     check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, (*inputs, *extra))
     if options.region is not None:
-        from g3d.metrics.region import parse_region
+        from g3d.evaluation.region import parse_region
 
         parse_region(options.region)
     if options.ms_ssim_scales is not None:
@@ -84,9 +84,9 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Mean and standard deviation of each figure, with all one must know to compare them; written to `out` if given."""
     resolve(options)
-    from g3d.metrics.outcome import write_results
+    from g3d.evaluation.outcome import write_results
+    from g3d.evaluation.pairs import pair, same_size, side
     from g3d.metrics.paired import How, summary
-    from g3d.metrics.pairs import pair, same_size, side
 
     true = side(options.true, "the true images", options.split, options.objects)
     test = side(options.test, "the images to judge", options.split, options.objects)
@@ -164,8 +164,8 @@ def _depth(one: "Pair", mask: Mask | None, region: "Region | None", size: tuple[
 
 
 def _depth_summary(depths: Sequence[Mapping[str, float]], found: "Pairs") -> dict[str, Any]:
+    from g3d.evaluation.pairs import absent_depth
     from g3d.metrics.paired import summary
-    from g3d.metrics.pairs import absent_depth
 
     rows = [depth for depth in depths if depth]
     if not rows:
@@ -204,21 +204,21 @@ def _how(options: Options, perceptual: "Perceptual | None", rows: Sequence[Mappi
 def _perceptual(options: Options) -> "Perceptual | None":
     if options.lpips is None:
         return None
-    from g3d.metrics.perceptual import perceptual
+    from g3d.evaluation.perceptual import perceptual
 
     return perceptual(options.lpips, options.trust, device.pick(options.device))
 
 
 def _region(options: Options) -> "Region | None":
-    from g3d.metrics.region import parse_region
+    from g3d.evaluation.region import parse_region
 
     return None if options.region is None else parse_region(options.region)
 
 
 def _masks(options: Options, found: "Pairs") -> tuple[Callable[["Pair"], Mask | None], str]:
     """What gives the mask of a pair [H, W], and which it is in words."""
+    from g3d.evaluation.pairs import side
     from g3d.metrics.geometry import OBJECT_LEVEL
-    from g3d.metrics.pairs import side
 
     rule = f"{OBJECT_LEVEL} of 255 or more is the object"
     if options.masks:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from g3d import device, files
+from g3d import device
 from g3d.errors import G3dError
-from g3d.metrics import plots, shape_files, shapes
-from g3d.metrics.outcome import SPLITS, check_outputs, check_words, needs_dataset
-from g3d.metrics.shape_files import (
+from g3d.evaluation import plots, shape_files
+from g3d.evaluation.outcome import SPLITS, check_outputs, check_words, needs_dataset
+from g3d.evaluation.shape_files import (
     Empty,
     ShapeSet,
     Surface,
@@ -25,8 +25,10 @@ from g3d.metrics.shape_files import (
     open_shapes,
     partners,
 )
+from g3d.metrics import shapes
 from g3d.progress import SILENT, Progress, track
 from g3d.seeds import generator
+from g3d.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +93,7 @@ def resolve(options: Options) -> dict[str, Any]:
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """The figures with all one must know to compare them; written to `out` if given."""
-    from g3d.training import distributed
+    from g3d import distributed
 
     resolved = resolve(options)
     true, test = _sides(options)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import artifacts, device, files
+from g3d import device
 from g3d.errors import G3dError, did_you_mean
 from g3d.export.colour import surface_colour
 from g3d.export.mesh import Mesh, evaluate, field_mesh
@@ -19,8 +19,9 @@ from g3d.images import to_u8
 from g3d.progress import SILENT, Progress
 from g3d.render.splat import turn
 from g3d.render.splat.harmonics import sh_colour
-from g3d.scene import Field, Gaussians, MlpField, query, query_output, to
-from g3d.scene_file import load_scene, scene_files
+from g3d.scenes.scene import Field, Gaussians, MlpField, query, query_output, to
+from g3d.scenes.scene_file import load_scene, scene_files
+from g3d.storage import artifacts, files
 
 SURFACE = 0.1  # of the bounds' diagonal: what a surface may be thick
 FORMS = ("mesh", "points", "splats")

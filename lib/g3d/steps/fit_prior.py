@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from g3d import artifacts, config, device, files
+from g3d import config, device, distributed
 from g3d.errors import G3dError
 from g3d.priors import prior
 from g3d.progress import SILENT, Progress
-from g3d.training import distributed
+from g3d.storage import artifacts, files
 from g3d.training import folder as folders
 from g3d.training import run as runs
 

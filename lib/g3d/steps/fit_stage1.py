@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
-from g3d import artifacts, config, device, files
+from g3d import config, device, distributed
 from g3d.cameras import condition_numbers
-from g3d.dataset import Dataset, open_dataset
+from g3d.data.dataset import Dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
+from g3d.evaluation.generation import DRAWN_BY, Generation, generation
+from g3d.evaluation.reconstruction import HELD_OUT, NAMES, Codes, Reconstruction, reconstruct
 from g3d.images import write_image
 from g3d.methods import method, settings_of
-from g3d.metrics.generation import DRAWN_BY, Generation, generation
-from g3d.metrics.reconstruction import HELD_OUT, NAMES, Codes, Reconstruction, reconstruct
 from g3d.progress import SILENT, Progress
-from g3d.scene import Scene
+from g3d.scenes.scene import Scene
 from g3d.seeds import generator
-from g3d.training import distributed
+from g3d.storage import artifacts, files
 from g3d.training import folder as folders
 from g3d.training import run as runs
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from g3d import artifacts, files
 from g3d.errors import G3dError, existing
-from g3d.importers import safe_pickle
 from g3d.methods import METHODS, method
 from g3d.progress import SILENT, Progress
+from g3d.storage import artifacts, files, safe_pickle
 
 NETWORKS = ("G_ema", "G")  # of a snapshot, the first that is there
 

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import files
 from g3d.cameras import CameraPrior
 from g3d.errors import G3dError, existing
 from g3d.importers.splats import read_splats
 from g3d.progress import SILENT, Progress
 from g3d.render.splat import turn
-from g3d.scene import Gaussians, World
-from g3d.scene_file import save_scene
+from g3d.scenes.scene import Gaussians, World
+from g3d.scenes.scene_file import save_scene
+from g3d.storage import files
 
 SIZE_PX, FOV_DEG = 512, 45.0
 INNER = 0.98  # share of the Gaussians that the default camera shows: strays do not count

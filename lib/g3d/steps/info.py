@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g3d import artifacts, files
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
+from g3d.storage import artifacts, files, formats
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """What `path` is. Raises `G3dError` for a foreign, damaged or empty file."""
     path = existing(options.path, "the file or folder")
     if options.levels:
-        from g3d.metrics.levels import level_statistics
+        from g3d.evaluation.levels import level_statistics
 
         return level_statistics(path)
     return _folder(path) if path.is_dir() else _file(path)
@@ -37,7 +37,7 @@ def _file(path: Path) -> dict[str, Any]:
     tensors = {name: f"{dtype} {list(shape)}" for name, (dtype, shape) in sorted(head.tensors.items())}
     parameters = sum(_product(shape) for _, shape in head.tensors.values())
     return {
-        "format": head.kind, "what": artifacts.ARTIFACTS[head.kind].what, "bytes": path.stat().st_size, "values": parameters,
+        "format": head.kind, "what": formats.ARTIFACTS[head.kind].what, "bytes": path.stat().st_size, "values": parameters,
         "written_by": f"g3d {head.version}", "seed": head.seed, "parents": dict(head.parents), "digest": head.digest,
         "config": dict(head.config), "tensors": tensors,
     }  # fmt: skip

@@ -5,12 +5,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from g3d import files
-from g3d.dataset_writer import ASKED, JOURNAL, VIEWS_MOST
+from g3d.data.writer import ASKED, JOURNAL, VIEWS_MOST
 from g3d.errors import G3dError
 from g3d.progress import SILENT, Progress
 from g3d.sources import SOURCES, Collection, Request, source
-from g3d.sources.split_list import SplitList, read_split_list
+from g3d.sources.writing.split_list import SplitList, read_split_list
+from g3d.storage import files
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ was there before it: of the GPU's allocations, or of this process' resident memo
 """
 
 import itertools
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -22,23 +20,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from g3d import artifacts, config, device, files
-from g3d.cameras import CameraPrior, Cameras
+from g3d import config, device
 from g3d.errors import G3dError
+from g3d.evaluation import plots
+from g3d.evaluation.cost import counts, spread, times_ms, view_of
+from g3d.evaluation.memory import rise_mb
+from g3d.evaluation.table import Table
 from g3d.methods import METHODS, method, settings_of
-from g3d.metrics import plots
-from g3d.metrics.memory import rise_mb
-from g3d.metrics.table import Table
 from g3d.progress import SILENT, Progress
-from g3d.render import rays, render_image_field, render_scene
 from g3d.render.splat import choose
-from g3d.scene import Gaussians, MlpField, Scene, pick, tensors_of, to
-from g3d.scene_file import load_scene
+from g3d.scenes.scene import Scene, pick, to
+from g3d.scenes.scene_file import load_scene
+from g3d.storage import artifacts, files
 from g3d.training.run import peak_memory_mb
 
 REPEATS = 5
 LARGEST_PX = 8192
-IMAGE_PX = 64  # of an image field of a model that was not fitted to pictures
 SHOWN = {
     "what": "what", "width": "px", "parameters": "parameters", "inference_parameters": "a scene", "macs": "MACs",
     "ms_per_view": "ms/view", "ms_quartiles": "quartiles", "views_per_second": "views/s", "memory_rise_mb": "MB/view",
@@ -78,16 +75,6 @@ class _Subject:
     settings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _View:
-    """One view of one scene: what draws it, its size in pixels, and the points that it asks the field for, if known."""
-
-    draw: Callable[[], object]
-    width: int
-    height: int
-    points: int | None = None
-
-
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     where = str(device.pick(options.device))
@@ -108,13 +95,13 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     for subject in subjects:
         parameters, scene, more = _built(subject, where)
         for size in sizes:
-            view = _view(scene, size, where, options.backend)
-            rows.append({"what": subject.label, **_counts(parameters, scene, view), **more})
+            view = view_of(scene, size, where, options.backend)
+            rows.append({"what": subject.label, **counts(parameters, scene, view), **more})
             views.append(view.draw)
     for row, draw in zip(rows, views, strict=True):
         row["memory_rise_mb"] = round(rise_mb(draw, where), 1)
-    for row, times_ms in zip(rows, _times_ms(views, options.repeats, where, progress), strict=True):
-        row |= _spread(times_ms)
+    for row, times in zip(rows, times_ms(views, options.repeats, where, progress), strict=True):
+        row |= spread(times)
     common = {"device": str(where), "threads": torch.get_num_threads(), "repeats": options.repeats}
     plot: dict[str, Any] = {} if options.plot is None else {"plot": _plotted(rows, options)}
     plot |= {} if options.similarity is None else {"similarity": _alike(subjects[0], options.similarity, where)}
@@ -259,78 +246,6 @@ def _file(what: str) -> artifacts.Header:
             f"'{path}' is a folder without a model; give a method's name, a run of fit-stage1, or one scene file"
         )
     return artifacts.check(files.inside(path, "model.safetensors"), "model", "scene", role="the file")
-
-
-def _view(scene: Scene, size: int | None, where: torch.device, backend: str) -> _View:
-    """One view of the scene, by its default camera."""
-    if isinstance(scene, MlpField) and scene.signal == "image":
-        width, height = scene.world.image_size or (IMAGE_PX, IMAGE_PX)
-        if size:
-            width, height = size, max(1, round(size * height / width))
-        return _View(lambda: render_image_field(scene, width, height), width, height, width * height)
-    prior = scene.world.camera_prior or CameraPrior(radius_world=2.6, fov_deg=45.0, width=128, height=128)
-    if size:
-        prior = replace(prior, width=size, height=size)
-    camera = prior.default().to(where)
-    points = _points(scene, camera) if isinstance(scene, MlpField) and scene.signal == "radiance" else None
-    return _View(lambda: render_scene(scene, camera, backend=backend), prior.width, prior.height, points)
-
-
-def _points(scene: MlpField, camera: Cameras) -> int:
-    """Samples of the rays that pass the scene's bounds; the others ask for nothing."""
-    origin, directions = rays.camera_rays(camera)
-    low, high = (torch.tensor(corner, device=origin.device) for corner in scene.world.bounds)
-    near, far = rays.clip_to_box(origin, directions, low, high, scene.world.near_world, scene.world.far_world)
-    return int((far > near).sum()) * scene.world.samples
-
-
-def _counts(parameters: int | None, scene: Scene, view: _View) -> dict[str, Any]:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    tensors = tensors_of(scene)
-    inference = sum(t.numel() for t in tensors.values())
-    flops = by_hand = None
-    if not isinstance(scene, Gaussians):
-        with FlopCounterMode(display=False) as counter:
-            view.draw()
-        flops = int(counter.get_total_flops())
-    if isinstance(scene, MlpField) and view.points is not None:
-        by_hand = view.points * sum(weight[0].numel() for weight, _ in scene.weights.values())
-    return {
-        "width": view.width, "height": view.height, "parameters": inference if parameters is None else parameters,
-        "inference_parameters": inference, "macs": None if flops is None else flops // 2, "macs_by_hand": by_hand, "flops": flops,
-    }  # fmt: skip
-
-
-def _times_ms(
-    views: Sequence[Callable[[], object]], repeats: int, where: torch.device, progress: Progress
-) -> list[list[float]]:
-    """Of each view `repeats` times, in turns."""
-    times: list[list[float]] = [[] for _ in views]
-    progress.start("views", repeats * len(views))
-    for i in range(repeats):
-        for row, draw in enumerate(views):
-            times[row].append(_timed_ms(draw, where))
-            progress.update(i * len(views) + row + 1, repeats * len(views))
-    return times
-
-
-def _timed_ms(draw: Callable[[], object], where: torch.device) -> float:
-    start = time.perf_counter()
-    draw()
-    if where.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) * 1000
-
-
-def _spread(times_ms: Sequence[float]) -> dict[str, Any]:
-    """Median and quartiles (by linear interpolation); one time alone is all three."""
-    ms = statistics.median(times_ms)
-    quartiles = statistics.quantiles(times_ms, n=4, method="inclusive") if len(times_ms) > 1 else [ms] * 3
-    return {
-        "ms_per_view": round(ms, 3), "ms_quartiles": [round(quartiles[0], 3), round(quartiles[2], 3)],
-        "views_per_second": round(1000 / ms, 2),
-    }  # fmt: skip
 
 
 def _ratios(rows: Sequence[Mapping[str, Any]], sizes: int) -> list[dict[str, Any]]:

@@ -4,54 +4,23 @@ One scene goes into the folder itself, several with several views into a folder 
 several scenes of one view each lie side by side under the scene's name, with one `transforms.json` for all.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from g3d import artifacts, config, device, files, images
-from g3d.camera_plan import CameraPlan
-from g3d.cameras import Cameras, to_transforms, write_transforms
+from g3d import config, device, distributed
+from g3d.drawing.camera_plan import CameraPlan
+from g3d.drawing.painter import Drawing, check_targets, painter, settings_of
 from g3d.errors import G3dError
-from g3d.export.video import write_video
 from g3d.progress import SILENT, Progress, track
 from g3d.render import (
     ImageSettings,
-    Rendering,
     RenderSettings,
-    check_background,
-    default_settings,
-    empty_space,
-    render_image_field,
-    render_scene,
 )
 from g3d.render.splat import choose
-from g3d.scene import Gaussians, MlpField, Scene, tensors_of, to
-from g3d.scene_file import load_scene, scene_files
-from g3d.training import distributed
-
-# A contact sheet shows so many scenes and views of each at most; of scenes with one view, a square of this side.
-SHEET_SCENES, SHEET_VIEWS, SHEET_SIDE = 25, 12, 16
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """How scenes are drawn; also what `sample --render` and `decode --render` take."""
-
-    cameras: str = "default"
-    size: int | None = None
-    settings: Sequence[str] = ()
-    masks: bool = False
-    depth: bool = False
-    video: Path | None = None
-    sheet: Path | None = None
-    fps: float = 24.0
-    seed: int = 0
-    backend: str = "auto"  # of 3D Gaussians
+from g3d.scenes.scene import Gaussians, to
+from g3d.scenes.scene_file import load_scene, scene_files
+from g3d.storage import artifacts
 
 
 @dataclass(frozen=True)
@@ -90,7 +59,7 @@ def _checked(options: Options) -> tuple[list[artifacts.Header], dict[str, Render
         if kind in settings:
             continue
         scene = load_scene(head.path)
-        settings[kind] = _settings(scene, options.drawing)
+        settings[kind] = settings_of(scene, options.drawing)
         if isinstance(scene, Gaussians):
             choose(options.drawing.backend, device.pick(options.device))
         if not isinstance(settings[kind], ImageSettings):
@@ -98,21 +67,6 @@ def _checked(options: Options) -> tuple[list[artifacts.Header], dict[str, Render
     if options.drawing.backend != "auto" and "gaussians" not in settings:
         raise G3dError(f"--backend {options.drawing.backend} draws 3D Gaussians, and there are none; leave it out")
     return heads, settings
-
-
-def _settings(scene: Scene, drawing: Drawing) -> RenderSettings:
-    """What `--set` gives on top of the scene's own settings; what the kind of scene does not take is refused."""
-    defaults = default_settings(scene)
-    if isinstance(defaults, ImageSettings):
-        given = {"--cameras": drawing.cameras != "default", "--depth": drawing.depth, "--alpha": drawing.masks}
-        for option, used in given.items():
-            if used:
-                raise G3dError(f"an image field takes no cameras, depth or coverage; leave {option} out")
-        if drawing.settings:
-            raise G3dError(f"an image field has no settings to change; leave '{drawing.settings[0]}' out")
-    settings = config.override(defaults, drawing.settings, f"a scene of {type(scene).__name__}")
-    check_background(settings)
-    return settings
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
@@ -127,186 +81,3 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
             if distributed.mine(number):
                 paint.add(number, head.path.stem, to(load_scene(head.path), where), head.config.get("item"))
     return {"written": paint.written, "scenes": len(heads), "views": paint.views_drawn}
-
-
-class Painter:
-    """Draws scene after scene into a folder. Several processes may share the folder, each with scenes of its own."""
-
-    def __init__(self, folder: Path, out: Path, drawing: Drawing, scenes: int):
-        self.folder, self.out, self.drawing, self.scenes = folder, out, drawing, scenes
-        self.plan = CameraPlan(drawing.cameras, drawing.seed, drawing.size)
-        self.written = [str(out)]
-        self.views_drawn = 0
-        self._kept: dict[str, list[str]] = {}  # number of a scene of the sheet => its pictures
-        self._flat: dict[str, Any] = {}  # number of a scene with one view => its transforms.json
-        self._flat_depth: dict[str, float] = {}  # picture => its scale
-
-    def add(self, number: int, name: str, scene: Scene, item: str | None = None) -> None:
-        """Draw scene `number` of all (a batch of one); `name` is its file's, a number where it has one."""
-        index = int(name) if name.isdecimal() else number
-        settings = _settings(scene, self.drawing)
-        if isinstance(settings, ImageSettings):
-            assert isinstance(scene, MlpField)
-            self._add_image_field(number, name, scene)
-            return
-        cameras = self.plan.for_scene(scene, index, item)
-        seen = scene.world.seen_by(cameras)  # what pictures show, and files say of them
-        where = next(iter(tensors_of(scene).values())).device
-        flat = self.scenes > 1 and len(cameras) == 1 and self.plan.one_view(item)
-        folder = self.folder if self.scenes == 1 or flat else self.folder / name
-        names = [name] if flat else [f"{view:06d}" for view in range(len(cameras))]
-        depth_scale = _farthest_world(scene, seen) / 65535
-        grid = empty_space(scene, cameras.to(where), settings)
-        for view, file_name in enumerate(names):
-            drawn = render_scene(scene, cameras[view].to(where), settings, grid, self.drawing.backend)
-            self._write(folder, file_name, drawn, depth_scale)
-        scales = {f"{n}.png": depth_scale for n in names}
-        if flat:
-            self._flat[f"{number:09d}"] = to_transforms(seen, [f"{name}.png"])
-            self._flat_depth |= scales
-        else:
-            write_transforms(folder / "transforms.json", seen, list(scales))
-            self._describe_depth(folder, scales)
-        self._keep(number, [str((folder / f"{n}.png").relative_to(self.folder)) for n in names])
-
-    def _add_image_field(self, number: int, name: str, scene: MlpField) -> None:
-        width, height = scene.world.image_size or (64, 64)
-        if self.drawing.size:
-            width, height = self.drawing.size, max(1, round(self.drawing.size * height / width))
-        picture = images.to_u8(render_image_field(scene, width, height).cpu().numpy())
-        images.write_image(self.folder / f"{name}.png", picture)
-        self._keep(number, [f"{name}.png"])
-
-    def _keep(self, number: int, pictures: list[str]) -> None:
-        self.views_drawn += len(pictures)
-        if number < (SHEET_SCENES if len(pictures) > 1 else SHEET_SIDE**2):
-            self._kept[f"{number:09d}"] = pictures
-
-    def _write(self, folder: Path, name: str, drawn: Rendering, depth_scale: float) -> None:
-        """One view as PNG, with its mask and depth where they are wanted."""
-        picture = images.to_u8(drawn.rgb[0].cpu().numpy())
-        images.write_image(folder / f"{name}.png", picture)
-        if self.drawing.masks:
-            images.write_image(folder / "masks" / f"{name}.png", images.to_u8(drawn.alpha[0].cpu().numpy()))
-        if self.drawing.depth:
-            z = drawn.depth[0].cpu().numpy()
-            steps = (z / depth_scale + 0.5).clip(0, 65535).astype(np.uint16)
-            images.write_image(folder / "depth" / f"{name}.png", steps)
-
-    def _describe_depth(self, folder: Path, scales: Mapping[str, float]) -> None:
-        """depth.json: one `depth_scale`, or `depth_scales` by picture where scenes of several share the folder."""
-        if self.drawing.depth and scales:
-            one = len(set(scales.values())) == 1
-            about = {"depth_scale": next(iter(scales.values()))} if one else {"depth_scales": dict(scales)}
-            what = f"expected camera z, world units = value * {'depth_scale' if one else 'its own scale'}, 0: nothing"
-            files.write_json(folder / "depth" / "depth.json", {**about, "what": what})
-
-    def finish(self) -> None:
-        """Cameras of flat folders, the sheet and the video: of the scenes of all processes, written by the first."""
-        self.views_drawn, parts = self._gathered()
-        if distributed.rank():
-            return
-        flat, depth, kept = ({k: v for part in parts for k, v in part[i].items()} for i in range(3))
-        if flat:
-            files.write_json(self.folder / "transforms.json", _joined_transforms([flat[k] for k in sorted(flat)]))
-            self._describe_depth(self.folder, {k: depth[k] for k in sorted(depth)})
-        shown = [kept[k] for k in sorted(kept)]
-        if any(len(row) > 1 for row in shown):
-            shown = [kept[k] for k in sorted(kept) if int(k) < SHEET_SCENES]
-        if self.drawing.sheet:
-            rows = [[self._picture(name) for name in _spread(row, SHEET_VIEWS)] for row in shown]
-            if max(len(row) for row in rows) == 1:  # one view each: lay the scenes out in a square
-                columns = int(np.ceil(len(rows) ** 0.5))
-                rows = [[r[0] for r in rows[i : i + columns]] for i in range(0, len(rows), columns)]
-            images.write_image(self.drawing.sheet, images.sheet(rows))
-            self.written.append(str(self.drawing.sheet))
-        if self.drawing.video:
-            write_video(self.drawing.video, self._frames(shown), self.drawing.fps)
-            self.written.append(str(self.drawing.video))
-
-    def _gathered(self) -> tuple[int, list[list[dict[str, Any]]]]:
-        """How many views all processes drew, and what each of them knows; they tell each other by files in the folder."""
-        mine = [self._flat, self._flat_depth, self._kept]
-        if distributed.world() == 1:
-            return self.views_drawn, [mine]
-        places = [self.folder / f".part-{rank}.json" for rank in range(distributed.world())]
-        files.write_json(places[distributed.rank()], {"views": self.views_drawn, "parts": mine})
-        distributed.barrier()
-        found = [files.read_json(place, "a process's part") for place in places]
-        distributed.barrier()
-        places[distributed.rank()].unlink()
-        return sum(part["views"] for part in found), [part["parts"] for part in found]
-
-    def _picture(self, name: str) -> images.U8:
-        return images.read_image(self.folder / name)
-
-    def _frames(self, shown: Sequence[Sequence[str]]) -> Iterator[images.U8]:
-        """Frame v shows view v of every scene, in a square."""
-        columns = int(np.ceil(len(shown) ** 0.5))
-        for view in range(min(len(row) for row in shown)):
-            cells = [self._picture(row[view]) for row in shown]
-            page = images.sheet([cells[i : i + columns] for i in range(0, len(cells), columns)])
-            yield images.enlarge(page, max(1, 256 // max(page.shape[:2])))
-
-
-def _farthest_world(scene: Scene, cameras: Cameras) -> float:
-    """The largest depth that a picture of the scene can hold, so that 65535 steps reach it."""
-    if not isinstance(scene, Gaussians):
-        return scene.world.far_world  # where rays end
-    c2w = cameras.c2w.to(scene.means)  # Gaussians are drawn wherever they lie; expected depth is a mean of theirs
-    z = torch.einsum("vnc,vc->vn", scene.means[0] - c2w[:, None, :3, 3], c2w[:, :3, 2])
-    return max(float(z.max()), scene.world.near_world, 1e-6) if z.numel() else scene.world.far_world
-
-
-def _joined_transforms(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One `transforms.json` of one view of each scene; where their sizes differ, each frame has its own `w` and `h`."""
-    first, frames = dict(tables[0]), [table["frames"][0] for table in tables]
-    if len({(table["w"], table["h"]) for table in tables}) > 1:
-        frames = [{**frame, "w": table["w"], "h": table["h"]} for frame, table in zip(frames, tables, strict=True)]
-        for key in ("w", "h", "camera_angle_x"):
-            del first[key]
-    return {**first, "frames_show": "objects", "frames": frames}  # so that nobody takes them for views of one scene
-
-
-def check_targets(out: Path, drawing: Drawing, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Refuse places that pictures, sheet or video cannot go to."""
-    for extra in (drawing.sheet, drawing.video):
-        if extra is not None:
-            files.refuse_existing(extra, overwrite)
-            if out.resolve() in extra.resolve().parents:
-                raise G3dError(
-                    f"'{extra}' lies inside the image folder '{out}' and would be counted as a view; put it beside"
-                )
-    if drawing.sheet is not None:
-        images.check_png(drawing.sheet, "the sheet")
-    if drawing.video is not None and (drawing.video.suffix != ".mp4" or drawing.video.is_dir()):
-        raise G3dError(f"the video '{drawing.video}' must be a file that ends in .mp4; rename it")
-    files.refuse_existing(out, overwrite, inputs)
-
-
-@contextmanager
-def painter(
-    out: Path, drawing: Drawing, scenes: int, overwrite: bool, inputs: tuple[Path, ...] = ()
-) -> Iterator[Painter]:
-    """A painter whose folder appears under the name `out` when all is drawn."""
-    check_targets(out, drawing, overwrite, inputs)
-    with distributed.shared_folder(out, overwrite, inputs) as folder:
-        paint = Painter(folder, out, drawing, scenes)
-        yield paint
-        paint.finish()
-
-
-@contextmanager
-def maybe_painter(
-    out: Path | None, drawing: Drawing, scenes: int, overwrite: bool, inputs: tuple[Path, ...] = ()
-) -> Iterator[Painter | None]:
-    """`painter`, or None where nothing is to be drawn."""
-    with painter(out, drawing, scenes, overwrite, inputs) if out else nullcontext() as paint:
-        yield paint
-
-
-def _spread(row: Sequence[str], count: int) -> Sequence[str]:
-    """At most `count` of a row, evenly."""
-    if len(row) <= count:
-        return row
-    return [row[round(i * (len(row) - 1) / (count - 1))] for i in range(count)]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g3d import files
 from g3d.errors import G3dError, existing, from_os_error
 from g3d.export.report import Curve, page
 from g3d.progress import SILENT, Progress
+from g3d.storage import files
 
 _LEFT_OUT = ("step", "seconds", "evaluation")
 _FIRST = ("loss", "gradient_norm", "lr", "items_per_s", "peak_memory_mb")

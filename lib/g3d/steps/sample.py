@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import artifacts, config, device, files
-from g3d.camera_plan import CameraPlan
+from g3d import config, device, distributed
 from g3d.cameras import condition_numbers
+from g3d.drawing.camera_plan import CameraPlan
+from g3d.drawing.painter import Drawing
 from g3d.errors import G3dError
 from g3d.methods import method
 from g3d.priors import prior
 from g3d.progress import SILENT, Progress
-from g3d.scene import World
+from g3d.scenes.scene import World
 from g3d.seeds import parse_seeds
 from g3d.steps.decode import Conditions, Target, batched, same_space, write_scenes
-from g3d.steps.render import Drawing
-from g3d.training import distributed
+from g3d.storage import artifacts, files
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g3d import files, images
-from g3d.dataset import SPLITS, open_dataset
+from g3d import images
+from g3d.data.columns import SPLITS
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.progress import SILENT, Progress
+from g3d.storage import files
 
 
 @dataclass(frozen=True)

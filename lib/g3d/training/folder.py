@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from g3d import files
 from g3d.config import differences
 from g3d.errors import G3dError
 from g3d.progress import Progress
+from g3d.storage import files
 
 _OURS = (
     "log.jsonl", "metrics.json", "report.html", "*.safetensors", "*.png", "events", "checkpoints", "best", "config.json",

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import files
 from g3d.errors import from_os_error
 from g3d.progress import Progress
+from g3d.storage import files
 
 Figure = float | Tensor
 

@@ -9,7 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from g3d.training import checkpoint, distributed, lazy
+from g3d import distributed
+from g3d.training import checkpoint, lazy
 from g3d.training.ada import Controller
 
 BETAS = (0.0, 0.99)  # of Adam, for both (StyleGAN2)

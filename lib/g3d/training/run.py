@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import artifacts, files
+from g3d import distributed
 from g3d.errors import Diverged, G3dError, Interrupted, from_os_error
 from g3d.progress import SILENT, Progress
-from g3d.training import distributed
+from g3d.storage import artifacts, files
 from g3d.training import folder as folders
 from g3d.training.log import Clipping, Figure, Log, Watch, cut_log, now
 from g3d.training.signals import Signals

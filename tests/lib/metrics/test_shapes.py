@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from g3d import distributed
 from g3d.errors import G3dError
+from g3d.evaluation.shape_files import Empty, Grid, grid_surface, normalised
 from g3d.metrics import shapes
-from g3d.metrics.shape_files import Empty, Grid, grid_surface, normalised
 from g3d.metrics.shapes import Distances
-from g3d.training import distributed
 from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
-from g3d import artifacts
 from g3d.errors import G3dError
 from g3d.priors import interpolation
 from g3d.steps import fit_prior
+from g3d.storage import artifacts
 from torch import Tensor
 
 CPU = torch.device("cpu")

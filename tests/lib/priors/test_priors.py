@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from g3d import artifacts
 from g3d.errors import G3dError
 from g3d.priors import diffusion, gaussian, prior
 from g3d.steps import fit_prior
+from g3d.storage import artifacts
 
 
 def latents(path: Path, codes: torch.Tensor) -> Path:

@@ -12,10 +12,10 @@ from g3d import render
 from g3d.cameras import CameraPrior
 from g3d.errors import G3dError
 from g3d.methods.mnif.networks import DENSITY
-from g3d.mlp import Activation, Encoding, Layer, Network, Output
 from g3d.render import FieldSettings, Rendering, default_settings, empty, empty_space, render_scene
-from g3d.scene import MlpField, Sample, World, query
-from g3d.scene_file import load_scene
+from g3d.scenes.mlp import Activation, Encoding, Layer, Network, Output
+from g3d.scenes.scene import MlpField, Sample, World, query
+from g3d.scenes.scene_file import load_scene
 from g3d.steps import render as render_step
 from g3d.steps import sample
 from torch import Tensor

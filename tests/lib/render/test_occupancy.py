@@ -11,9 +11,9 @@ from itertools import pairwise
 import pytest
 import torch
 from g3d.cameras import CameraPrior
-from g3d.mlp import Activation, Encoding, Layer, Network, Output
 from g3d.render.occupancy import BASE_COLOUR, STEPS, first_hit
-from g3d.scene import MlpField, World
+from g3d.scenes.mlp import Activation, Encoding, Layer, Network, Output
+from g3d.scenes.scene import MlpField, World
 
 PRIOR = CameraPrior(4.0, 40.0, 15, 15, default_azimuth_deg=0, default_elevation_deg=0)
 LEVEL = 3 - 0.5 * 0.8**2  # sum of cosines = LEVEL is close to the sphere of radius 0.8

@@ -10,9 +10,9 @@ from g3d import render
 from g3d.cameras import CameraPrior
 from g3d.config import as_json, override
 from g3d.errors import G3dError
-from g3d.mlp import Activation, Encoding, Layer, Network, Output
 from g3d.render import FieldSettings, GaussianSettings, default_settings, render_image_field, render_scene
-from g3d.scene import Gaussians, MlpField, Triplane, World
+from g3d.scenes.mlp import Activation, Encoding, Layer, Network, Output
+from g3d.scenes.scene import Gaussians, MlpField, Triplane, World
 
 PRIOR = CameraPrior(4.0, 40.0, 11, 9, default_azimuth_deg=0, default_elevation_deg=0)
 BACK = (0.1, 0.6, 0.3)

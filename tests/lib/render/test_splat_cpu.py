@@ -16,7 +16,7 @@ from commands import environment
 from g3d.cameras import CameraPrior
 from g3d.errors import G3dError
 from g3d.render.splat import rasterize
-from g3d.scene import Gaussians, World
+from g3d.scenes.scene import Gaussians, World
 from safetensors.torch import load_file
 from splat_cases import CAMERAS, NAMES, compare, crowd, drawn, nasty, relative, weights
 from torch import Tensor
@@ -221,11 +221,11 @@ def test_kernels_are_vectorised(lanes: int, processor: str, register: str) -> No
 @pytest.mark.slow
 def test_sixteen_lanes_draw_the_same(tmp_path: Path) -> None:
     """The other width of lanes, which this processor may split into halves: other sums, the same picture."""
-    from g3d.render.splat.cpu.lanes import LANES
+    from g3d.render.splat.cpu.lane_type import LANES
 
     code = (
         "import sys, torch; sys.path.insert(0, sys.argv[1]); from splat_cases import *; "
-        "from g3d.render.splat.cpu.lanes import LANES; "
+        "from g3d.render.splat.cpu.lane_type import LANES; "
         "d = drawn(crowd(500), CAMERAS, weights(1, CAMERAS), 'cpu'); "
         "from safetensors.torch import save_file; "
         "found = {'lanes': torch.tensor(LANES), 'rgb': d.picture.rgb, **{f'g{i}': g for i, g in enumerate(d.gradients)}}; "

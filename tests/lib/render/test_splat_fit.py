@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from g3d.dataset import open_dataset
+from g3d.data.opening import open_dataset
 from g3d.render.splat import rasterize
-from g3d.scene import Gaussians, World
+from g3d.scenes.scene import Gaussians, World
 from g3d.steps import prepare_data
 from torch.nn import functional as F
 

@@ -10,7 +10,7 @@ from g3d.render import splat
 from g3d.render.splat.harmonics import sh_colour
 from g3d.render.splat.reference import covariance
 from g3d.render.splat.rule import LOW_PASS_PX2, MAX_ALPHA, MIN_ALPHA
-from g3d.scene import Gaussians, World
+from g3d.scenes.scene import Gaussians, World
 from torch import Tensor
 
 F64 = torch.float64

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from g3d import images, torchscript
-from g3d.dataset import Dataset, open_dataset
+from g3d import images
+from g3d.data.dataset import Dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.progress import SILENT
 from g3d.sources import Collection, Item, Made, Request, View, depth
 from g3d.sources.writing import Plan, write
 from g3d.steps.prepare_data import Options, run
+from g3d.storage import torchscript
 from torch import Tensor
 
 pytestmark = [

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from g3d.cameras import CameraPrior
-from g3d.dataset import Dataset, open_dataset
+from g3d.data.dataset import Dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.sources import Request, faces
 from g3d.sources.faces import Face, Options, camera_angles_deg, collect, light, poses, projected
@@ -182,8 +183,8 @@ def test_paint_lies_where_the_parts_are(folder: Path, model: FaceModel) -> None:
 
 def test_colours_are_in_place_in_the_picture(folder: Path, model: FaceModel) -> None:
     """Iris, white, lips, brow and hair of a fair subject, from the front, the head alone in the picture."""
-    from g3d.sources.drawing import draw_view
-    from g3d.sources.raycast import Caster
+    from g3d.sources.surfaces.drawing import draw_view
+    from g3d.sources.surfaces.raycast import Caster
 
     face = Face(folder, 0, 0, 0, ((0, 0),), 1, 128, False, False, "train")
     points, k = faces.vertices_of(face), np.array([800, 800, 96, 150], np.float32)

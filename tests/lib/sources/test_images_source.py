@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from g3d import images as pictures
-from g3d.dataset import Dataset, open_dataset
+from g3d.data.dataset import Dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.sources import Collection, Request
 from g3d.sources import images as source

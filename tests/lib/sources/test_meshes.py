@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from g3d.cameras import write_transforms
-from g3d.dataset import open_dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.sources import Request, meshes
-from g3d.sources.mesh_files import read_surface
-from g3d.sources.raycast import Caster
-from g3d.sources.surface import Surface, normalised
+from g3d.sources.surfaces.mesh_files import read_surface
+from g3d.sources.surfaces.raycast import Caster
+from g3d.sources.surfaces.surface import Surface, normalised
 from g3d.steps.prepare_data import Options, run
 from PIL import Image
 

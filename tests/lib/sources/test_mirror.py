@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from g3d import images
-from g3d.dataset import Dataset, open_dataset
+from g3d.data.dataset import Dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.progress import SILENT
 from g3d.sources import Collection, Item, Made, View
-from g3d.sources.mirror import LANDMARKS_MIRRORED, mirrored, with_mirrored
 from g3d.sources.writing import Plan, write
+from g3d.sources.writing.mirror import LANDMARKS_MIRRORED, mirrored, with_mirrored
 
 W, H, SCALE = 40, 30, 1e-3
 RNG = np.random.default_rng(3)

@@ -9,7 +9,8 @@ import pytest
 from g3d import images
 from g3d.cameras import CameraPrior
 from g3d.errors import G3dError
-from g3d.sources import posed, shots
+from g3d.sources import posed
+from g3d.sources.posed import shots
 from PIL import Image
 from posed_scene import FROM_Y_UP, cameras, look_from
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from g3d.dataset import open_dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.sources import procedural
-from g3d.sources.surface import normalised
+from g3d.sources.surfaces.surface import normalised
 from g3d.steps.prepare_data import Options, resolve, run
 
 

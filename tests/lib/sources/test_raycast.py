@@ -7,8 +7,8 @@ import pytest
 import torch
 from g3d.cameras import CameraPrior, Cameras
 from g3d.sources.procedural.solids import Solids
-from g3d.sources.raycast import Caster, Picture, directions
-from g3d.sources.surface import Surface
+from g3d.sources.surfaces.raycast import Caster, Picture, directions
+from g3d.sources.surfaces.surface import Surface
 from numpy.typing import NDArray
 
 RED, GREEN, BLUE, YELLOW = (0.9, 0.1, 0.1), (0.1, 0.9, 0.1), (0.1, 0.1, 0.9), (0.9, 0.9, 0.1)

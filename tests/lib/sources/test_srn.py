@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from g3d.dataset import open_dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.sources.srn import KNOWN_FOCAL
 from g3d.steps.prepare_data import Options, run

@@ -12,11 +12,11 @@ import pytest
 from commands import made_with_modules
 from g3d import images
 from g3d.cameras import read_transforms
-from g3d.dataset import open_dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
-from g3d.scene_file import save_scene
+from g3d.scenes.scene_file import save_scene
 from g3d.sources import Request, transforms
-from g3d.sources.undistort import Lens, distorted
+from g3d.sources.posed.undistort import Lens, distorted
 from g3d.steps import render
 from g3d.steps.prepare_data import Options, run
 from posed_scene import (

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from g3d.errors import G3dError
-from g3d.sources.undistort import Lens, distorted, lens_of, undistorted
+from g3d.sources.posed.undistort import Lens, distorted, lens_of, undistorted
 
 WIDTH, HEIGHT = 96, 72
 K = np.array([80.0, 84.0, 47.0, 37.5])

@@ -6,13 +6,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from g3d.dataset import open_dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.sources import procedural
-from g3d.sources.inside import Solid, _patches
-from g3d.sources.mesh_files import read_surface
-from g3d.sources.raycast import Caster
-from g3d.sources.surface import normalised
+from g3d.sources.surfaces.inside import Solid, _patches
+from g3d.sources.surfaces.mesh_files import read_surface
+from g3d.sources.surfaces.raycast import Caster
+from g3d.sources.surfaces.surface import normalised
 from g3d.sources.voxels import imnet, near_surface
 from g3d.steps.prepare_data import Options, resolve, run
 from numpy.typing import NDArray

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from g3d import files, images
-from g3d.dataset import open_dataset
-from g3d.dataset_writer import ASKED, JOURNAL
+from g3d import images
+from g3d.data.opening import open_dataset
+from g3d.data.writer import ASKED, JOURNAL
 from g3d.errors import Failure, G3dError, Interrupted
 from g3d.progress import SILENT
 from g3d.sources import Collection, Item, Made, View
-from g3d.sources.split_list import read_split_list
 from g3d.sources.writing import Plan, write
+from g3d.sources.writing.split_list import read_split_list
+from g3d.storage import files
 
 
 def make(number: int, trouble: str = "") -> Made:
@@ -112,7 +113,7 @@ def test_a_worker_that_dies_while_an_item_is_written(tmp_path: Path, monkeypatch
     """The next item is handed to a pool that is broken by then."""
     from concurrent.futures import ProcessPoolExecutor
 
-    from g3d.sources import worker
+    from g3d.sources.writing import worker
 
     submit = ProcessPoolExecutor.submit
 
@@ -160,7 +161,7 @@ def note(folder: Path, number: int) -> Made:
 
 def test_memory_holds_a_few_items_at_a_time_in_several_processes(tmp_path: Path) -> None:
     """Of 2 workers, at most 8 items are made or being made that were not taken."""
-    from g3d.sources import worker
+    from g3d.sources.writing import worker
 
     items = [Item(f"p{i}", partial(note, tmp_path, i)) for i in range(24)]
     most = 0
@@ -176,7 +177,7 @@ def test_memory_holds_a_few_items_at_a_time_in_several_processes(tmp_path: Path)
 
 def test_memory_holds_a_few_items_at_a_time(tmp_path: Path) -> None:
     """Items are made only when what was before them is written, in one process."""
-    from g3d.sources import worker
+    from g3d.sources.writing import worker
 
     made: list[int] = []
 

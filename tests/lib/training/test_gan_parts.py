@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from g3d import distributed
 from g3d.errors import G3dError
-from g3d.training import distributed, ema, lazy, players
+from g3d.training import ema, lazy, players
 from g3d.training.ada import Controller
 from torch import nn
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from commands import Pipeline
-from g3d import artifacts
+from g3d.storage import artifacts
 from g3d.training import run as runs
 from g3d_cli.main import main
 

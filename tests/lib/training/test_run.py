@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from g3d import artifacts, files
 from g3d.errors import Diverged, Failure, G3dError, Interrupted
 from g3d.progress import SILENT
+from g3d.storage import artifacts, files
 from g3d.training import checkpoint, ema
 from g3d.training import run as runs
 from g3d.training.log import Clipping, Watch, cut_log

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from g3d.cameras import CameraPrior, Cameras, condition_numbers
-from g3d.dataset import Dataset, step_items
+from g3d.data.dataset import Dataset
+from g3d.data.order import step_items
 from g3d.errors import G3dError
 from g3d.methods.gsgan.config import Config
 from g3d.nets import augment

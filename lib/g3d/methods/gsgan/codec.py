@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import artifacts, config
+from g3d import config
 from g3d.cameras import condition_numbers
 from g3d.config import setting
 from g3d.errors import G3dError
 from g3d.methods.gsgan.config import CHILDREN, PAPER, Config
 from g3d.methods.gsgan.hierarchy import Level
 from g3d.methods.gsgan.networks import Generator, Levels, all_of
-from g3d.scene import Gaussians, World
+from g3d.scenes.scene import Gaussians, World
 from g3d.seeds import latents
+from g3d.storage import artifacts
 from g3d.training.checkpoint import load_module
 
 INSIDE = 1.0  # the foreground lies in [-1, 1]^3

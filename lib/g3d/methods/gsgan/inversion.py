@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from g3d.cameras import CameraPrior, Cameras, condition_numbers
 from g3d.config import setting
-from g3d.dataset import Dataset, Item
+from g3d.data.dataset import Dataset, Item
 from g3d.errors import G3dError
 from g3d.losses.lpips import load_lpips
 from g3d.losses.paired import WINDOW_PX, dssim

@@ -20,7 +20,7 @@ from g3d.errors import G3dError
 from g3d.methods.gsgan.codec import described
 from g3d.methods.gsgan.config import PRESETS, Config
 from g3d.methods.gsgan.networks import Generator
-from g3d.scene import World
+from g3d.scenes.scene import ImportedFrame, World
 from g3d.training.checkpoint import load_module
 
 DRAWN_FOV_DEG = 22.553302612568533
@@ -88,8 +88,8 @@ def imported_world(size: int, options: ImportSettings) -> World:
         elevation_deg=(-8.9, 8.9), distribution="normal", target=TARGET, default_azimuth_deg=0.0, default_elevation_deg=0.0,
     )  # fmt: skip
     return World(
-        near_world=NEAR, far_world=FAR, background=(0.0, 0.0, 0.0), camera_prior=prior, negate_tx=options.negate_tx,
-        fixed_fov_deg=options.fixed_fov_deg or None,
+        near_world=NEAR, far_world=FAR, background=(0.0, 0.0, 0.0), camera_prior=prior,
+        imported=ImportedFrame(options.fixed_fov_deg or None, options.negate_tx),
     )  # fmt: skip
 
 

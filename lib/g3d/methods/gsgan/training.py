@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from g3d import distributed
 from g3d.cameras import condition_numbers
-from g3d.dataset import Dataset
+from g3d.data.dataset import Dataset
 from g3d.losses import adversarial
 from g3d.methods.gsgan import losses
 from g3d.methods.gsgan.batches import Batch, Source, Wanted, check_data
@@ -25,9 +26,9 @@ from g3d.methods.gsgan.discriminator import PoseDiscriminator
 from g3d.methods.gsgan.networks import Generator, Levels
 from g3d.nets import augment
 from g3d.render.splat import rasterize
-from g3d.scene import Corner, World
+from g3d.scenes.scene import Corner, World
 from g3d.seeds import generator
-from g3d.training import distributed, ema, lazy, players
+from g3d.training import ema, lazy, players
 from g3d.training.ada import Controller
 from g3d.training.prefetch import prefetch
 from g3d.training.run import Run

@@ -3,10 +3,10 @@
 import math
 
 from g3d.cameras import CameraPrior
-from g3d.dataset import Dataset
+from g3d.data.dataset import Dataset
 from g3d.errors import G3dError
 from g3d.methods.hypernerfgan.config import Config
-from g3d.scene import Corner, World
+from g3d.scenes.scene import Corner, World
 
 
 def world_of(config: Config, dataset: Dataset) -> World:

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import artifacts, config
+from g3d import config
 from g3d.config import setting
 from g3d.methods.hypernerfgan.config import PAPER, Config
 from g3d.methods.hypernerfgan.networks import Generator, generated_numbers, network
-from g3d.scene import MlpField, World
+from g3d.scenes.scene import MlpField, World
 from g3d.seeds import latents
+from g3d.storage import artifacts
 from g3d.training.checkpoint import load_module
 
 

@@ -11,10 +11,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from g3d import mlp
 from g3d.methods.hypernerfgan.config import Config
 from g3d.nets.equalised import Linear
 from g3d.nets.mapping import Mapping
+from g3d.scenes import mlp
 
 GAIN = math.sqrt(2)  # of the ReLU
 OUT = "out"  # the last layer: rgb logits and density

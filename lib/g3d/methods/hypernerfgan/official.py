@@ -23,7 +23,7 @@ from g3d.methods.hypernerfgan.cameras import cube, prior_of_settings, reach
 from g3d.methods.hypernerfgan.codec import described
 from g3d.methods.hypernerfgan.config import PRESETS, Config
 from g3d.methods.hypernerfgan.networks import Generator, encoded_size, layer_sizes, reads_point
-from g3d.scene import World
+from g3d.scenes.scene import World
 from g3d.seeds import latents
 from g3d.training.checkpoint import load_module
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from g3d.cameras import CameraPrior
-from g3d.dataset import Dataset, step_items
+from g3d.data.dataset import Dataset
+from g3d.data.order import step_items
 from g3d.methods.hypernerfgan.config import Config
 from g3d.nets import augment
 from g3d.render import rays
-from g3d.scene import World
+from g3d.scenes.scene import World
 from g3d.seeds import generator, latents
 from g3d.training.prefetch import sent
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as checkpointed
 
-from g3d import mlp
-from g3d.dataset import Dataset
+from g3d import distributed
+from g3d.data.dataset import Dataset
 from g3d.errors import G3dError
 from g3d.losses import adversarial
 from g3d.methods.hypernerfgan.cameras import world_of
@@ -26,9 +26,10 @@ from g3d.methods.hypernerfgan.patches import Batch, PatchSource, Views
 from g3d.nets import augment
 from g3d.nets.discriminator import Discriminator
 from g3d.render import volume
-from g3d.scene import World
+from g3d.scenes import mlp
+from g3d.scenes.scene import World
 from g3d.seeds import generator
-from g3d.training import distributed, ema, lazy, players
+from g3d.training import ema, lazy, players
 from g3d.training.ada import Controller
 from g3d.training.prefetch import prefetch
 from g3d.training.run import Run

@@ -10,13 +10,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from g3d import artifacts, config
+from g3d import config
 from g3d.config import setting
-from g3d.dataset import Dataset, Item
+from g3d.data.dataset import Dataset, Item
 from g3d.methods.mnif import adaptation, batches, signals
 from g3d.methods.mnif.config import Config
 from g3d.methods.mnif.networks import MixtureOfSirens, code_size, field
-from g3d.scene import MlpField, World
+from g3d.scenes.scene import MlpField, World
+from g3d.storage import artifacts
 from g3d.training import schedules
 from g3d.training.checkpoint import load_module
 

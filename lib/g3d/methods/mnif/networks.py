@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from g3d import mlp
 from g3d.methods.mnif.config import Config
-from g3d.scene import MlpField, World
+from g3d.scenes import mlp
+from g3d.scenes.scene import MlpField, World
 
 # What a field maps to: coordinates in, channels out, and the outputs by name. `named clamp`: the paper trains colour
 # without an activation; it is clamped only when it is drawn. Density as functa does it, shifted so that it is >= 0.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from g3d.dataset import Dataset
+from g3d.data.dataset import Dataset
 from g3d.methods.mnif.batches import IN_MEMORY_BYTES, key
 from g3d.seeds import generator
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from g3d.cameras import Cameras
-from g3d.dataset import Dataset
+from g3d.data.dataset import Dataset
 from g3d.methods.mnif.batches import IN_MEMORY_BYTES, key
 from g3d.render import rays
-from g3d.scene import World
+from g3d.scenes.scene import World
 from g3d.seeds import generator
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from g3d.cameras import CameraPrior
-from g3d.dataset import Dataset, Item
+from g3d.data.dataset import Dataset, Item
 from g3d.errors import G3dError
 from g3d.methods.mnif.batches import Batch, Source
 from g3d.methods.mnif.config import Config
@@ -21,7 +21,7 @@ from g3d.methods.mnif.networks import DIMENSIONS, field, weights_of
 from g3d.methods.mnif.point_source import PixelSource, PointBatch, SolidSource
 from g3d.methods.mnif.ray_source import Count, RayBatch, RaySource
 from g3d.render import volume
-from g3d.scene import World, query, query_output
+from g3d.scenes.scene import World, query, query_output
 from g3d.training.compile import compiled
 
 Loss = Callable[[list[Tensor], Any, Tensor], Tensor]

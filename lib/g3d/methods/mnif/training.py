@@ -7,16 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from g3d import distributed
 from g3d.config import as_json
-from g3d.dataset import Dataset, Item, step_items
+from g3d.data.dataset import Dataset, Item
+from g3d.data.order import step_items
 from g3d.errors import G3dError
 from g3d.methods.mnif import adaptation, batches, signals
 from g3d.methods.mnif.codec import latent_space
 from g3d.methods.mnif.config import PAPER, Config, refuse_idle
 from g3d.methods.mnif.networks import DIMENSIONS, MixtureOfSirens, code_size
-from g3d.scene import World
+from g3d.scenes.scene import World
 from g3d.seeds import generator
-from g3d.training import checkpoint, distributed, schedules
+from g3d.training import checkpoint, schedules
 from g3d.training.prefetch import prefetch, sent
 from g3d.training.run import Run
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from g3d.cameras import Cameras
 from g3d.errors import G3dError, did_you_mean, require_module
 from g3d.render.splat.inputs import Sums, expected_depth, prepared
-from g3d.scene import Gaussians
+from g3d.scenes.scene import Gaussians
 
 _MODULES = {"cpu": "cpu.function", "gpu": "gpu.function", "gsplat": "gsplat", "reference": "reference"}
 BACKENDS = ("auto", *_MODULES)

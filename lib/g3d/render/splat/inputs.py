@@ -16,7 +16,7 @@ from g3d.cameras import Cameras
 from g3d.errors import G3dError
 from g3d.render.splat import rule
 from g3d.render.splat.harmonics import sh_colour
-from g3d.scene import Gaussians
+from g3d.scenes.scene import Gaussians
 
 
 @dataclass(frozen=True)

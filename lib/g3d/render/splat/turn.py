@@ -11,7 +11,7 @@ from torch import Tensor
 
 from g3d.errors import G3dError
 from g3d.render.splat.harmonics import basis
-from g3d.scene import Gaussians
+from g3d.scenes.scene import Gaussians
 
 _ABOUT_X_DEG = {"y": 0.0, "-y": 180.0, "z": 90.0, "-z": -90.0}
 

@@ -23,7 +23,7 @@ from g3d.sources.depth.estimator import CPU_WORKERS_MOST, Estimator, accepted, e
 from g3d.sources.depth.files import matched, read_map, stamp_of
 
 if TYPE_CHECKING:
-    from g3d.dataset import Dataset
+    from g3d.data.dataset import Dataset
 
 F32 = NDArray[np.float32]
 _WRITTEN = ("format", "name", "views", "width", "height", "objects", "background", "licence", "provenance", "digest", "names",
@@ -49,7 +49,7 @@ Way = Estimator | tuple[Path, ...] | None
 
 def collect(request: Request) -> Collection:
     """The objects of the dataset `input`, each to be given inverse depth."""
-    from g3d.dataset import open_dataset
+    from g3d.data.opening import open_dataset
 
     options: Options = request.options
     path = needs_input(request, "depth", "the dataset", "demo/data").resolve()
@@ -140,7 +140,7 @@ def _described(old: "Dataset", summary: Summary) -> Mapping[str, Any]:
     """Bounds, camera prior, depth scale and all else that the old dataset says of its whole."""
     kept = {key: value for key, value in old.info.items() if key not in _WRITTEN}
     if (old.path / "shapes.safetensors").is_file():
-        from g3d import artifacts
+        from g3d.storage import artifacts
 
         kept["shape_bounds"] = artifacts.header(old.path / "shapes.safetensors").config["bounds"]
     return kept
@@ -155,6 +155,6 @@ def _names(old: "Dataset") -> Mapping[str, Any]:
 @lru_cache(maxsize=1)
 def _dataset(path: Path) -> "Dataset":
     """Opened once a process."""
-    from g3d.dataset import open_dataset
+    from g3d.data.opening import open_dataset
 
     return open_dataset(path)

@@ -44,8 +44,8 @@ class Estimator:
 
 def accepted(path: Path, size: int, norm: str, trust: bool, device: str) -> Estimator:
     """The estimator, once it may be run and has been tried on a grey picture."""
-    from g3d import torchscript
     from g3d.device import pick
+    from g3d.storage import torchscript
 
     if norm not in NORMS:
         raise G3dError(f"--estimator-norm is '{norm}'; it must be {', '.join(NORMS)}")
@@ -90,7 +90,7 @@ def estimated(estimator: Estimator, picture: NDArray[np.uint8], where: str) -> F
 @lru_cache(maxsize=1)
 def _network(path: Path, device: str) -> "torch.jit.ScriptModule":
     """Loaded once a process; `accepted` has looked at its hash before."""
-    from g3d import torchscript
+    from g3d.storage import torchscript
 
     return torchscript.load(path, device, trust=True, known={}, what=_WHAT)
 

@@ -20,7 +20,7 @@ from g3d import images
 from g3d.errors import G3dError, existing
 
 if TYPE_CHECKING:
-    from g3d.dataset import Dataset
+    from g3d.data.dataset import Dataset
 
 F32 = NDArray[np.float32]
 SUFFIXES = (".npy", ".png")

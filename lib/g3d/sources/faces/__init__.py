@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from g3d.errors import G3dError, require_module
 from g3d.sources import Collection, Item, Made, Request, Summary, needs_input
-from g3d.sources.drawing import draw_view
 from g3d.sources.faces import facescape, paint
 from g3d.sources.faces.light import SphericalHarmonicLight, drawn, unlit
 from g3d.sources.faces.model import EXPRESSIONS, INDICES, PACKED, SCALE, SHIFT_Y_WORLD, load
 from g3d.sources.faces.regions import openness, regions, vertex_normals
-from g3d.sources.licence import licence_of
-from g3d.sources.raycast import OPEN3D_INSTALL, Caster, Light
-from g3d.sources.surface import F32, Surface
+from g3d.sources.surfaces.drawing import draw_view
+from g3d.sources.surfaces.raycast import OPEN3D_INSTALL, Caster, Light
+from g3d.sources.surfaces.surface import F32, Surface
+from g3d.sources.writing.licence import licence_of
 
 NUM, VIEWS, TEST_VIEWS, SIZE = 24, 16, 4, 128
 DISTANCE_WORLD, NEAR_WORLD, FAR_WORLD = 16.0, 12.0, 20.0

@@ -24,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError
-from g3d.files import read_json
-from g3d.sources import Collection, Item, Made, posed, shots
+from g3d.sources import Collection, Item, Made, posed
 from g3d.sources.faces.model import EXPRESSIONS
 from g3d.sources.faces.paint import stream
-from g3d.sources.licence import UNKNOWN, licence_of
-from g3d.sources.undistort import Lens
+from g3d.sources.posed import shots
+from g3d.sources.posed.undistort import Lens
+from g3d.sources.writing.licence import UNKNOWN, licence_of
+from g3d.storage.files import read_json
 
 if TYPE_CHECKING:
     from g3d.sources.faces import Options

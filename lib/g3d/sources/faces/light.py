@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from g3d.sources.surface import F32
+from g3d.sources.surfaces.surface import F32
 
 # A_l / pi of the cosine lobe, for l = 0, 1, 1, 1, 2, 2, 2, 2, 2.
 _LOBE = np.array([1.0, *[2 / 3] * 3, *[1 / 4] * 5])

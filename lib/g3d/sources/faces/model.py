@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError, existing
-from g3d.files import read_json
-from g3d.sources.surface import F32
+from g3d.sources.surfaces.surface import F32
+from g3d.storage.files import read_json
 
 PACKED, INDICES = "ict_facekit_deltas_int16.npz", "vertex_indices.json"
 SCALE, SHIFT_Y_WORLD = (

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from g3d.sources.faces.model import FaceModel
 from g3d.sources.faces.regions import Atlas, Regions
-from g3d.sources.surface import F32, Colour
+from g3d.sources.surfaces.surface import F32, Colour
 
 # Light to dark skin, sRGB; between them lies the range that `melanin` runs through.
 _SKINS = ((0.95, 0.80, 0.72), (0.91, 0.73, 0.62), (0.84, 0.64, 0.51), (0.73, 0.52, 0.39), (0.57, 0.38, 0.28),

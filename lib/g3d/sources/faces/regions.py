@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.sources.faces.model import FaceModel, load
-from g3d.sources.surface import F32
+from g3d.sources.surfaces.surface import F32
 
 _TILES = {"face": (("face",), 0), "head": (("head", "mouth_socket", "eye_sockets"), 1)}  # regions, and u of their tile
 _EYES = ("left_eye", "right_eye")

@@ -11,10 +11,11 @@ from functools import partial
 import numpy as np
 
 from g3d.errors import G3dError, did_you_mean
-from g3d.sources import Collection, Item, Request, multiview
-from g3d.sources.drawing import make_object
+from g3d.sources import Collection, Item, Request
 from g3d.sources.procedural import cars, chairs, planes
-from g3d.sources.surface import Surface
+from g3d.sources.surfaces import multiview
+from g3d.sources.surfaces.drawing import make_object
+from g3d.sources.surfaces.surface import Surface
 
 KINDS: Mapping[str, Callable[[np.random.Generator], Surface]] = {
     "cars": cars.build, "chairs": chairs.build, "planes": planes.build,

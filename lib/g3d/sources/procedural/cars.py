@@ -10,7 +10,7 @@ import numpy as np
 
 from g3d.sources.procedural.paints import DARK, HUBS, TYRE, neutral, paint, pick, shade, vivid
 from g3d.sources.procedural.solids import F64, Point, Solids, rounded
-from g3d.sources.surface import Colour, Surface
+from g3d.sources.surfaces.surface import Colour, Surface
 
 
 @dataclass(frozen=True)

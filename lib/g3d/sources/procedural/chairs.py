@@ -9,7 +9,7 @@ import numpy as np
 
 from g3d.sources.procedural.paints import METALS, WOODS, paint, pick, shade
 from g3d.sources.procedural.solids import Solids, rounded
-from g3d.sources.surface import Colour, Surface
+from g3d.sources.surfaces.surface import Colour, Surface
 
 BACKS = ("solid", "slats", "rungs", "frame", "padded", "round")
 LEGS = ("straight", "splayed", "pedestal", "star", "sled", "panel")

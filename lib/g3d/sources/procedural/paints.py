@@ -4,7 +4,7 @@ import colorsys
 
 import numpy as np
 
-from g3d.sources.surface import Colour
+from g3d.sources.surfaces.surface import Colour
 
 WOODS: tuple[Colour, ...] = (
     (0.55, 0.36, 0.2), (0.72, 0.53, 0.33), (0.36, 0.22, 0.13), (0.83, 0.69, 0.48), (0.46, 0.3, 0.22),

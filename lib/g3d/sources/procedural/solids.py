@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from g3d.sources.surface import Colour, Surface
+from g3d.sources.surfaces.surface import Colour, Surface
 
 Point = tuple[float, float, float]
 F64 = NDArray[np.float64]

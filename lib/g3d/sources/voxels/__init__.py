@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from g3d.errors import G3dError, require_module
 from g3d.sources import Collection, Item, Made, Request, Summary, needs_input
-from g3d.sources.licence import licence_of
 from g3d.sources.meshes import mesh_files, names, read, turned
-from g3d.sources.multiview import around, normalisation
 from g3d.sources.posed import stamp
-from g3d.sources.raycast import OPEN3D_INSTALL
-from g3d.sources.surface import F32, checked, normalised
+from g3d.sources.surfaces.multiview import around, normalisation
+from g3d.sources.surfaces.raycast import OPEN3D_INSTALL
+from g3d.sources.surfaces.surface import F32, checked, normalised
 from g3d.sources.voxels import imnet
+from g3d.sources.writing.licence import licence_of
 
 CELLS, POINTS = 64, 16384  # of IM-Net
 _SIGMAS_WORLD = (0.015, 0.06)  # how far from the surface a point lies, each for a half of them; a cell of 64 is 0.031
@@ -75,7 +75,7 @@ def collect(request: Request) -> Collection:
 def make(path: Path, name: str, file: str, plan: Solidify) -> Made:
     """The solid of one mesh file."""
     require_module("open3d", "prepare-data", OPEN3D_INSTALL)
-    from g3d.sources.inside import Solid
+    from g3d.sources.surfaces.inside import Solid
 
     surface, placed = normalised(checked(read(path, plan.rotation, painted=False), file))
     solid = Solid(surface.corners)

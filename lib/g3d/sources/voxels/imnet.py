@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from g3d.errors import G3dError, require_module
 from g3d.sources import Collection, Item, Made, Summary
-from g3d.sources.licence import licence_of
-from g3d.sources.multiview import around
 from g3d.sources.posed import stamp
+from g3d.sources.surfaces.multiview import around
+from g3d.sources.writing.licence import licence_of
 
 SUFFIXES = (".hdf5", ".h5")
 CELLS_OF_POINTS = 256
@@ -43,7 +43,7 @@ class Table:
 
 def tables(path: Path) -> list[Path]:
     """The HDF5 files that `path` is or holds; refuses a folder with mesh files beside them."""
-    from g3d.sources.mesh_files import READERS
+    from g3d.sources.surfaces.mesh_files import READERS
 
     if path.is_file():
         return [path] if path.suffix.lower() in SUFFIXES else []

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
-from g3d import artifacts, images
+from g3d import images
 from g3d.cameras import CameraPrior, condition_numbers
 from g3d.methods import gsgan as g
 from g3d.methods.gsgan import official
 from g3d.methods.gsgan.networks import Generator
-from g3d.scene import Gaussians
-from g3d.scene_file import load_scene
+from g3d.scenes.scene import Gaussians
+from g3d.scenes.scene_file import load_scene
+from g3d.storage import artifacts
 from safetensors.torch import save_file
 from snapshot import write_snapshot
 from torch import Tensor
@@ -130,7 +131,7 @@ def test_parts_of_a_scene_are_drawn(sampled: Path, tmp_path: Path) -> None:
 def test_levels_of_a_scene_without_any(tmp_path: Path, sampled: Path) -> None:
     from dataclasses import replace
 
-    from g3d.scene_file import save_scene
+    from g3d.scenes.scene_file import save_scene
 
     save_scene(tmp_path / "s.safetensors", replace(scene(sampled / "000000.safetensors"), level=None, background=None))
     refused(

@@ -15,7 +15,7 @@ from g3d.methods.gsgan.discriminator import PoseDiscriminator
 from g3d.methods.gsgan.hierarchy import Level, Raw
 from g3d.methods.gsgan.networks import Generator, Levels, all_of
 from g3d.render.splat.inputs import prepared
-from g3d.scene import World
+from g3d.scenes.scene import World
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -99,7 +99,7 @@ def test_the_rasteriser_is_given_what_the_public_code_gives_it(levels: Levels, p
         )
         turned = F.normalize(made.quats[b, :64], dim=1)
         torch.testing.assert_close(turned, public[f"out.raster.{b}.rotations_first64"], **CLOSE)
-        plain = replace(world, fixed_fov_deg=None, negate_tx=False).seen_by(cameras)
+        plain = replace(world, imported=None).seen_by(cameras)
         assert torch.equal(plain.c2w, cameras.c2w) and torch.equal(plain.intrinsics, cameras.intrinsics)
 
 

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
-from g3d import artifacts, images
+from g3d import images
 from g3d.cameras import condition_numbers, read_transforms
-from g3d.dataset import open_dataset
+from g3d.data.opening import open_dataset
 from g3d.methods import gsgan as g
 from g3d.methods.gsgan import inversion
+from g3d.scenes.scene import ImportedFrame
+from g3d.storage import artifacts
 
 CPU = torch.device("cpu")
 
@@ -134,7 +136,7 @@ def test_a_camera_alone_is_found_from_nearby(lively: Path) -> None:
 @pytest.mark.parametrize("negated", [False, True])
 def test_angles_have_gradients_also_in_imported_worlds(lively: Path, negated: bool) -> None:
     model = g.load(artifacts.read(lively / "model.safetensors", "model"), CPU)
-    model = replace(model, world=replace(model.world, negate_tx=negated, fixed_fov_deg=40.0 if negated else None))
+    model = replace(model, world=replace(model.world, imported=ImportedFrame(40.0, True) if negated else None))
     assert model.world.camera_prior is not None
     angles = torch.tensor([[0.4, 0.3]], requires_grad=True)
     code = g.draw(model, [3], 0, g.SampleSettings())

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 from commands import Pipeline, environment, g3d, refused
-from g3d import artifacts
 from g3d.cameras import CameraPrior, condition_numbers
-from g3d.dataset import Dataset, open_dataset
+from g3d.data.dataset import Dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import Interrupted
 from g3d.losses import adversarial
 from g3d.methods import gsgan as g
@@ -22,8 +22,9 @@ from g3d.methods import settings_of
 from g3d.methods.gsgan import losses, training
 from g3d.methods.gsgan.batches import Source, widened
 from g3d.render import render_scene
-from g3d.scene import pick
+from g3d.scenes.scene import pick
 from g3d.steps import fit_stage1
+from g3d.storage import artifacts
 from torch import Tensor
 
 CPU = torch.device("cpu")

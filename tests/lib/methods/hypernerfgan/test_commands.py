@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
-from g3d import artifacts
-from g3d.scene import MlpField, tensors_of
-from g3d.scene_file import load_scene
+from g3d.scenes.scene import MlpField, tensors_of
+from g3d.scenes.scene_file import load_scene
+from g3d.storage import artifacts
 
 
 def scene(path: Path) -> MlpField:

@@ -12,9 +12,9 @@ from g3d.methods import hypernerfgan as h
 from g3d.methods import settings_of
 from g3d.methods.hypernerfgan import official
 from g3d.methods.hypernerfgan.networks import Generator, layer_names, layer_sizes, network
-from g3d.mlp import evaluate
 from g3d.render import render_scene, volume
-from g3d.scene import MlpField, pick, query, tensors_of
+from g3d.scenes.mlp import evaluate
+from g3d.scenes.scene import MlpField, pick, query, tensors_of
 from safetensors.torch import load_file
 from torch import Tensor
 

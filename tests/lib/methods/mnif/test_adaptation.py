@@ -12,7 +12,7 @@ from g3d.methods.mnif.config import refuse_idle
 from g3d.methods.mnif.networks import layer_sizes
 from g3d.methods.mnif.point_source import PointBatch
 from g3d.methods.mnif.training import spread
-from g3d.scene import World
+from g3d.scenes.scene import World
 from torch import Tensor
 
 SETTINGS = replace(PRESETS["smoke-image"], batch=3, inner_steps=2, inner_lr=0.05, latent_std=0.5, omega0=3.0)

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 from commands import Pipeline
-from g3d.dataset import open_dataset
+from g3d.data.opening import open_dataset
 from g3d.errors import Missing
 from g3d.methods.mnif import PRESETS, MixtureOfSirens, check, signals
 from g3d.methods.mnif.adaptation import joint_backward
 from g3d.methods.mnif.networks import field, weights_of
 from g3d.methods.mnif.ray_source import Count, RayBatch, RaySource
 from g3d.render import volume
-from g3d.scene import query
+from g3d.scenes.scene import query
 
 SETTINGS = replace(PRESETS["smoke"], rays_per_chunk=7)
 ITEMS = (2, 0, 3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from g3d.methods.mnif import PRESETS, Config, MixtureOfSirens, decode, unfitted
 from g3d.methods.mnif.networks import DIMENSIONS, code_size, layer_sizes, network, weights_of
-from g3d.mlp import evaluate
+from g3d.scenes.mlp import evaluate
 
 # Learnable and inference parameters (the paper's tables 1-4; counted here from built networks).
 # signal, mixture, (L, W, M, H), learnable, inference

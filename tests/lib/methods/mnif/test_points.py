@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from commands import g3d
-from g3d.dataset import Dataset, open_dataset
+from g3d.data.dataset import Dataset
+from g3d.data.opening import open_dataset
 from g3d.methods.mnif.point_source import PixelSource, SolidSource
 from PIL import Image
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from g3d.render.splat.cpu.compile import inner, kernel
-from g3d.render.splat.cpu.lanes import LANES
+from g3d.render.splat.cpu.lane_type import LANES
 from g3d.render.splat.cpu.project import TILE
 
 FEW = 24  # shorter lists are sorted by insertion

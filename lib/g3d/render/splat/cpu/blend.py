@@ -15,9 +15,9 @@ import numpy as np
 from g3d.render.splat import rule
 from g3d.render.splat.cpu.bins import DIGITS, sort_by_depth
 from g3d.render.splat.cpu.compile import inner, kernel
+from g3d.render.splat.cpu.lane_type import LANES
 from g3d.render.splat.cpu.lanes import (
     EXP2,
-    LANES,
     any_of,
     exp2_by,
     fma,
@@ -29,7 +29,7 @@ from g3d.render.splat.cpu.lanes import (
     splat,
     store,
     take_ticket,
-)  # fmt: skip
+)
 from g3d.render.splat.cpu.project import (
     BEND,
     BLUE,

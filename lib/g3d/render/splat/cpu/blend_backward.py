@@ -28,8 +28,8 @@ from g3d.render.splat.cpu.blend import (
     seed,
 )  # fmt: skip
 from g3d.render.splat.cpu.compile import inner, kernel
+from g3d.render.splat.cpu.lane_type import LANES
 from g3d.render.splat.cpu.lanes import (
-    LANES,
     any_of,
     fma,
     iota,
@@ -42,7 +42,7 @@ from g3d.render.splat.cpu.lanes import (
     store_sums,
     sum_lanes,
     take_ticket,
-)  # fmt: skip
+)
 from g3d.render.splat.cpu.project import (
     BEND,
     BLUE,

@@ -15,7 +15,7 @@ from typing import Any
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
-from g3d.render.splat.cpu.lanes import LANES
+from g3d.render.splat.cpu.lane_type import LANES
 
 FLAGS = {"error_model": "numpy", "fastmath": {"contract"}, "boundscheck": False}
 

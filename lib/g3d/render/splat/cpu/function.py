@@ -19,7 +19,7 @@ from g3d.render.splat.cpu import threads
 from g3d.render.splat.cpu.bins import fill, lay_out
 from g3d.render.splat.cpu.blend import TABLE, blend
 from g3d.render.splat.cpu.blend_backward import MOMENTS, blend_backward
-from g3d.render.splat.cpu.lanes import LANES
+from g3d.render.splat.cpu.lane_type import LANES
 from g3d.render.splat.cpu.project import CAMERA, RECORD, TILE, project
 from g3d.render.splat.cpu.project_backward import project_backward
 from g3d.render.splat.inputs import Inputs, Sums, in_single

@@ -10,7 +10,7 @@ from numba.core import types
 
 from g3d.render.splat.cpu import blend, blend_backward
 from g3d.render.splat.cpu.compile import FLAGS
-from g3d.render.splat.cpu.lanes import LANES
+from g3d.render.splat.cpu.lane_type import LANES
 
 REGISTER = {8: "ymm", 16: "zmm"}[LANES]  # of x86; on another processor nothing is counted
 _I8, _I32, _I64, _F32 = (types.Array(t, 1, "C") for t in (types.uint8, types.int32, types.int64, types.float32))

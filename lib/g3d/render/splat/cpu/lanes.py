@@ -8,73 +8,30 @@ mask. Only the contraction to fused multiply-adds is allowed to the compiler: re
 """
 
 import operator
-import os
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.imputils import lower_builtin
 from numba.core.types.containers import UniTuple
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic
 
-
-def _host_lanes() -> int:
-    asked = os.environ.get("G3D_SPLAT_LANES")
-    return int(asked) if asked else 16 if llvm.get_host_cpu_features().get("avx512f") else 8
-
-
-LANES = _host_lanes()
-assert LANES in (8, 16), f"G3D_SPLAT_LANES is {LANES}; 8 and 16 are possible"
-
-_F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-_VECTOR, _INTS = ir.VectorType(_F32, LANES), ir.VectorType(_I32, LANES)
-_FUSE = ("contract",)
-
-
-class _LanesType(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name=f"lanes{LANES}xf32")
-
-
-class _MaskType(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name=f"mask{LANES}")
-
-
-lanes, mask = _LanesType(), _MaskType()
-
-
-@register_model(_LanesType)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
-
-
-@register_model(_MaskType)
-class _MaskModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, ir.VectorType(ir.IntType(1), LANES))
-
-
-def _splat(builder: Any, x: Any) -> Any:
-    empty = ir.Constant(_VECTOR, ir.Undefined)
-    first = builder.insert_element(empty, x, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, empty, ir.Constant(_INTS, [0] * LANES))
-
-
-def _constant(x: float) -> Any:
-    return ir.Constant(_VECTOR, [float(x)] * LANES)
-
-
-def _ints(x: int) -> Any:
-    return ir.Constant(_INTS, [x] * LANES)
-
-
-def _vector(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """An argument of an operation => a vector: lanes as they are, a number in every lane."""
-    return value if kind == lanes else _splat(builder, context.cast(builder, value, kind, types.float32))
+from g3d.render.splat.cpu.lane_type import (
+    F32,
+    FUSE,
+    I32,
+    I64,
+    INTS,
+    LANES,
+    VECTOR,
+    as_vector,
+    constant,
+    in_every_lane,
+    ints,
+    lanes,
+    mask,
+)
 
 
 def _binary(op: Any, emit: Any, result: Any) -> None:
@@ -87,7 +44,7 @@ def _binary(op: Any, emit: Any, result: Any) -> None:
             return None
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        x, y = (_vector(context, builder, t, a) for t, a in zip(sig.args, args, strict=True))
+        x, y = (as_vector(context, builder, t, a) for t, a in zip(sig.args, args, strict=True))
         return emit(builder, x, y)
 
     infer_global(op)(Template)
@@ -95,10 +52,10 @@ def _binary(op: Any, emit: Any, result: Any) -> None:
         lower_builtin(op, *pair)(lower)
 
 
-_binary(operator.add, lambda b, x, y: b.fadd(x, y, flags=_FUSE), lanes)
-_binary(operator.sub, lambda b, x, y: b.fsub(x, y, flags=_FUSE), lanes)
-_binary(operator.mul, lambda b, x, y: b.fmul(x, y, flags=_FUSE), lanes)
-_binary(operator.truediv, lambda b, x, y: b.fdiv(x, y, flags=_FUSE), lanes)
+_binary(operator.add, lambda b, x, y: b.fadd(x, y, flags=FUSE), lanes)
+_binary(operator.sub, lambda b, x, y: b.fsub(x, y, flags=FUSE), lanes)
+_binary(operator.mul, lambda b, x, y: b.fmul(x, y, flags=FUSE), lanes)
+_binary(operator.truediv, lambda b, x, y: b.fdiv(x, y, flags=FUSE), lanes)
 _binary(operator.ge, lambda b, x, y: b.fcmp_ordered(">=", x, y), mask)
 _binary(operator.gt, lambda b, x, y: b.fcmp_ordered(">", x, y), mask)
 _binary(operator.le, lambda b, x, y: b.fcmp_ordered("<=", x, y), mask)
@@ -129,20 +86,20 @@ def _neg(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @intrinsic  # type: ignore[untyped-decorator]
 def splat(typing: Any, x: Any) -> Any:
     """A number in every lane."""
-    return lanes(types.float32), lambda context, builder, sig, args: _splat(builder, args[0])
+    return lanes(types.float32), lambda context, builder, sig, args: in_every_lane(builder, args[0])
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def iota(typing: Any) -> Any:
     """0, 1, 2, ..."""
-    values = ir.Constant(_VECTOR, [float(i) for i in range(LANES)])
+    values = ir.Constant(VECTOR, [float(i) for i in range(LANES)])
     return lanes(), lambda context, builder, sig, args: values
 
 
 def _pointer(builder: Any, array_type: Any, array: Any, index: Any, context: Any) -> Any:
     struct = context.make_array(array_type)(context, builder, array)
     place = builder.gep(struct.data, [index])
-    return builder.bitcast(place, _VECTOR.as_pointer())
+    return builder.bitcast(place, VECTOR.as_pointer())
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -173,9 +130,9 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         place = _pointer(builder, sig.args[0], args[0], args[1], context)
         place = builder.bitcast(place, ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [place.type, _I32, _I32, _I32])
+        kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [place, *(ir.Constant(_I32, v) for v in (0, 3, 1))])
+        builder.call(function, [place, *(ir.Constant(I32, v) for v in (0, 3, 1))])
         return context.get_dummy_value()
 
     return types.void(array, types.int64), emit
@@ -186,7 +143,7 @@ def select(typing: Any, where: Any, yes: Any, no: Any) -> Any:
     """`yes` in the lanes where the mask is set, else `no`."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        x, y = (_vector(context, builder, sig.args[i], args[i]) for i in (1, 2))
+        x, y = (as_vector(context, builder, sig.args[i], args[i]) for i in (1, 2))
         return builder.select(args[0], x, y)
 
     parts = [t if t == lanes else types.float32 for t in (yes, no)]
@@ -196,7 +153,7 @@ def select(typing: Any, where: Any, yes: Any, no: Any) -> Any:
 def _extreme(order: str) -> Any:
     def make(typing: Any, x: Any, y: Any) -> Any:
         def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            a, b = (_vector(context, builder, t, v) for t, v in zip(sig.args, args, strict=True))
+            a, b = (as_vector(context, builder, t, v) for t, v in zip(sig.args, args, strict=True))
             return builder.select(builder.fcmp_ordered(order, a, b), a, b)
 
         return lanes(*(t if t == lanes else types.float32 for t in (x, y))), emit
@@ -214,7 +171,7 @@ def sqrt(typing: Any, x: Any) -> Any:
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         name = f"llvm.sqrt.v{LANES}f32"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), name)
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(VECTOR, [VECTOR]), name)
         return builder.call(function, args)
 
     return lanes(lanes), emit
@@ -226,7 +183,7 @@ def fma(typing: Any, x: Any, y: Any, z: Any) -> Any:
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         name = f"llvm.fma.v{LANES}f32"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), name)
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name)
         return builder.call(function, args)
 
     return lanes(lanes, lanes, lanes), emit
@@ -253,9 +210,9 @@ def _exp2(builder: Any, x: Any, magic: Any, coefficients: Any) -> Any:
     f = builder.fsub(x, builder.fsub(shifted, magic))
     value = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
-        value = builder.fadd(builder.fmul(value, f, flags=_FUSE), coefficient, flags=_FUSE)
-    exponent = builder.shl(builder.bitcast(shifted, _INTS), _ints(23))
-    return builder.bitcast(builder.add(builder.bitcast(value, _INTS), exponent), _VECTOR)
+        value = builder.fadd(builder.fmul(value, f, flags=FUSE), coefficient, flags=FUSE)
+    exponent = builder.shl(builder.bitcast(shifted, INTS), ints(23))
+    return builder.bitcast(builder.add(builder.bitcast(value, INTS), exponent), VECTOR)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -263,7 +220,7 @@ def exp2(typing: Any, x: Any) -> Any:
     """2^x for |x| <= 126; outside, some number or other (never a trap)."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        constants = [_constant(c) for c in EXP2]
+        constants = [constant(c) for c in EXP2]
         return _exp2(builder, args[0], constants[0], constants[1:])
 
     return lanes(lanes), emit
@@ -286,17 +243,17 @@ def split_exponent(typing: Any, x: Any) -> Any:
     """Positive normal x = m 2^e with m in [1/sqrt(2), sqrt(2)) => (m, e)."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        bits = builder.bitcast(args[0], _INTS)
-        moved = builder.sub(bits, _ints(0x3F3504F3))  # 1 / sqrt(2)
-        e = builder.ashr(moved, _ints(23))
-        m = builder.bitcast(builder.sub(bits, builder.shl(e, _ints(23))), _VECTOR)
-        return context.make_tuple(builder, sig.return_type, (m, builder.sitofp(e, _VECTOR)))
+        bits = builder.bitcast(args[0], INTS)
+        moved = builder.sub(bits, ints(0x3F3504F3))  # 1 / sqrt(2)
+        e = builder.ashr(moved, ints(23))
+        m = builder.bitcast(builder.sub(bits, builder.shl(e, ints(23))), VECTOR)
+        return context.make_tuple(builder, sig.return_type, (m, builder.sitofp(e, VECTOR)))
 
     return UniTuple(lanes, 2)(lanes), emit
 
 
 def _half(builder: Any, v: Any, n: int, start: int) -> Any:
-    return builder.shuffle_vector(v, v, ir.Constant(ir.VectorType(_I32, n), list(range(start, start + n))))
+    return builder.shuffle_vector(v, v, ir.Constant(ir.VectorType(I32, n), list(range(start, start + n))))
 
 
 def _fold(builder: Any, v: Any, n: int, combine: Any) -> Any:
@@ -314,7 +271,7 @@ def sum_lanes(typing: Any, x: Any) -> Any:
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         total = _fold(builder, args[0], 1, builder.fadd)
-        return builder.extract_element(total, ir.Constant(_I32, 0))
+        return builder.extract_element(total, ir.Constant(I32, 0))
 
     return types.float32(lanes), emit
 
@@ -333,11 +290,11 @@ def store_sums(typing: Any, array: Any, index: Any, rows: Any) -> Any:
                 for side in (0, 1):
                     source = block // 2 * 2 * width + side * width + lane % width
                     sides[side].append(source + 8 * (block % 2))
-            picks = [ir.Constant(ir.VectorType(_I32, 8), side) for side in sides]
+            picks = [ir.Constant(ir.VectorType(I32, 8), side) for side in sides]
             pairs = zip(parts[: len(parts) // 2], parts[len(parts) // 2 :], strict=True)
             parts = [builder.fadd(*(builder.shuffle_vector(a, b, pick) for pick in picks)) for a, b in pairs]
         struct = context.make_array(sig.args[0])(context, builder, args[0])
-        place = builder.bitcast(builder.gep(struct.data, [args[1]]), ir.VectorType(_F32, 8).as_pointer())
+        place = builder.bitcast(builder.gep(struct.data, [args[1]]), ir.VectorType(F32, 8).as_pointer())
         builder.store(parts[0], place, align=4)
         return context.get_dummy_value()
 
@@ -347,7 +304,7 @@ def store_sums(typing: Any, array: Any, index: Any, rows: Any) -> Any:
 @intrinsic  # type: ignore[untyped-decorator]
 def bits_of(typing: Any, x: Any) -> Any:
     """The bits of a float32 as an int32."""
-    return types.int32(types.float32), lambda context, builder, sig, args: builder.bitcast(args[0], _I32)
+    return types.int32(types.float32), lambda context, builder, sig, args: builder.bitcast(args[0], I32)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -356,6 +313,6 @@ def take_ticket(typing: Any, counter: Any) -> Any:
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         struct = context.make_array(sig.args[0])(context, builder, args[0])
-        return builder.atomic_rmw("add", struct.data, ir.Constant(_I64, 1), "monotonic")
+        return builder.atomic_rmw("add", struct.data, ir.Constant(I64, 1), "monotonic")
 
     return types.int64(counter), emit

@@ -13,8 +13,8 @@ import numpy as np
 
 from g3d.render.splat import rule
 from g3d.render.splat.cpu.compile import inner, kernel
+from g3d.render.splat.cpu.lane_type import LANES
 from g3d.render.splat.cpu.lanes import (
-    LANES,
     bits_of,
     exp2,
     load,
@@ -24,7 +24,7 @@ from g3d.render.splat.cpu.lanes import (
     split_exponent,
     sqrt,
     store,
-)  # fmt: skip
+)
 
 TILE = 32  # pixels, both ways
 RECORD = 16  # floats of a Gaussian

@@ -12,7 +12,8 @@ import numpy as np
 
 from g3d.render.splat.cpu.blend_backward import MOMENTS
 from g3d.render.splat.cpu.compile import inner, kernel
-from g3d.render.splat.cpu.lanes import LANES, load, maximum, select, sqrt, store, sum_lanes
+from g3d.render.splat.cpu.lane_type import LANES
+from g3d.render.splat.cpu.lanes import load, maximum, select, sqrt, store, sum_lanes
 from g3d.render.splat.cpu.project import (
     FIELDS_IN,
     FX,

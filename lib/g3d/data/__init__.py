@@ -1,0 +1,1 @@
+"""Datasets: what `prepare-data` writes and every other command reads."""

@@ -1,0 +1,1 @@
+"""What measures files: reads pictures and shapes, runs networks, renders, plots, tabulates. Formulas: `metrics/`."""

@@ -1,0 +1,105 @@
+"""The words that choose an extractor of features, and the extractor that they mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from g3d.errors import G3dError, did_you_mean
+from g3d.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from g3d.evaluation.features import Extractor
+
+WORDS = ("inception", "random")
+RESIZES = ("clean", "legacy_tensorflow", "legacy_pytorch")
+RANGES = ("unit", "signed", "imagenet", "bytes")
+SUFFIXES = (".pt", ".pth", ".ts", ".jit", ".torchscript", ".onnx")
+_BELONGS: Mapping[str, tuple[str, ...]] = {
+    "--weights": ("inception",), "--resize": ("inception",), "--trust": ("inception", "a TorchScript file"),
+    "--extractor-range": ("a TorchScript file", "an ONNX file"), "--extractor-size": ("a TorchScript file", "an ONNX file"),
+}  # fmt: skip
+"""Option => the kinds of extractor that it means something to."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`name`: one of WORDS, or a file. The rest: see `g3d.evaluation.inception` and `g3d.evaluation.extractor_file`."""
+
+    name: str = "inception"
+    weights: Path | None = None
+    resize: str | None = None
+    trust: bool = False
+    values: str | None = None
+    size_px: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """inception, random, 'a TorchScript file' or 'an ONNX file'."""
+        if self.name in WORDS:
+            return self.name
+        return "an ONNX file" if self.name.lower().endswith(".onnx") else "a TorchScript file"
+
+    def check(self) -> None:
+        """Refuse words that are unknown or mean nothing to this extractor."""
+        if self.name not in WORDS and not (self.name.lower().endswith(SUFFIXES) or Path(self.name).exists()):
+            raise G3dError(
+                f"--extractor '{self.name}' is unknown{did_you_mean(self.name, WORDS)}; allowed are {', '.join(WORDS)} and a "
+                f"TorchScript or ONNX file ({', '.join(SUFFIXES)})"
+            )
+        for option, value, allowed in (("--resize", self.resize, RESIZES), ("--extractor-range", self.values, RANGES)):
+            if value is not None and value not in allowed:
+                raise G3dError(
+                    f"{option} '{value}' is unknown{did_you_mean(value, allowed)}; allowed are {', '.join(allowed)}"
+                )
+        given: dict[str, object] = {
+            "--weights": self.weights, "--resize": self.resize, "--trust": self.trust or None,
+            "--extractor-range": self.values, "--extractor-size": self.size_px,
+        }  # fmt: skip
+        for option, used in given.items():
+            if used is not None and self.kind not in _BELONGS[option]:
+                raise G3dError(
+                    f"{option} belongs to --extractor {' or '.join(_BELONGS[option])} and means nothing to '{self.name}'; "
+                    "leave it out"
+                )
+        if self.size_px is not None and self.size_px < 0:
+            raise G3dError(f"--extractor-size {self.size_px} is negative; give pixels, or 0 for pictures as they are")
+        if self.kind not in WORDS and self.values is None:
+            raise G3dError(
+                f"--extractor '{self.name}' needs --extractor-range, the numbers that the network takes; allowed are "
+                f"{', '.join(RANGES)}"
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """What is known of it before anything is loaded."""
+        if self.name == "random":
+            return {"extractor": self.name}
+        if self.name == "inception":
+            from g3d.evaluation.inception import cached_path
+
+            weights = str(self.weights or cached_path())
+            return {"extractor": self.name, "resize": self.resize or "clean", "weights": weights, "trust": self.trust}
+        return {
+            "extractor": self.name,
+            "extractor_range": self.values,
+            "extractor_size": self.size_px,
+            "trust": self.trust,
+        }
+
+    def load(self, device: "torch.device", progress: Progress = SILENT) -> "Extractor":
+        """The extractor. Raises `Missing` when the Inception weights or a package cannot be had."""
+        self.check()
+        if self.name == "random":
+            from g3d.evaluation.features import random_extractor
+
+            return random_extractor(device)
+        if self.name == "inception":
+            from g3d.evaluation.inception import inception_extractor
+
+            return inception_extractor(self.weights, self.resize or "clean", self.trust, device, progress)
+        from g3d.evaluation.extractor_file import file_extractor
+
+        assert self.values is not None
+        return file_extractor(Path(self.name), self.trust, self.values, self.size_px, device)

@@ -1,0 +1,1 @@
+"""Scenes, the second waist: Gaussians | MlpField | Triplane, their files, and the MLPs that fields are."""

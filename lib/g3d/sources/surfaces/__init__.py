@@ -1,0 +1,1 @@
+"""Triangle surfaces: read from mesh files, cast by rays, drawn from all sides."""

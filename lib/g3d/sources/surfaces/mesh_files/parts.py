@@ -1,0 +1,131 @@
+"""What the readers of mesh files share: parts of one material each => a surface; checks; textures that lie beside the mesh.
+
+Letters: P vertices, F triangles.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from g3d import images
+from g3d.errors import G3dError
+from g3d.sources.surfaces.surface import F32, Surface
+
+GREY = 0.7  # of a mesh that brings no colour, sRGB
+_WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Triangles of one material."""
+
+    corners: NDArray[Any]  # [F, 3, 3]
+    colours: NDArray[Any]  # [F, 3, 3] sRGB in [0, 1]
+    uvs: NDArray[Any] | None = None  # [F, 3, 2] v DOWN the texture
+    picture: NDArray[np.uint8] | None = None  # [H, W, 3]
+    normals: NDArray[Any] | None = None  # [F, 3, 3]
+
+
+def joined(parts: Sequence[Part]) -> Surface:
+    """The parts as one surface. Where some have normals and some do not, the latter stay flat."""
+    parts = [p for p in parts if len(p.corners)]
+    if not parts:
+        raise ValueError("no triangles could be read from it")
+    textures: list[NDArray[np.uint8]] = []
+    texture: list[NDArray[np.int32]] = []
+    uvs: list[NDArray[Any]] = []
+    for part in parts:
+        number, uv = -1, np.zeros((len(part.corners), 3, 2))
+        if part.picture is not None and part.uvs is not None:
+            number, uv = next((i for i, t in enumerate(textures) if t is part.picture), len(textures)), part.uvs
+            if number == len(textures):
+                textures.append(part.picture)
+        texture.append(np.full(len(part.corners), number, np.int32))
+        uvs.append(uv)
+    smooth = any(p.normals is not None for p in parts)
+    return Surface(
+        _float32([p.corners for p in parts]), np.clip(_float32([p.colours for p in parts]), 0, 1),
+        _float32(uvs) if textures else None, np.concatenate(texture) if textures else None, tuple(textures),
+        _float32([_unit(p.normals, len(p.corners)) for p in parts]) if smooth else None,
+    )  # fmt: skip
+
+
+def _unit(normals: NDArray[Any] | None, count: int) -> NDArray[Any]:
+    """Unit normals; 0, which means flat, where there are none."""
+    if normals is None:
+        return np.zeros((count, 3, 3))
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    fine = np.isfinite(length) & (length > 1e-12)
+    return np.where(fine, normals / np.where(fine, length, 1), 0)
+
+
+def fans(polygons: Any) -> Iterator[tuple[int, int, int]]:
+    """Triangles of convex polygons."""
+    for polygon in polygons:
+        for i in range(1, len(polygon) - 1):
+            yield polygon[0], polygon[i], polygon[i + 1]
+
+
+def check_finite(path: Path, points: NDArray[Any]) -> None:
+    """Refuse vertices that are NaN or infinite."""
+    if points.size and not np.isfinite(points).all():
+        raise G3dError(f"the mesh '{path}' has vertices that are not finite numbers; repair it or remove it")
+
+
+def check_indices(path: Path, faces: NDArray[Any], count: int, what: str = "vertex", first: int = 0) -> None:
+    """Refuse a triangle with a corner that is not there; `first` is the file's number of the first one."""
+    if faces.size and (int(faces.min()) < 0 or int(faces.max()) >= count):
+        wrong = int(faces.max()) if int(faces.max()) >= count else int(faces.min())
+        raise G3dError(
+            f"the mesh '{path}' has a triangle with {what} {wrong + first} of {count}; repair it or remove it"
+        )
+
+
+def beside(path: Path, name: str, what: str, folder: Path | None = None) -> Path:
+    """The file that the mesh `path` names: relative to `folder` (its own), percent-encoded or not, whatever case it has."""
+    if "://" in name or name.startswith("file:"):
+        raise G3dError(
+            f"the mesh '{path}' names the {what} '{name}' by an address; put the file beside it and name it so"
+        )
+    tidy, folder = name.strip().replace("\\", "/"), path.parent if folder is None else folder
+    for candidate in (folder / unquote(tidy), folder / tidy):
+        if candidate.is_file():
+            return candidate
+        if candidate.parent.is_dir():
+            found = sorted(p for p in candidate.parent.iterdir() if p.name.lower() == candidate.name.lower())
+            if found:
+                return found[0]
+    raise G3dError(
+        f"the mesh '{path}' names the {what} '{name}', which is not there; put it beside the mesh, or correct the name"
+    )
+
+
+def texture(data: bytes, path: Path, name: str) -> NDArray[np.uint8]:
+    """The bytes of the texture `name` of the mesh `path` => [H, W, 3]; its alpha is left out: often it is none of the colour."""
+    try:
+        picture: Image.Image = Image.open(io.BytesIO(data), formats=(*images.FORMATS, "TGA"))
+        if picture.format == "TGA" or picture.mode in _WITH_ALPHA or "transparency" in picture.info:
+            return np.ascontiguousarray(np.asarray(picture.convert("RGBA"))[..., :3])
+        return images.decode(data, name)
+    except UnidentifiedImageError as error:
+        why = "it is not an image"
+        raise G3dError(f"the texture '{name}' of the mesh '{path}' cannot be read ({why}); replace it") from error
+    except (G3dError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        why = str(error).split("; ")[0]
+        raise G3dError(f"the texture '{name}' of the mesh '{path}' cannot be read ({why}); replace it") from error
+
+
+def texture_beside(path: Path, name: str, folder: Path | None = None) -> NDArray[np.uint8]:
+    """The texture that a mesh names, relative to `folder` (that of the mesh)."""
+    return texture(beside(path, name, "texture", folder).read_bytes(), path, name)
+
+
+def _float32(parts: Sequence[NDArray[Any]]) -> F32:
+    return np.ascontiguousarray(np.concatenate(parts), dtype=np.float32)

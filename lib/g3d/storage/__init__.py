@@ -1,0 +1,1 @@
+"""Bytes on disk: artifacts of safetensors, whole or not at all; readers that execute nothing."""
