@@ -20,6 +20,7 @@ CheckpointEvery = Annotated[
 Keep = Annotated[int, typer.Option("--keep", help="Keep the last N checkpoints in OUT/checkpoints, too.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random; the same seed gives the same bytes.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Batch = Annotated[int, typer.Option("--batch", help="Scenes made at once: memory against speed; changes no result.")]
 Backend = Annotated[
     str, typer.Option("--backend", help="What draws 3D Gaussians: auto, cpu, gpu (Triton), gsplat, reference.")
 ]

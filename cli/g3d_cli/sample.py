@@ -7,6 +7,7 @@ import typer
 
 from g3d_cli.execute import execute
 from g3d_cli.options import (
+    Batch,
     CamerasOption,
     Depth,
     Device,
@@ -44,6 +45,10 @@ def sample(
     truncation: Annotated[
         float | None, typer.Option("--truncation", help="Short for --set truncation=X: 1 all variety, 0 the mean.")
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--class", help="Classes of the samples, in turns, e.g. 3 or 0-9; of a prior that knows some."),
+    ] = None,
     settings: Set = None,
     render_into: RenderInto = None,
     cameras: CamerasOption = "default",
@@ -55,6 +60,7 @@ def sample(
     sheet: Sheet = None,
     fps: Fps = None,
     seed: Seed = 0,
+    batch: Batch = 16,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -68,6 +74,6 @@ def sample(
     options = {
         "model": model, "prior": prior, "num": num, "seeds": seeds, "out": out, "latents": latents,
         "settings": with_truncation(settings, truncation), "images": render_into, "seed": seed,
-        "device": device, "overwrite": overwrite,
+        "classes": classes, "batch": batch, "device": device, "overwrite": overwrite,
     }  # fmt: skip
     execute("sample", options, as_json=as_json, dry_run=dry_run, drawing=how)

@@ -24,7 +24,7 @@ from g3d.metrics.geometry import cloud, haze
 from g3d.metrics.neighbours import K_PRECISION_RECALL as K
 from g3d.progress import SILENT, Progress
 from g3d.render import render_scene
-from g3d.scenes.scene import Scene, pick, tensors_of
+from g3d.scenes.scene import Scene, tensors_of
 from g3d.seeds import generator
 
 _SHOWN, _ROWS, _BATCH = 8, 4, 16
@@ -44,7 +44,11 @@ class Generation:
 
 
 def generation(
-    scenes: Callable[[Sequence[int]], Scene], dataset: Dataset, seed: int, most: int, progress: Progress = SILENT
+    scenes: Callable[[Sequence[int]], Sequence[Scene]],
+    dataset: Dataset,
+    seed: int,
+    most: int,
+    progress: Progress = SILENT,
 ) -> Generation:
     """Figures of samples 0 to n - 1, one view each from the model's own cameras, beside as many training views, drawn by
     seed; n is `most`, or fewer where there are fewer views."""
@@ -91,7 +95,7 @@ def solidity(pictures: U8, alpha: U8, background: Any) -> dict[str, Any]:
 
 
 def _drawn(
-    scenes: Callable[[Sequence[int]], Scene], count: int, size: tuple[int, ...], seed: int, progress: Progress
+    scenes: Callable[[Sequence[int]], Sequence[Scene]], count: int, size: tuple[int, ...], seed: int, progress: Progress
 ) -> tuple[U8, U8]:
     """Pictures [n, H, W, 3] and alpha [n, H, W] of samples, each from its own camera of the prior."""
     rgb, alpha = [], []
@@ -99,12 +103,11 @@ def _drawn(
     for start in range(0, count, _BATCH):
         numbers = range(start, min(start + _BATCH, count))
         batch = scenes(numbers)
-        prior = batch.world.camera_prior
+        prior = batch[0].world.camera_prior
         if prior is None:
             raise G3dError("the model records no cameras, so its pictures cannot be drawn; fit it again")
         cameras = prior.sample(seed, numbers, DRAWN_BY).resized(size[1], size[0])
-        for place in range(len(numbers)):
-            scene = pick(batch, place)
+        for place, scene in enumerate(batch):
             device = next(iter(tensors_of(scene).values())).device
             seen = render_scene(scene, cameras[place].to(device))
             rgb.append(seen.rgb[0].cpu().numpy())

@@ -78,7 +78,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Write the dataset; it appears under the name `out` when it is whole. Interrupted, the same call goes on."""
     collection = _collect(options)
     split = _split(options, collection)
-    from g3d.sources import writing
+    from g3d.sources.writing import collection as writing
 
     plan = writing.Plan(
         options.source, options.seed, split, options.holdout, options.store == "zip", options.skip_bad,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from g3d.config import setting
+from g3d.methods.contract import Needs
 
 PAPER = "GSGAN: Adversarial Learning for Hierarchical Generation of 3D Gaussian Splats (Hyun, Heo; NeurIPS 2024)"
 CHILDREN = 4  # r, children of a point at the next level
@@ -127,6 +128,18 @@ class Config:
         """Styles that a generator takes, w+: two for each block that is modulated, one for the background."""
         return 2 * (self.transformers + min(self.levels, self.modulated) - 1) + self.background
 
+
+_BACKGROUND, _WIDER = Needs("background", (True,)), Needs("pose_augment_p", other_than=(0.0,))
+_AUGMENTED, _ADA = Needs("augment", other_than=("none",)), Needs("augment", ("ada",))
+NEEDS = {
+    "background_points": _BACKGROUND, "background_channels": _BACKGROUND, "background_radius": _BACKGROUND,
+    "background_from_kimg": _BACKGROUND, "scale_step": Needs("scale", ("relative",)), "coarsest": Needs("anchors", (True,)),
+    "knn": Needs("knn_weight", other_than=(0.0,)), "pose_temperature": Needs("pose_weight", other_than=(0.0,)),
+    "yaw_std_deg": _WIDER, "pitch_std_deg": _WIDER, "blur_kimg": Needs("blur_px", other_than=(0.0,)),
+    "augment_set": _AUGMENTED, "augment_p": _AUGMENTED, "ada_target": _ADA, "ada_kimg": _ADA,
+    "r1_gamma": Needs("r1_interval", other_than=(0,)), "ema_rampup": Needs("ema_kimg", other_than=(0.0,)),
+}  # fmt: skip
+"""Settings that have an effect beside others only."""
 
 _FFHQ256 = Config(pose_augment_p=0.5, behind="black")
 _AFHQ256 = replace(_FFHQ256, augment="ada", center_weight=10.0, swap_p=0.8, pose_augment_p=0.0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from g3d.config import setting
+from g3d.methods.contract import Needs
 
 PAPER = "HyperNeRFGAN: Hypernetwork approach to 3D NeRF GAN (Kania et al.; arXiv:2301.11631), and a report that reproduces it"
 
@@ -75,6 +76,19 @@ class Config:
             if len(found) != 2 or found[0] > found[1]:
                 raise ValueError(f"{name} is {list(found)}; wanted are two angles, low and high, e.g. {name}=0,90")
 
+
+_SETTINGS, _AUGMENTED, _ADA = (
+    Needs("cameras", ("settings",)),
+    Needs("augment", other_than=("none",)),
+    Needs("augment", ("ada",)),
+)
+NEEDS = {
+    "radius_world": _SETTINGS, "fov_deg": _SETTINGS, "near_world": _SETTINGS, "far_world": _SETTINGS,
+    "azimuth_deg": _SETTINGS, "elevation_deg": _SETTINGS, "spread": _SETTINGS,
+    "augment_set": _AUGMENTED, "augment_p": _AUGMENTED, "ada_target": _ADA, "ada_kimg": _ADA,
+    "r1_gamma": Needs("r1_interval", other_than=(0,)), "ema_rampup": Needs("ema_kimg", other_than=(0.0,)),
+}  # fmt: skip
+"""Settings that have an effect beside others only."""
 
 _8_LAYERS = Config(layers=8)
 _T4 = Config(patch_size=32, n_samples=32, micro_batch=1, g_lr=2e-3, d_lr=2e-3, augment="ada", augment_p=0, kimg=200)

@@ -1,10 +1,11 @@
 """Settings of mNIF: defaults are the paper's SRN cars row (appendix A.2.3), presets one table."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from g3d.config import setting
 from g3d.errors import G3dError
+from g3d.methods.contract import Needs
 
 PAPER = "Generative Neural Fields by Mixtures of Neural Implicit Functions (You, Kim, Kim, Han; NeurIPS 2023)"
 
@@ -62,29 +63,23 @@ class Config:
     )
 
 
-_META, _POINTS, _RAYS = ("meta", "meta-first-order"), ("image", "voxel"), ("radiance",)
-_BELONGS = {
-    "inner_steps": ("adaptation", _META), "latent_decay": ("adaptation", ("autodecode",)),
-    "points_per_item": ("signal", _POINTS), "points_per_chunk": ("signal", _POINTS),
-    "grid_share": ("signal", ("voxel",)),
-    "views_per_item": ("signal", _RAYS), "pixels_per_view": ("signal", _RAYS), "points_per_ray": ("signal", _RAYS),
-    "rays_per_chunk": ("signal", _RAYS), "projection_lr": ("mixture", ("latent",)),
+_META, _POINTS, _RAYS = (
+    Needs("adaptation", ("meta", "meta-first-order")),
+    Needs("signal", ("image", "voxel")),
+    Needs("signal", ("radiance",)),
+)
+NEEDS = {
+    "inner_steps": _META, "latent_decay": Needs("adaptation", ("autodecode",)),
+    "points_per_item": _POINTS, "points_per_chunk": _POINTS, "grid_share": Needs("signal", ("voxel",)),
+    "views_per_item": _RAYS, "pixels_per_view": _RAYS, "points_per_ray": _RAYS, "rays_per_chunk": _RAYS,
+    "projection_lr": Needs("mixture", ("latent",)),
 }  # fmt: skip
+"""Settings that have an effect beside others only."""
 
 
-def refuse_idle(config: Config) -> None:
-    """Refuse, before a fit, settings without effect beside the chosen signal, adaptation and mixture (they must be at their
-    defaults), and an inner loop that would not move its codes. Files of models are read as they are."""
-    for spec in fields(config):
-        belongs = _BELONGS.get(spec.name)
-        if belongs is None or getattr(config, spec.name) == spec.default:
-            continue
-        key, allowed = belongs
-        if getattr(config, key) not in allowed:
-            raise G3dError(
-                f"mnif: {spec.name}={getattr(config, spec.name)} has no effect with {key}={getattr(config, key)}; it belongs to "
-                f"{key}={' or '.join(allowed)}, so leave it at {spec.default}"
-            )
+def refuse_still(config: Config) -> None:
+    """Refuse, before a fit, an inner loop that would not move its codes, and what cannot be compiled. Files of models are read as
+    they are."""
     if config.compile and config.adaptation == "meta":
         raise G3dError("mnif: compile=true cannot take the second-order gradients of adaptation=meta; leave it out")
     if config.adaptation != "autodecode" and 0 < config.inner_lr < 1e-3:
