@@ -108,7 +108,7 @@ def _collect(options: Options) -> Collection:
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
         if name not in own:
-            users = [s for s in SOURCES if name in {f.name for f in fields(source(s).Options)}]
+            users = [s for s in SOURCES.own if name in {f.name for f in fields(source(s).Options)}]
             raise G3dError(
                 f"the source '{options.source}' does not use --{_word(name)} ({', '.join(users)} do); leave it out"
             )
