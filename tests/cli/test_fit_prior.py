@@ -50,6 +50,8 @@ def test_an_interrupted_diffusion_prior_resumes_to_the_same_bytes(pipeline: Pipe
     fit_prior.run(replace(cut, resume=True))
     for name in ("prior.safetensors", "state.safetensors"):
         assert (tmp_path / "w" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()
+    tensors = artifacts.header(tmp_path / "w" / "state.safetensors").tensors
+    assert {name.split(".")[0] for name in tensors} == {"network", "optimiser", "run"}  # as states always had
 
 
 def test_the_gaussian_has_the_mean_and_covariance_of_the_codes(pipeline: Pipeline) -> None:

@@ -70,6 +70,29 @@ def test_an_interrupted_run_resumes_to_the_same_tensors(pipeline: Pipeline, tmp_
     assert g3d_process(*words, "--out", tmp_path / "cut", "--resume").code == 0
     for name in FILES:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    tensors = artifacts.header(tmp_path / "cut" / "state.safetensors").tensors
+    assert {name.split(".")[0] for name in tensors} == {"model", "codes", "optimiser", "run"}  # as states always had
+
+
+def test_a_state_of_other_data_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+    prepared = g3d(
+        "prepare-data", "procedural", "cars", "--num", 3, "--views", 6, "--size", 24, "--out", tmp_path / "data"
+    )
+    assert prepared.code == 0, prepared.err
+    fit_stage1.run(options(pipeline, tmp_path / "run"))
+    before = (tmp_path / "run" / "state.safetensors").read_bytes()
+    words = [
+        *words_of(pipeline, "epochs=12"),
+        "--data",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "run",
+        "--resume",
+        "--allow-change",
+    ]
+    refused_ = g3d(*words)
+    assert refused_.code == 2 and "'codes' has shape [4, 8], wanted is [3, 8]" in refused_.err, refused_.err
+    assert (tmp_path / "run" / "state.safetensors").read_bytes() == before
 
 
 def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> None:

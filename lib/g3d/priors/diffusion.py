@@ -98,19 +98,13 @@ def fit(settings: Config, latents: Latents, run: Run) -> None:
     schedule = diffusion.linear_schedule(settings.time_steps).to(run.device)
     groups = [{"params": list(network.parameters()), "lr": settings.lr, "base_lr": settings.lr}]
     optimiser = torch.optim.Adam(groups, fused=True)
+    modules = {"network": network, **({"average": kept} if settings.ema else {})}
+    state = checkpoint.State(modules, {"optimiser": optimiser})
     if run.resumed:
-        checkpoint.load_module(network, checkpoint.unpack("network", run.resumed.values), str(run.resumed.path))
-        if settings.ema:
-            checkpoint.load_module(kept, checkpoint.unpack("average", run.resumed.values), str(run.resumed.path))
-        checkpoint.unpack_optimiser("optimiser", optimiser, run.resumed.values)
+        state.resume(run.resumed)
     total = math.ceil(settings.epochs * len(codes) / settings.batch)  # 0 epochs: written as it was drawn
     predict: Callable[[Tensor, Tensor], Tensor] = compiled(network, settings.compile, run.device)
     low_precision = torch.autocast(run.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
-
-    def state() -> Mapping[str, Tensor]:
-        average = checkpoint.pack("average", kept.state_dict()) if settings.ema else {}
-        slots = checkpoint.pack_optimiser("optimiser", optimiser)
-        return {**checkpoint.pack("network", network.state_dict()), **average, **slots}
 
     def publish() -> None:
         tensors = {
@@ -119,7 +113,7 @@ def fit(settings: Config, latents: Latents, run: Run) -> None:
         }  # fmt: skip
         run.write("prior.safetensors", "prior", tensors, described("diffusion", latents, settings))
 
-    for step in run.steps(total, "fit-prior diffusion", state, publish):
+    for step in run.steps(total, "fit-prior diffusion", state.pack, publish):
         schedules.set_lr(optimiser, schedules.cosine(step, total))
         batch = _batch(data, settings, run.seed, step)
         optimiser.zero_grad(set_to_none=True)

@@ -3,18 +3,17 @@
 A method's own game has these fields besides what only it knows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from g3d import distributed
 from g3d.training import checkpoint, lazy
 from g3d.training.ada import Controller
 
 BETAS = (0.0, 0.99)  # of Adam, for both (StyleGAN2)
-_MODULES = ("generator", "discriminator", "average")
 
 
 class Players(Protocol):
@@ -62,22 +61,11 @@ def movers(
     )
 
 
-def state(game: Players) -> Mapping[str, Tensor]:
-    """All that --resume needs."""
-    found = {"augment": game.controller.state}
-    for name in _MODULES:
-        found |= checkpoint.pack(name, getattr(game, name).state_dict())
-    found |= checkpoint.pack_optimiser("g_optimiser", game.g_optimiser)
-    return found | checkpoint.pack_optimiser("d_optimiser", game.d_optimiser)
-
-
-def resume(game: Players, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Put the state back."""
-    for name in _MODULES:
-        checkpoint.load_module(getattr(game, name), checkpoint.unpack(name, tensors), where)
-    checkpoint.unpack_optimiser("g_optimiser", game.g_optimiser, tensors)
-    checkpoint.unpack_optimiser("d_optimiser", game.d_optimiser, tensors)
-    game.controller.state.copy_(tensors["augment"])
+def state(game: Players) -> checkpoint.State:
+    """All that --resume needs: items seen follow from the step, the losses since the last checkpoint are the run's."""
+    modules = {"generator": game.generator, "discriminator": game.discriminator, "average": game.average}
+    optimisers = {"g_optimiser": game.g_optimiser, "d_optimiser": game.d_optimiser}
+    return checkpoint.State(modules, optimisers, {"augment": game.controller.state})
 
 
 def move(optimiser: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], clip: float | None = None) -> None:

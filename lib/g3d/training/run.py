@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,9 @@ class Run:
             self._begin()
             self._begin = None
         first = int(self.resumed.config["step"]) if self.resumed else 0
-        if self.resumed and "run.losses" in self.resumed.values:
-            self._losses = self.resumed.values["run.losses"].cpu()
+        if self.resumed:
+            self._losses = self.resumed.values.get("run.losses", self._losses)
+            self.resumed = replace(self.resumed, values={})  # its tensors are put back, their memory is free
         self.progress.start(label, total)
         if self.writes:
             self._log = Log(self.folder, self.progress, first)
@@ -260,7 +261,7 @@ def start(
     if not run.writes:
         if how.resume:
             folders.check_resumed(folder, whole, how.allow_change, SILENT)
-            run.resumed = _state(folder, how.device)
+            run.resumed = _state(folder)
         yield run
         return
     made = not folder.exists()
@@ -276,7 +277,7 @@ def start(
         folders.sweep(folder)
         if how.resume:
             run._changed = folders.check_resumed(folder, whole, how.allow_change, progress)
-            run.resumed = _state(folder, how.device)
+            run.resumed = _state(folder)
             run._step_logged = int(run.resumed.config["step"]) if run.resumed else 0
             run._seconds_before = cut_log(folder / "log.jsonl", run._step_logged)
         else:
@@ -300,11 +301,11 @@ def check_times(every: int, keep: int, save_every_s: float) -> None:
         raise G3dError("--keep keeps what --checkpoint-every STEPS makes; give both")
 
 
-def _state(folder: Path, device: torch.device) -> artifacts.Artifact | None:
+def _state(folder: Path) -> artifacts.Artifact | None:
     """What is to be resumed; None in a run that was killed before its first save, which begins again."""
     if not (folder / "state.safetensors").is_file():
         return None
-    return artifacts.read(folder / "state.safetensors", "state", role="the state of the run", device=str(device))
+    return artifacts.read(folder / "state.safetensors", "state", role="the state of the run")
 
 
 def peak_memory_mb() -> float:

@@ -21,7 +21,7 @@ from g3d.training import checkpoint, ema
 from g3d.training import run as runs
 from g3d.training.log import Clipping, Watch, cut_log
 from g3d.training.run import Checkpoints, Run, Start
-from torch import Tensor, nn
+from torch import nn
 
 CPU = torch.device("cpu")
 IDENTITY = {"settings": {"lr": 0.1}, "parents": {"data": "sha256:0"}}
@@ -42,24 +42,19 @@ def fit(run: Run, total: int = 30, *, bad: int = -1, stop: int = -1, value: floa
         weights.bias.zero_()
     average, strength = ema.averaged(weights), torch.zeros(())
     optimiser = torch.optim.Adam(weights.parameters(), lr=0.1)
+    counts: dict[str, float] = {"seen": 0, "mean": 0.0}
+    state = checkpoint.State(
+        {"weights": weights, "average": average}, {"optimiser": optimiser}, {"strength": strength}, counts
+    )
     if run.resumed:
-        checkpoint.load_module(weights, checkpoint.unpack("weights", run.resumed.values), "state")
-        checkpoint.load_module(average, checkpoint.unpack("average", run.resumed.values), "state")
-        checkpoint.unpack_optimiser("optimiser", optimiser, run.resumed.values)
-        strength = run.resumed.values["strength"].clone()
-
-    def state() -> dict[str, Tensor]:
-        return {
-            **checkpoint.pack("weights", weights.state_dict()), **checkpoint.pack("average", average.state_dict()),
-            **checkpoint.pack_optimiser("optimiser", optimiser), "strength": strength,
-        }  # fmt: skip
+        state.resume(run.resumed)
 
     def publish() -> None:
         run.write(
             "prior.safetensors", "prior", average.state_dict(), {"kind": "toy", "settings": {}, "latent_space": "z"}
         )
 
-    for step in run.steps(total, "toy", state, publish):
+    for step in run.steps(total, "toy", state.pack, publish):
         x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
         loss = (weights(x).squeeze(1) - x.sum(dim=1)).square().mean()
         optimiser.zero_grad()
@@ -68,6 +63,8 @@ def fit(run: Run, total: int = 30, *, bad: int = -1, stop: int = -1, value: floa
         optimiser.step()
         ema.update(average, weights, 0.9)
         strength += 0.01 * torch.sign(loss.detach() - 0.5)
+        counts["seen"] += 8
+        counts["mean"] += (loss.item() - counts["mean"]) / counts["seen"]
         if step == bad:
             loss = loss * value
         if step == stop:

@@ -61,8 +61,9 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     distributed.check_batch(config.batch)
     source = Source(config, dataset, run.seed)
     game = start(config, world, run.seed, run.device)
+    state = players.state(game)
     if run.resumed:
-        players.resume(game, run.resumed.values, str(run.resumed.path))
+        state.resume(run.resumed)
     total = math.ceil(config.kimg * 1000 / config.batch)
     mine = distributed.share(torch.arange(config.batch))
 
@@ -71,7 +72,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
 
     threads = 2 if run.device.type == "cuda" else 0
     with prefetch(lambda step: source.draw(step, mine), total, threads=threads) as batches:
-        for step in run.steps(total, "fit-stage1 gsgan", lambda: players.state(game), publish):
+        for step in run.steps(total, "fit-stage1 gsgan", state.pack, publish):
             batch, seen = batches(step), step * config.batch
             figures: dict[str, Any] = generator_step(game, batch.for_generator, seen, run.device)
             game.generator.mapping.track(figures.pop("w_mean"))

@@ -66,8 +66,9 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     assert world.camera_prior is not None
     source = PatchSource(config, dataset, world, world.camera_prior, run.seed)
     game = start(config, world, run.seed, run.device)
+    state = players.state(game)
     if run.resumed:
-        players.resume(game, run.resumed.values, str(run.resumed.path))
+        state.resume(run.resumed)
     total = math.ceil(config.kimg * 1000 / config.batch)
     mine = distributed.share(torch.arange(config.batch))
     rampup = config.ema_rampup or None
@@ -78,7 +79,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     with prefetch(
         lambda step: source.draw(step, mine), total, threads=2 if run.device.type == "cuda" else 0
     ) as batches:
-        for step in run.steps(total, "fit-stage1 hypernerfgan", lambda: players.state(game), publish):
+        for step in run.steps(total, "fit-stage1 hypernerfgan", state.pack, publish):
             batch = batches(step)
             g_loss, w_mean = generator_step(game, batch.for_generator, run.device)
             game.generator.mapping.track(w_mean)

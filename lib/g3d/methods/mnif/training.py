@@ -1,7 +1,6 @@
 """Stage 1 of mNIF: bases, T and codes, by auto-decoding (algorithm 2) or by meta-learning (algorithm 1)."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -39,15 +38,12 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     groups = _groups(config, mixture, codes if jointly else None)
     optimiser = torch.optim.Adam(groups, fused=True)
     learnt = [p for group in groups for p in group["params"]]
+    state = checkpoint.State({"model": mixture}, {"optimiser": optimiser}, {"codes": codes} if jointly else {})
     if run.resumed:
-        _resume(mixture, codes if jointly else None, optimiser, run)
+        state.resume(run.resumed)
     else:
         log_spread(mixture, codes, world, run)
     total = math.ceil(config.epochs * len(items) / config.batch)
-
-    def state() -> Mapping[str, Tensor]:
-        slots = checkpoint.pack_optimiser("optimiser", optimiser)
-        return {**({"codes": codes} if jointly else {}), **checkpoint.pack("model", mixture.state_dict()), **slots}
 
     def publish() -> None:
         write(config, dataset, world, mixture, codes if jointly else None, run)
@@ -61,7 +57,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
         return picked[mine], places, batches.pinned(source.draw(picked[mine], step, places), on_gpu)
 
     with prefetch(draw, total, threads=2 if on_gpu else 0) as drawn:  # on a CPU drawing would take from the step
-        for step in run.steps(total, "fit-stage1 mnif", state, publish):
+        for step in run.steps(total, "fit-stage1 mnif", state.pack, publish):
             schedules.set_lr(optimiser, schedules.cosine(step, total, config.warmup))
             picked, places, seen = drawn(step)
             optimiser.zero_grad(set_to_none=True)
@@ -157,18 +153,3 @@ def _groups(config: Config, mixture: MixtureOfSirens, codes: nn.Parameter | None
     if codes is not None:
         found.append(([codes], config.inner_lr))
     return [{"params": params, "lr": lr, "base_lr": lr} for params, lr in found]
-
-
-def _resume(mixture: MixtureOfSirens, codes: nn.Parameter | None, optimiser: torch.optim.Optimizer, run: Run) -> None:
-    assert run.resumed is not None
-    kept, where = run.resumed.values, run.resumed.path
-    checkpoint.load_module(mixture, checkpoint.unpack("model", kept), str(where))
-    if codes is not None:
-        if "codes" not in kept or kept["codes"].shape != codes.shape:
-            found = list(kept["codes"].shape) if "codes" in kept else "none"
-            raise G3dError(
-                f"'{where}' holds codes of shape {found}, wanted are {list(codes.shape)}: the data has another number of "
-                "objects; resume with the dataset of before"
-            )
-        codes.data.copy_(kept["codes"])
-    checkpoint.unpack_optimiser("optimiser", optimiser, kept)

@@ -223,6 +223,16 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     fit_stage1.run(options(pipeline, tmp_path / "cut", *pairs, resume=True))
     for name in ("model.safetensors", "state.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    tensors = artifacts.header(tmp_path / "whole" / "state.safetensors").tensors
+    assert {name.split(".")[0] for name in tensors} == {
+        "generator",
+        "discriminator",
+        "average",
+        "g_optimiser",
+        "d_optimiser",
+        "augment",
+        "run",
+    }  # fmt: skip  (the names that states have always had)
 
 
 @pytest.mark.slow

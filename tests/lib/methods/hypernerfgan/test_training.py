@@ -231,6 +231,16 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     p = artifacts.read(tmp_path / "whole" / "state.safetensors", "state").values["augment"][0]
     assert float(p) not in (0.0, 0.2)
+    tensors = artifacts.header(tmp_path / "whole" / "state.safetensors").tensors
+    assert {name.split(".")[0] for name in tensors} == {
+        "generator",
+        "discriminator",
+        "average",
+        "g_optimiser",
+        "d_optimiser",
+        "augment",
+        "run",
+    }  # fmt: skip  (the names that states have always had)
 
 
 @pytest.mark.slow
