@@ -36,7 +36,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def sample(
     model: Annotated[Path, typer.Argument(help="A model, or the run that has it.")],
     prior: Annotated[Path | None, typer.Option("--prior", help="A prior, or the run that has it.")] = None,
-    num: Annotated[int | None, typer.Option("--num", help="How many; the same as --seeds 0-(N-1).")] = None,
+    num: Annotated[
+        int | None, typer.Option("--num", help="How many; the same as --seeds 0-(N-1).", max=1_000_000)
+    ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Which samples of --seed, e.g. 0-9,12.")] = None,
     out: MaybeOut = None,
     latents: Annotated[

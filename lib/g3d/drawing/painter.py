@@ -34,6 +34,7 @@ from g3d.storage import files
 
 # A contact sheet shows so many scenes and views of each at most; of scenes with one view, a square of this side.
 SHEET_SCENES, SHEET_VIEWS, SHEET_SIDE = 25, 12, 16
+_DEPTHS_AT_ONCE = 1 << 24  # of Gaussians times views: 200 MB
 _DEPTHS = {
     "expected": "expected camera z",
     "max_weight": "max_weight camera z (of the middle of the heaviest interval)",
@@ -201,8 +202,11 @@ def _farthest_world(scene: Scene, cameras: Cameras) -> float:
     if not isinstance(scene, Gaussians):
         return scene.world.far_world  # where rays end
     c2w = cameras.c2w.to(scene.means)  # Gaussians are drawn wherever they lie; expected depth is a mean of theirs
-    z = torch.einsum("vnc,vc->vn", scene.means[0] - c2w[:, None, :3, 3], c2w[:, :3, 2])
-    return max(float(z.max()), scene.world.near_world, 1e-6) if z.numel() else scene.world.far_world
+    if not (len(c2w) and scene.means.numel()):
+        return scene.world.far_world
+    few = c2w.split(max(1, _DEPTHS_AT_ONCE // scene.means.shape[1]))
+    z = [torch.einsum("vnc,vc->vn", scene.means[0] - part[:, None, :3, 3], part[:, :3, 2]).max() for part in few]
+    return max(*(float(most) for most in z), scene.world.near_world, 1e-6)
 
 
 def _joined_transforms(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

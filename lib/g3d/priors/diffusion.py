@@ -29,11 +29,11 @@ from g3d.training.run import Run
 class Config:
     """Defaults: the paper's (A.3), the same for every signal."""
 
-    width: int = setting(4096, "W, width of the residual MLP", low=1)
+    width: int = setting(4096, "W, width of the residual MLP", low=1, high=1 << 20)
     blocks: int = setting(4, "residual blocks", low=1)
-    time_steps: int = setting(1000, "T, steps of the noising", low=2)
-    batch: int = setting(32, "codes a step", low=1)
-    epochs: float = setting(1000.0, "passes over the codes", low=0)
+    time_steps: int = setting(1000, "T, steps of the noising", low=2, high=1 << 20)
+    batch: int = setting(32, "codes a step", low=1, high=1 << 20)
+    epochs: float = setting(1000.0, "passes over the codes", low=0, high=1e9)
     lr: float = setting(1e-4, "Adam; cosine to 0, no warm-up", low=0)
     clip: float = setting(0.0, "largest norm of the gradient of a step, 0 for none (the paper: none)", low=0)
     ema: float = setting(

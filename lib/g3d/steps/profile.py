@@ -11,6 +11,8 @@ was there before it: of the GPU's allocations, or of this process' resident memo
 """
 
 import itertools
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +39,7 @@ from g3d.training.run import peak_memory_mb
 
 REPEATS = 5
 LARGEST_PX = 8192
+MOST_ARMS = 1000
 SHOWN = {
     "what": "what", "width": "px", "parameters": "parameters", "inference_parameters": "a scene", "macs": "MACs",
     "ms_per_view": "ms/view", "ms_quartiles": "quartiles", "views_per_second": "views/s", "memory_rise_mb": "MB/view",
@@ -126,7 +129,7 @@ def _checked(options: Options) -> tuple[list[_Subject], list[int | None]]:
     sizes: list[int | None] = [options.size]
     if options.sizes is not None:
         words = options.sizes.split(",")
-        if not all(word.strip().isdecimal() and 1 <= int(word) <= LARGEST_PX for word in words):
+        if not all(re.fullmatch(r"\d{1,4}", word.strip()) and 1 <= int(word) <= LARGEST_PX for word in words):
             raise G3dError(
                 f"--sizes '{options.sizes}' is no list of sizes of 1 to {LARGEST_PX} pixels; write e.g. 64,128,256"
             )
@@ -169,19 +172,21 @@ def _arms(options: Options) -> list[_Subject]:
             raise G3dError(f"'{key.strip()}' is given twice, by --sweep '{text}' and before it; leave one of them out")
         fixed.add(key.strip())
         swept.append([f"{key.strip()}={value.strip()}" for value in dict.fromkeys(values.split(","))])
+    if (arms := math.prod(len(values) for values in swept)) > MOST_ARMS:
+        raise G3dError(f"--sweep makes {arms} combinations; at most {MOST_ARMS} can be measured: sweep fewer values")
     first = _Subject(
         f"{options.what}:{options.preset}" if options.preset else options.what,
         options.what,
         options.preset,
         tuple(options.settings),
     )
-    arms = [
+    found = [
         replace(first, label=" ".join(arm) or first.label, settings=(*options.settings, *arm))
         for arm in itertools.product(*swept)
     ]
-    for arm in arms:
+    for arm in found:
         _refuse_foreign_settings(arm)
-    return arms
+    return found
 
 
 def _named(text: str) -> _Subject:

@@ -34,17 +34,17 @@ class Config:
     latent_std: float = setting(
         0.01, "sigma, standard deviation of phi at the start (meta: of every item, each time)", low=0
     )
-    batch: int = setting(8, "items a step", low=1)
+    batch: int = setting(8, "items a step", low=1, high=1 << 20)
     micro_batch: int = setting(0, "items whose gradients are in memory at once, 0 for all of the step's", low=0)
     points_per_item: int = setting(0, "image, voxel: points of an item a step, drawn anew each time; 0 for all", low=0)
     grid_share: float = setting(
         0.0, "voxel: share of the points that are cells of the grid, the others lie near the surface (the paper: 0)",
         low=0, high=0.9,
     )  # fmt: skip
-    views_per_item: int = setting(32, "radiance: views of a scene a step", low=1)
-    pixels_per_view: int = setting(512, "radiance: rays of a view a step", low=1)
+    views_per_item: int = setting(32, "radiance: views of a scene a step", low=1, high=1 << 20)
+    pixels_per_view: int = setting(512, "radiance: rays of a view a step", low=1, high=1 << 20)
     points_per_ray: int = setting(32, "radiance: samples of a ray", low=1, high=1024)
-    epochs: float = setting(2000.0, "passes over the items", low=0)
+    epochs: float = setting(2000.0, "passes over the items", low=0, high=1e9)
     lr: float = setting(1e-4, "Adam, bases and T; cosine to 0", low=0)
     projection_lr: float = setting(1.0, "T learns with lr times this (the paper: 1)", low=0)
     warmup: int = setting(0, "steps of linear warm-up (the paper: none)", low=0)
