@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "device": set(),
     "importers": set(),
-    "losses": set(),
+    "losses": {"nets"},
     "storage": set(),
     "distributed": {"storage"},
     "cameras": {"storage"},
@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"config", "distributed", "storage"},
     "metrics": {"distributed", "images", "losses"},
     "evaluation": {
-        "cameras", "data", "distributed", "images", "losses", "metrics", "render", "scenes", "storage"
+        "cameras", "data", "distributed", "images", "losses", "metrics", "nets", "render", "scenes", "storage"
     },
     "methods": {
         "cameras", "config", "data", "distributed", "losses", "nets", "render", "scenes", "storage", "training"
