@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "device": set(),
     "importers": set(),
-    "losses": set(),
+    "losses": {"nets"},
     "storage": set(),
     "distributed": {"storage"},
     "cameras": {"storage"},
@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"config", "distributed", "storage"},
     "metrics": {"distributed", "images", "losses"},
     "evaluation": {
-        "cameras", "data", "distributed", "images", "latents", "losses", "metrics", "render", "scenes", "storage"
+        "cameras", "data", "distributed", "images", "latents", "losses", "metrics", "nets", "render", "scenes", "storage"
     },
     "methods": {
         "cameras", "config", "data", "distributed", "latents", "losses", "nets", "render", "scenes", "storage", "training"

@@ -4,7 +4,7 @@ Letters: N codes, D numbers of a code, W width.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
