@@ -4,6 +4,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere; subprocesses inherit it
 
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ import pytest
 from commands import Pipeline
 
 os.environ.setdefault("G3D_CACHE", tempfile.mkdtemp(prefix="g3d-cache-"))  # nothing is written to the user's own
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # of `make test &` in a script; commands in tests would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

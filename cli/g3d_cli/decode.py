@@ -8,6 +8,7 @@ from g3d.errors import G3dError
 
 from g3d_cli.execute import execute
 from g3d_cli.options import (
+    Batch,
     CamerasOption,
     Depth,
     Device,
@@ -48,6 +49,7 @@ def decode(
     sheet: Sheet = None,
     fps: Fps = None,
     seed: Seed = 0,
+    batch: Batch = 16,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -64,6 +66,6 @@ def decode(
     )  # fmt: skip
     options = {
         "model": model, "latents": latents, "out": out, "items": items, "settings": settings or (), "images": render_into,
-        "device": device, "overwrite": overwrite,
+        "batch": batch, "device": device, "overwrite": overwrite,
     }  # fmt: skip
     execute("decode", options, as_json=as_json, dry_run=dry_run, drawing=how)

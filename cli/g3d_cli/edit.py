@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def edit(
-    operation: Annotated[str, typer.Argument(help="What to do: interpolate or grid.")],
+    operation: Annotated[str, typer.Argument(help="What to do: interpolate, grid or swap.")],
     latents: Annotated[Path, typer.Argument(help="Latents, or a run that has some.")],
     out: Out,
     items: Annotated[
@@ -23,14 +23,25 @@ def edit(
             "--items", help="Numbers or names: 0,5,2 to pass through, or four corners; default the first ones."
         ),
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", help="Latents from one item to the next, both included.")] = 8,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Latents from one item to the next, both included; default 8.")
+    ] = None,
+    fields: Annotated[
+        str | None,
+        typer.Option("--fields", help="Only these named fields change, e.g. expression or shape,appearance."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="swap: the item whose fields are taken, or one for each of --to.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="swap: the items that take them, e.g. 0,1,2 or 0-9.")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Make latents from latents: a straight path through several items, or a grid between four.
+    """Make latents from latents: a straight path through several items, a grid between four, or a swap of named fields.
 
     grid: the items are the corners, top left, top right, bottom left, bottom right; STEPS x STEPS latents, row by row.
+    swap: --fields expression --from 3 --to 0,1,2 gives items 0, 1 and 2 the expression of item 3.
     decode draws them: --render FOLDER --sheet PAGE.png shows the grid as a square."""
     options = {
         "operation": operation,
@@ -38,6 +49,9 @@ def edit(
         "out": out,
         "items": items,
         "steps": steps,
+        "fields": fields,
+        "source": source,
+        "to": to,
         "overwrite": overwrite,
     }
     execute("edit", options, as_json=as_json, dry_run=dry_run)

@@ -8,7 +8,7 @@ import typer
 from g3d_cli.execute import execute
 from g3d_cli.options import Device, DryRun, Json, Overwrite, Seed
 
-EXAMPLE = "g3d eval-fid demo/data demo/sampled --split train --extractor random"
+EXAMPLE = "g3d eval-fid demo/data demo/sampled --split train --extractor efficientnet"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -19,10 +19,10 @@ def eval_fid(
     extractor: Annotated[
         str,
         typer.Option(
-            help="inception (the FID of papers), random (needs no weights; comparable only with itself), or a TorchScript or "
-            "ONNX file."
+            help="auto, inception (the FID of papers), efficientnet (installed with g3d), random (knows no pictures), or a "
+            "TorchScript or ONNX file. auto: inception where its file is at hand or can be had, else efficientnet."
         ),
-    ] = "inception",
+    ] = "auto",
     weights: Annotated[
         Path | None,
         typer.Option(

@@ -19,7 +19,8 @@ def eval_identity(
     network: Annotated[
         str,
         typer.Option(
-            help="TorchScript file with AdaFace's interface, or 'pixels' for none (a floor).", show_default=False
+            help="TorchScript file with AdaFace's interface, 'dlib' (needs g3d[identity]), or 'pixels' for none (a floor).",
+            show_default=False,
         ),
     ],
     trust: Annotated[bool, typer.Option("--trust", help="Run the file of --network, which is code.")] = False,

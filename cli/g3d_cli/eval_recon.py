@@ -43,7 +43,7 @@ def eval_recon(
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Compare pictures with the true ones: PSNR, SSIM, MS-SSIM, LPIPS, MSE, L1, depth."""
+    """Compare pictures with the true ones: PSNR, SSIM, MS-SSIM, LPIPS, perceptual distance, MSE, L1, depth."""
     options = {
         "true": true, "test": test, "split": split, "objects": objects, "masks": masks, "mask": mask, "region": region,
         "ssim_borders": ssim_borders, "ms_ssim_scales": ms_ssim_scales, "lpips": lpips, "trust": trust,

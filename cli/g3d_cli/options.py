@@ -23,6 +23,7 @@ SaveEvery = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random; the same seed gives the same bytes.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Batch = Annotated[int, typer.Option("--batch", help="Scenes made at once: memory against speed; changes no result.")]
 Backend = Annotated[
     str, typer.Option("--backend", help="What draws 3D Gaussians: auto, cpu, gpu (Triton), gsplat, reference.")
 ]
@@ -46,6 +47,14 @@ Size = Annotated[
 ]
 Masks = Annotated[bool, typer.Option("--alpha", help="Write coverage as masks/*.png, too.")]
 Depth = Annotated[bool, typer.Option("--depth", help="Write depth as 16-bit depth/*.png, too.")]
+DepthKind = Annotated[
+    str | None,
+    typer.Option(
+        "--depth-kind",
+        help="What --depth is where a ray has several: expected (their mean; default) or max_weight (the heaviest interval's).",
+        show_default=False,
+    ),
+]
 Video = Annotated[Path | None, typer.Option("--video", help="Write the views as a video (.mp4), too.")]
 Sheet = Annotated[Path | None, typer.Option("--sheet", help="Write a contact sheet (.png), too.")]
 Fps = Annotated[
@@ -68,15 +77,15 @@ def with_truncation(settings: list[str] | None, truncation: float | None) -> tup
 
 _DEFAULTS: dict[str, Any] = {
     "cameras": "default", "size": None, "settings": (), "masks": False, "depth": False, "video": None, "sheet": None,
-    "fps": None,
+    "fps": None, "depth_kind": None,
 }  # fmt: skip
-_WORDS = {"settings": "--render-set", "masks": "--alpha"}
+_WORDS = {"settings": "--render-set", "masks": "--alpha", "depth_kind": "--depth-kind"}
 
 
 def drawing(*, into: Path | bool | None = True, pairs: bool = False, **values: Any) -> dict[str, Any]:
     """The options of a drawing. Where nothing is drawn (`into` is None), one that was given is refused, not ignored; with `pairs`
     the cameras may still mean something, which the step knows."""
-    values["settings"] = tuple(values["settings"] or ())
+    values = {"depth_kind": None, **values, "settings": tuple(values["settings"] or ())}
     if into is None:
         given = [
             _WORDS.get(name, f"--{name}")
@@ -87,4 +96,6 @@ def drawing(*, into: Path | bool | None = True, pairs: bool = False, **values: A
             raise G3dError(f"{given[0]} says how pictures are drawn, but none are; add --render FOLDER")
     if values["fps"] is not None and values["video"] is None:
         raise G3dError("--fps is the speed of a video, but there is none; add --video FILE.mp4")
-    return {**values, "fps": values["fps"] or 24.0}
+    if values["depth_kind"] is not None and not values["depth"]:
+        raise G3dError("--depth-kind says which depth is written, but none is; add --depth")
+    return {**values, "fps": values["fps"] or 24.0, "depth_kind": values["depth_kind"] or "expected"}

@@ -7,6 +7,7 @@ import typer
 
 from g3d_cli.execute import execute
 from g3d_cli.options import (
+    Batch,
     CamerasOption,
     Depth,
     Device,
@@ -35,7 +36,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def sample(
     model: Annotated[Path, typer.Argument(help="A model, or the run that has it.")],
     prior: Annotated[Path | None, typer.Option("--prior", help="A prior, or the run that has it.")] = None,
-    num: Annotated[int | None, typer.Option("--num", help="How many; the same as --seeds 0-(N-1).")] = None,
+    num: Annotated[
+        int | None, typer.Option("--num", help="How many; the same as --seeds 0-(N-1).", max=1_000_000)
+    ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Which samples of --seed, e.g. 0-9,12.")] = None,
     out: MaybeOut = None,
     latents: Annotated[
@@ -43,6 +46,10 @@ def sample(
     ] = None,
     truncation: Annotated[
         float | None, typer.Option("--truncation", help="Short for --set truncation=X: 1 all variety, 0 the mean.")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--class", help="Classes of the samples, in turns, e.g. 3 or 0-9; of a prior that knows some."),
     ] = None,
     settings: Set = None,
     render_into: RenderInto = None,
@@ -55,6 +62,7 @@ def sample(
     sheet: Sheet = None,
     fps: Fps = None,
     seed: Seed = 0,
+    batch: Batch = 16,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -68,6 +76,6 @@ def sample(
     options = {
         "model": model, "prior": prior, "num": num, "seeds": seeds, "out": out, "latents": latents,
         "settings": with_truncation(settings, truncation), "images": render_into, "seed": seed,
-        "device": device, "overwrite": overwrite,
+        "classes": classes, "batch": batch, "device": device, "overwrite": overwrite,
     }  # fmt: skip
     execute("sample", options, as_json=as_json, dry_run=dry_run, drawing=how)

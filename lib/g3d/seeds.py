@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 BLOCK = 64  # draws fetched at once by `Noise`
+MOST = 1_000_000  # numbers in a list: what is made from them gets names of six digits
+_DIGITS = 18  # of a number, so that it fits in 64 bits
 
 
 def generator(seed: int, index: int, stream: str) -> torch.Generator:
@@ -37,11 +39,20 @@ def latents(indices: Sequence[int], seed: int, size: int, stream: str) -> Tensor
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`0-9,12` => [0, ..., 9, 12]. Raises `ValueError` with a sentence for anything else."""
-    found: list[int] = []
+    """`0-9,12` => [0, ..., 9, 12], each once. Raises `ValueError` with a sentence for anything else, and for more than `MOST`."""
+    found: dict[int, None] = {}
     for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+        words = part.strip().split("-")
+        if len(words) > 2 or not all(word.isdecimal() for word in words):
             raise ValueError(f"'{text}' is not a list of seeds; write e.g. 0-9,12")
-        found.extend(range(int(first), int(last) + 1) if dash else [int(first)])
-    return list(dict.fromkeys(found))
+        longest = max(len(word) for word in words)
+        if longest > _DIGITS:
+            raise ValueError(f"seeds have at most {_DIGITS} digits, not {longest}; write e.g. 0-9,12")
+        first, last = int(words[0]), int(words[-1])
+        if last < first:
+            raise ValueError(f"'{text}' is not a list of seeds; write e.g. 0-9,12")
+        if last - first < MOST:  # a range is looked at before it is written out
+            found |= dict.fromkeys(range(first, last + 1))
+        if last - first >= MOST or len(found) > MOST:
+            raise ValueError(f"'{text}' lists more than {MOST} seeds; take them in parts, e.g. 0-{MOST - 1}")
+    return list(found)

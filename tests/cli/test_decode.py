@@ -35,8 +35,8 @@ def test_an_item_is_drawn_from_its_own_views(pipeline: Pipeline, tmp_path: Path)
 def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     out = ["--out", tmp_path / "s"]
     refused(g3d("decode", pipeline.model, pipeline.model), "nothing to write")
-    refused(g3d("decode", pipeline.model, pipeline.model, "--items", "4", *out), "item 4", "choose from 0-3")
-    refused(g3d("decode", pipeline.model, pipeline.model, "--items", "x", *out), "not a list of items")
+    refused(g3d("decode", pipeline.model, pipeline.model, "--items", "4", *out), "no item '4'", "choose from 0-3")
+    refused(g3d("decode", pipeline.model, pipeline.model, "--items", "x", *out), "no item 'x'")
     refused(g3d("decode", pipeline.model, pipeline.prior, *out), "no latents.safetensors")
     refused(g3d("decode", pipeline.model, pipeline.model, "--set", "levels=2", *out), "no setting 'levels'")
     refused(g3d("decode", pipeline.model, pipeline.model, "--seed", 3, *out), "--seed", "add --render")

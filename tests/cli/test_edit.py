@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 from commands import Pipeline, Result, g3d, refused
-from g3d import images
+from g3d import images, latents
 from g3d.data.opening import open_dataset
+from g3d.latents import Latents, LatentSpace, Part
 from g3d.steps import edit
 from g3d.storage import artifacts
 
@@ -63,6 +64,103 @@ def test_a_grid_is_drawn_as_a_square(pipeline: Pipeline, tmp_path: Path) -> None
     for row, column in ((0, 0), (2, 3), (5, 5)):
         cell = pages[0][2 + 10 * row : 10 + 10 * row, 2 + 10 * column : 10 + 10 * column]
         assert (cell == images.read_image(tmp_path / "i" / f"{6 * row + column:06d}.png")).all()
+
+
+def faces(path: Path, *, cameras: bool = True) -> Latents:
+    """Three subjects with named fields, classes 1, 1, 2 and a camera each."""
+    space = LatentSpace("face", {f"fields.{name}": Part((2,)) for name in ("expression", "identity_shape", "shape")})
+    tensors = {name: torch.arange(6.0).view(3, 2) + 10 * i for i, name in enumerate(sorted(space.parts))}
+    views = torch.arange(75.0).view(3, 25) if cameras else None
+    found = Latents(space, tensors, ["ann", "bob", "cem"], torch.tensor([1, 1, 2]), torch.tensor([0, 0, 0]), views)
+    latents.write(path, found, seed=4)
+    return found
+
+
+def test_a_swap_takes_the_named_fields_of_another_item(tmp_path: Path) -> None:
+    known = faces(tmp_path / "l.safetensors")
+    out = tmp_path / "s.safetensors"
+    words = [
+        "swap",
+        tmp_path / "l.safetensors",
+        "--fields",
+        "expression,shape",
+        "--from",
+        "cem",
+        "--to",
+        "1,0",
+        "--out",
+        out,
+    ]
+    assert g3d("edit", *words).code == 0
+    found = latents.read(latents.check(out))
+    for name, value in known.tensors.items():
+        assert torch.equal(found.tensors[name], value[[1, 0]] if name == "fields.identity_shape" else value[[2, 2]])
+    assert found.names == ["bob, expression shape of cem", "ann, expression shape of cem"]
+    assert found.classes is not None and found.classes.tolist() == [1, 1]
+    assert known.condition_camera is not None and torch.equal(found.condition_camera, known.condition_camera[[1, 0]])  # type: ignore[arg-type]
+    assert found.about["edit"] == "swap expression,shape from 2 to 1,0"
+    each = edit.Options(
+        "swap", tmp_path / "l.safetensors", tmp_path / "e.safetensors", fields="shape", source="1,2", to="0,1"
+    )
+    edit.run(each)
+    assert torch.equal(
+        latents.read(latents.check(each.out)).tensors["fields.shape"], known.tensors["fields.shape"][[1, 2]]
+    )
+
+
+def test_fields_confine_an_interpolation(tmp_path: Path) -> None:
+    known = faces(tmp_path / "l.safetensors", cameras=False)
+    out = tmp_path / "p.safetensors"
+    words = [
+        "interpolate",
+        tmp_path / "l.safetensors",
+        "--items",
+        "0,2",
+        "--steps",
+        3,
+        "--fields",
+        "expression",
+        "--out",
+        out,
+    ]
+    result = g3d("edit", *words)
+    assert result.code == 0 and "differ in their class" in result.err and "split" not in result.err
+    found = latents.read(latents.check(out))
+    expression = known.tensors["fields.expression"]
+    torch.testing.assert_close(found.tensors["fields.expression"][1], (expression[0] + expression[2]) / 2)
+    assert torch.equal(found.tensors["fields.shape"], known.tensors["fields.shape"][[0, 0, 0]])
+    assert found.classes is None and found.split is not None and found.split.tolist() == [0, 0, 0]
+
+
+def test_class_split_and_camera_are_kept_where_the_items_agree(tmp_path: Path) -> None:
+    faces(tmp_path / "l.safetensors")
+    result = g3d(
+        "edit", "interpolate", tmp_path / "l.safetensors", "--items", "0,1", "--out", tmp_path / "p.safetensors"
+    )
+    found = latents.read(latents.check(tmp_path / "p.safetensors"))
+    assert found.classes is not None and found.classes.tolist() == [1] * 8
+    assert found.condition_camera is None and "differ in their camera that scenes are baked at" in result.err
+
+
+def test_refusals_of_fields(pipeline: Pipeline, tmp_path: Path) -> None:
+    faces(tmp_path / "l.safetensors")
+    latents.write(tmp_path / "t.safetensors", LatentSpace("tokens", {"tokens": Part((4,), 5)}).zeros(3))
+
+    def run(*words: object) -> Result:
+        return g3d("edit", *words, "--out", tmp_path / "p.safetensors")
+
+    swap = ["swap", tmp_path / "l.safetensors"]
+    refused(run(*swap, "--from", 0, "--to", 1), "needs --fields", "expression, identity_shape, shape")
+    refused(
+        run(*swap, "--fields", "expresion", "--from", 0, "--to", 1), "no field 'expresion'", "did you mean 'expression'"
+    )
+    refused(run(*swap, "--fields", "shape", "--from", 0), "--from ITEM and --to ITEMS")
+    refused(run(*swap, "--fields", "shape", "--from", "0,1", "--to", "0-2"), "--from names 2 items and --to 3")
+    refused(run(*swap, "--fields", "shape", "--from", 0, "--to", 7), "no item '7'")
+    refused(run(*swap, "--fields", "shape", "--items", 0), "--items has no effect on swap")
+    refused(run("interpolate", tmp_path / "l.safetensors", "--to", 0), "--to has no effect on interpolate")
+    refused(run("swap", pipeline.model, "--fields", "shape", "--from", 0, "--to", 1), "no field 'shape'", "it has none")
+    refused(run("interpolate", tmp_path / "t.safetensors"), "holds tokens")
 
 
 def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:

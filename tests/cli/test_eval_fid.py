@@ -97,10 +97,27 @@ def test_wrong_input_exits_2_with_one_sentence(tmp_path: Path) -> None:
 def test_missing_weights_exit_4(tmp_path: Path) -> None:
     real = _folder(tmp_path / "real", 2, 0)
     nowhere = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
-    done = _g3d(real, real, G3D_CACHE=str(tmp_path / "cache"), **nowhere)
+    done = _g3d(real, real, "--extractor", "inception", G3D_CACHE=str(tmp_path / "cache"), **nowhere)
     assert done.returncode == 4, done.stderr
     assert f"put it at '{tmp_path / 'cache' / 'inception-2015-12-05.pt'}'" in done.stderr and "--weights" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_without_a_file_the_default_is_what_is_installed(tmp_path: Path) -> None:
+    """A fresh machine without a network: figures under their own names, one note, exit 0."""
+    real, fake = _folder(tmp_path / "real", 12, 0), _folder(tmp_path / "fake", 9, 1, bright=120)
+    nowhere = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
+    done = _g3d(real, fake, "--json", "--device", "cpu", G3D_CACHE=str(tmp_path / "cache"), **nowhere)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["metric"], found["extractor"]) == ("kernel_efficientnet", "efficientnet")
+    assert found["value"] == found["kernel_efficientnet"] > 0 and found["frechet_efficientnet"] > 0
+    for name in ("class_score_efficientnet", "precision", "recall", "density", "coverage", "diversity_fake"):
+        assert np.isfinite(found[name])
+    assert found["absent"] == {} and not {"fid", "kid", "is"} & found.keys()
+    assert done.stderr.count("EfficientNet-lite0") == 1 and "rank-deficient" in done.stderr
+    again = run(Options(real, fake, extractor="efficientnet", device="cpu", cache=str(tmp_path / "cache" / "features")))
+    assert again["value"] == found["value"] and len(list((tmp_path / "cache" / "features").iterdir())) == 2
 
 
 def test_out_is_written_and_protected(tmp_path: Path) -> None:
@@ -176,7 +193,7 @@ def test_num_draws_by_seed(tmp_path: Path) -> None:
     [
         (
             {"extractor": "randm"},
-            r"--extractor 'randm' is unknown \(did you mean 'random'\?\); allowed are inception, random and a",
+            r"--extractor 'randm' is unknown \(did you mean 'random'\?\); allowed are auto, inception, efficientnet, random and",
         ),
         ({"extractor": "inception", "resize": "bicubic"}, r"--resize 'bicubic' is unknown"),
         ({"split": "val"}, "--split 'val' is unknown"),

@@ -98,6 +98,7 @@ def test_refusals(tmp_path: Path, network: Path) -> None:
     refused(g3d("eval-identity", a, a, "--network", tmp_path / "no.pt"), "no.pt", "does not exist")
     for changes, words in (
         ({"network": "pixels", "trust": True}, "mean nothing to 'pixels'"),
+        ({"network": "dlib", "channels": "rgb"}, "mean nothing to 'dlib'"),
         ({"network": str(network), "channels": "gbr"}, r"--channels 'gbr' is unknown"),
         ({"network": str(network), "batch": 0}, "--batch 0 is too small"),
     ):

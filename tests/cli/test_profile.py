@@ -11,6 +11,7 @@ import pytest
 import torch
 from commands import Pipeline, g3d, g3d_process, refused
 from g3d.cameras import CameraPrior
+from g3d.evaluation import cost
 from g3d.evaluation.memory import rise_mb
 from g3d.evaluation.table import Table
 from g3d.scenes.scene_file import save_scene
@@ -156,12 +157,12 @@ def test_rows_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that becomes slower meanwhile must not make the last row the slowest."""
     drawn: list[str] = []
     views = [lambda name=name: drawn.append(name) for name in "ab"]
-    times = profile._times_ms(views, 3, torch.device("cpu"), profile.SILENT)
+    times = cost.times_ms(views, 3, torch.device("cpu"), profile.SILENT)
     assert "".join(drawn) == "ababab" and [len(t) for t in times] == [3, 3]
-    assert profile._spread([1.0, 2.0, 3.0, 4.0, 100.0]) == {
+    assert cost.spread([1.0, 2.0, 3.0, 4.0, 100.0]) == {
         "ms_per_view": 3.0, "ms_quartiles": [2.0, 4.0], "views_per_second": 333.33,
     }  # fmt: skip
-    slow = profile._times_ms([lambda: time.sleep(0.02)], 1, torch.device("cpu"), profile.SILENT)
+    slow = cost.times_ms([lambda: time.sleep(0.02)], 1, torch.device("cpu"), profile.SILENT)
     assert 20 <= slow[0][0] < 200
 
 

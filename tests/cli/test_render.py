@@ -64,6 +64,30 @@ def test_depth_and_mask_agree_with_the_picture(pipeline: Pipeline, tmp_path: Pat
     assert len(seen) and seen.min() > 1.2 and seen.max() < 4.0
 
 
+def test_kinds_of_depth(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The pictures are the same; depth.json says which depth lies beside it; what has no meaning is refused."""
+    scene, save = pipeline.scenes / "000000.safetensors", ["--size", 12, "--device", "cpu", "--depth"]
+    for kind in ("expected", "max_weight"):
+        assert g3d("render", scene, *save, "--depth-kind", kind, "--out", tmp_path / kind).code == 0
+    assert g3d("render", scene, *save, "--out", tmp_path / "plain").code == 0
+    read = [read_json(tmp_path / n / "depth" / "depth.json", "depth") for n in ("expected", "max_weight", "plain")]
+    assert read[0] == read[2] and read[0]["what"].startswith("expected camera z, ")
+    assert read[1]["what"].startswith("max_weight camera z (of the middle of the heaviest interval), ")
+    files = [
+        [(tmp_path / n / f).read_bytes() for f in ("000000.png", "depth/000000.png")]
+        for n in ("expected", "max_weight")
+    ]
+    assert files[0][0] == files[1][0] and files[0][1] != files[1][1]
+    out = ["--out", tmp_path / "x"]
+    refused(g3d("render", scene, "--depth-kind", "max_weight", *out), "add --depth")
+    refused(
+        g3d("render", scene, "--depth", "--depth-kind", "median", *out), "'median' is unknown", "expected, max_weight"
+    )
+    save_scene(tmp_path / "g.safetensors", gaussians())
+    refused(g3d("render", tmp_path / "g.safetensors", "--depth", "--depth-kind", "max_weight", *out), "3D Gaussians")
+    assert not (tmp_path / "x").exists()
+
+
 def test_video_and_sheet(pipeline: Pipeline, tmp_path: Path) -> None:
     result = g3d(
         "render", pipeline.scenes, "--cameras", "orbit:4", "--size", 16, "--device", "cpu", "--out", tmp_path / "i",

@@ -91,7 +91,8 @@ def test_dry_run_refuses_what_a_run_refuses(pipeline: Pipeline, tmp_path: Path) 
     found = g3d(*base, "--seeds", "0-4", "--out", tmp_path / "s").json
     assert found["samples"] == 5 and found["render"] is None and found["out"] == str(tmp_path / "s")
     refused(
-        g3d("decode", pipeline.model, pipeline.model, "--items", 99, "--out", tmp_path / "s", "--dry-run"), "item 99"
+        g3d("decode", pipeline.model, pipeline.model, "--items", 99, "--out", tmp_path / "s", "--dry-run"),
+        "no item '99'",
     )
 
 

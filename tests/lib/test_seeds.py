@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from g3d.seeds import BLOCK, Noise, generator, parse_seeds
+from g3d.seeds import BLOCK, MOST, Noise, generator, parse_seeds
 
 
 def test_a_stream_is_a_function_of_seed_index_and_name() -> None:
@@ -55,3 +55,15 @@ def test_lists_of_seeds(text: str, wanted: list[int]) -> None:
 def test_what_is_no_list_of_seeds(text: str) -> None:
     with pytest.raises(ValueError, match="is not a list of seeds"):
         parse_seeds(text)
+
+
+def test_a_list_of_seeds_has_an_end() -> None:
+    """What is longer is refused before it is written out; overlaps count once, and large numbers are no long list."""
+    whole = f"0-{MOST - 1}"
+    assert parse_seeds(whole) == parse_seeds(f"{whole},5,{whole}") == list(range(MOST))
+    assert parse_seeds(f"{10**17}-{10**17 + 1}") == [10**17, 10**17 + 1]
+    for text in (f"0-{MOST}", f"{whole},{MOST}", f"3,0-{10**17}"):
+        with pytest.raises(ValueError, match=f"lists more than {MOST} seeds; take them in parts"):
+            parse_seeds(text)
+    with pytest.raises(ValueError, match="at most 18 digits, not 19"):
+        parse_seeds("1" * 19)

@@ -10,11 +10,11 @@ dataset:DIR[:SPLIT]   the views of the item that the scene shows; one view of th
 file:JSON          the cameras of a transforms.json
 """
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from g3d.cameras import CameraPrior, Cameras, read_transforms
@@ -25,6 +25,8 @@ from g3d.errors import G3dError, did_you_mean
 from g3d.scenes.scene import Scene, World
 from g3d.seeds import generator
 
+VIEWS_MOST = 10_000  # of a scene, as for the views of an object in a dataset
+FAR_MOST = 1_000_000
 KINDS = ("orbit", "spiral", "grid", "far", "prior", "default", "dataset", "file")
 
 
@@ -43,12 +45,12 @@ class CameraPlan:
         self._ranges: tuple[tuple[float, float], tuple[float, float]] | None = None  # azimuth, elevation, degrees
         match self.kind:
             case "orbit" | "spiral":
-                self._numbers = self._parse(r"\d+", "60" if self.kind == "orbit" else "251")
+                self._numbers = self._parse(r"\d+", "60" if self.kind == "orbit" else "251", VIEWS_MOST)
             case "grid":
                 self.argument, *ranges = self.argument.split(":")
-                self._numbers, self._ranges = self._parse(r"\d+x\d+", "3x5"), self._angles(ranges)
+                self._numbers, self._ranges = self._parse(r"\d+x\d+", "3x5", VIEWS_MOST), self._angles(ranges)
             case "far":
-                self._numbers = self._parse(r"\d+", "3")
+                self._numbers = self._parse(r"\d+", "3", FAR_MOST)
             case "dataset":
                 self._open_dataset()
             case "file":
@@ -63,7 +65,7 @@ class CameraPlan:
             return 1
         if self.kind == "dataset":
             return None
-        return len(self._file) if self._file else int(np.prod(self._numbers))
+        return len(self._file) if self._file else math.prod(self._numbers)
 
     def one_view(self, item: str | None) -> bool:
         """Whether a scene that shows `item` (or nothing with a name) has one view by the words themselves."""
@@ -149,9 +151,16 @@ class CameraPlan:
         (a, b), (e, f) = (tuple(float(n) for n in word.split(",")) for word in words)
         return (a, b), (e, f)
 
-    def _parse(self, pattern: str, default: str) -> tuple[int, ...]:
+    def _parse(self, pattern: str, default: str, most: int) -> tuple[int, ...]:
+        """The numbers, whose product is at most `most`; words too long to be small are not even read."""
         text = self.argument or default
-        numbers = tuple(int(n) for n in text.split("x")) if re.fullmatch(pattern, text) else ()
+        words = text.split("x") if re.fullmatch(pattern, text) else []
+        numbers = tuple(int(word) if len(word) <= 9 else most + 1 for word in words)
         if not numbers or min(numbers) < 1:
             raise G3dError(f"the cameras '{self.spec}' are not understood; write e.g. --cameras {self.kind}:{default}")
+        if math.prod(numbers) > most:
+            what = "times as far" if self.kind == "far" else "views of a scene"
+            raise G3dError(
+                f"the cameras '{self.spec}' are more than {most} {what}; write e.g. --cameras {self.kind}:{default}"
+            )
         return numbers

@@ -23,6 +23,7 @@ from g3d.render import (
     Rendering,
     RenderSettings,
     check_background,
+    check_depth_kind,
     default_settings,
     empty_space,
     render_image_field,
@@ -33,6 +34,11 @@ from g3d.storage import files
 
 # A contact sheet shows so many scenes and views of each at most; of scenes with one view, a square of this side.
 SHEET_SCENES, SHEET_VIEWS, SHEET_SIDE = 25, 12, 16
+_DEPTHS_AT_ONCE = 1 << 24  # of Gaussians times views: 200 MB
+_DEPTHS = {
+    "expected": "expected camera z",
+    "max_weight": "max_weight camera z (of the middle of the heaviest interval)",
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Drawing:
     fps: float = 24.0
     seed: int = 0
     backend: str = "auto"  # of 3D Gaussians
+    depth_kind: str = "expected"  # or max_weight
 
 
 def settings_of(scene: Scene, drawing: Drawing) -> RenderSettings:
@@ -61,6 +68,7 @@ def settings_of(scene: Scene, drawing: Drawing) -> RenderSettings:
                 raise G3dError(f"an image field takes no cameras, depth or coverage; leave {option} out")
         if drawing.settings:
             raise G3dError(f"an image field has no settings to change; leave '{drawing.settings[0]}' out")
+    check_depth_kind(scene, drawing.depth_kind)
     settings = config.override(defaults, drawing.settings, f"a scene of {type(scene).__name__}")
     check_background(settings)
     return settings
@@ -95,7 +103,9 @@ class Painter:
         depth_scale = _farthest_world(scene, seen) / 65535
         grid = empty_space(scene, cameras.to(where), settings)
         for view, file_name in enumerate(names):
-            drawn = render_scene(scene, cameras[view].to(where), settings, grid, self.drawing.backend)
+            drawn = render_scene(
+                scene, cameras[view].to(where), settings, grid, self.drawing.backend, self.drawing.depth_kind
+            )
             self._write(folder, file_name, drawn, depth_scale)
         scales = {f"{n}.png": depth_scale for n in names}
         if flat:
@@ -135,7 +145,8 @@ class Painter:
         if self.drawing.depth and scales:
             one = len(set(scales.values())) == 1
             about = {"depth_scale": next(iter(scales.values()))} if one else {"depth_scales": dict(scales)}
-            what = f"expected camera z, world units = value * {'depth_scale' if one else 'its own scale'}, 0: nothing"
+            kind = _DEPTHS[self.drawing.depth_kind]
+            what = f"{kind}, world units = value * {'depth_scale' if one else 'its own scale'}, 0: nothing"
             files.write_json(folder / "depth" / "depth.json", {**about, "what": what})
 
     def finish(self) -> None:
@@ -191,8 +202,11 @@ def _farthest_world(scene: Scene, cameras: Cameras) -> float:
     if not isinstance(scene, Gaussians):
         return scene.world.far_world  # where rays end
     c2w = cameras.c2w.to(scene.means)  # Gaussians are drawn wherever they lie; expected depth is a mean of theirs
-    z = torch.einsum("vnc,vc->vn", scene.means[0] - c2w[:, None, :3, 3], c2w[:, :3, 2])
-    return max(float(z.max()), scene.world.near_world, 1e-6) if z.numel() else scene.world.far_world
+    if not (len(c2w) and scene.means.numel()):
+        return scene.world.far_world
+    few = c2w.split(max(1, _DEPTHS_AT_ONCE // scene.means.shape[1]))
+    z = [torch.einsum("vnc,vc->vn", scene.means[0] - part[:, None, :3, 3], part[:, :3, 2]).max() for part in few]
+    return max(*(float(most) for most in z), scene.world.near_world, 1e-6)
 
 
 def _joined_transforms(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def file_extractor(
     path: Path, trust: bool, values: str, size_px: int | None, device: str | torch.device = "cpu"
 ) -> Extractor:
     """`values` is a key of RANGES; `size_px`: the side, 0 for pictures as they are, None for the network's own or 224."""
-    require_module("cleanfid", f"the extractor '{path}'", "pip install clean-fid, or use --extractor random")
+    require_module("cleanfid", f"the extractor '{path}'", "pip install clean-fid, or use --extractor efficientnet")
     existing(path, "the extractor")
     network, digest, fixed = _onnx(path, device) if is_onnx(path) else (*_torchscript(path, trust, device), None)
     if fixed is not None and size_px is not None and size_px != fixed:

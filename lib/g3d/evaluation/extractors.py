@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g3d.errors import G3dError, did_you_mean
+from g3d import distributed
+from g3d.errors import Failure, G3dError, Missing, did_you_mean
 from g3d.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
 
     from g3d.evaluation.features import Extractor
 
-WORDS = ("inception", "random")
+WORDS = ("auto", "inception", "efficientnet", "random")
 RESIZES = ("clean", "legacy_tensorflow", "legacy_pytorch")
 RANGES = ("unit", "signed", "imagenet", "bytes")
 SUFFIXES = (".pt", ".pth", ".ts", ".jit", ".torchscript", ".onnx")
+_PATIENCE_S = 5.0  # with the server of Inception's file, where another extractor would do
 _BELONGS: Mapping[str, tuple[str, ...]] = {
     "--weights": ("inception",), "--resize": ("inception",), "--trust": ("inception", "a TorchScript file"),
     "--extractor-range": ("a TorchScript file", "an ONNX file"), "--extractor-size": ("a TorchScript file", "an ONNX file"),
@@ -26,9 +28,11 @@ _BELONGS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """`name`: one of WORDS, or a file. The rest: see `g3d.evaluation.inception` and `g3d.evaluation.extractor_file`."""
+    """`name`: one of WORDS, or a file. The rest: see `g3d.evaluation.inception` and `g3d.evaluation.extractor_file`.
 
-    name: str = "inception"
+    auto: Inception where its file is at hand or can be had, else EfficientNet; Inception, too, where an option of it is given."""
+
+    name: str = "auto"
     weights: Path | None = None
     resize: str | None = None
     trust: bool = False
@@ -37,7 +41,9 @@ class Choice:
 
     @property
     def kind(self) -> str:
-        """inception, random, 'a TorchScript file' or 'an ONNX file'."""
+        """A word of WORDS, 'a TorchScript file' or 'an ONNX file'."""
+        if self.name == "auto" and (self.weights or self.resize or self.trust):
+            return "inception"
         if self.name in WORDS:
             return self.name
         return "an ONNX file" if self.name.lower().endswith(".onnx") else "a TorchScript file"
@@ -74,13 +80,13 @@ class Choice:
 
     def as_json(self) -> dict[str, Any]:
         """What is known of it before anything is loaded."""
-        if self.name == "random":
+        if self.kind in ("auto", "efficientnet", "random"):
             return {"extractor": self.name}
-        if self.name == "inception":
+        if self.kind == "inception":
             from g3d.evaluation.inception import cached_path
 
             weights = str(self.weights or cached_path())
-            return {"extractor": self.name, "resize": self.resize or "clean", "weights": weights, "trust": self.trust}
+            return {"extractor": self.kind, "resize": self.resize or "clean", "weights": weights, "trust": self.trust}
         return {
             "extractor": self.name,
             "extractor_range": self.values,
@@ -91,11 +97,17 @@ class Choice:
     def load(self, device: "torch.device", progress: Progress = SILENT) -> "Extractor":
         """The extractor. Raises `Missing` when the Inception weights or a package cannot be had."""
         self.check()
-        if self.name == "random":
+        if self.kind == "auto":
+            return _at_hand(device, progress)
+        if self.kind == "random":
             from g3d.evaluation.features import random_extractor
 
             return random_extractor(device)
-        if self.name == "inception":
+        if self.kind == "efficientnet":
+            from g3d.evaluation.efficientnet import efficientnet_extractor
+
+            return efficientnet_extractor(device)
+        if self.kind == "inception":
             from g3d.evaluation.inception import inception_extractor
 
             return inception_extractor(self.weights, self.resize or "clean", self.trust, device, progress)
@@ -103,3 +115,24 @@ class Choice:
 
         assert self.values is not None
         return file_extractor(Path(self.name), self.trust, self.values, self.size_px, device)
+
+
+def _at_hand(device: "torch.device", progress: Progress) -> "Extractor":
+    """Inception where its file is there or comes soon, else EfficientNet and a note; the same one in all processes."""
+    from g3d.evaluation import inception
+    from g3d.evaluation.efficientnet import efficientnet_extractor
+
+    found, reason = None, "another process could not have it"
+    try:
+        found = inception.inception_extractor(None, "clean", False, device, progress, _PATIENCE_S)
+    except (Missing, Failure) as error:  # no network, no clean-fid, or a cache that cannot be written
+        reason = str(error).split("; ")[0]
+    (lacking,) = distributed.agree(found is None)
+    if found is not None and not lacking:
+        return found
+    progress.log(
+        f"note: {reason}; the features are those of EfficientNet-lite0: compare frechet_efficientnet and kernel_efficientnet "
+        f"with each other and with no FID; for that one put {inception.FILE} at '{inception.cached_path()}' or name it with "
+        "--weights"
+    )
+    return efficientnet_extractor(device)

@@ -3,6 +3,7 @@
 Two figures are comparable only when all three agree, so every result carries them.
 
 * `inception` (in `inception.py`): the network of the FID that papers report.
+* `efficientnet` (in `efficientnet.py`): a network of ImageNet whose weights are installed with g3d.
 * a file (in `extractor_file.py`): any TorchScript or ONNX network.
 * `random`: a fixed network of random weights. It needs no download and no GPU and tells equal sets from different ones;
   its figure orders runs of one project and is comparable with nothing else, so it is never called FID.
@@ -55,6 +56,7 @@ class Extractor:
     logits: Callable[[Tensor], Tensor] | None = (
         None  # features [B, D] on any device => of classes [B, K]; None: it has none
     )
+    kernel_below: int = 0  # below so many pictures of a side the kernel distance is the figure that leads
 
 
 def features(

@@ -34,15 +34,6 @@ FIVE: tuple[tuple[int, ...], ...] = ((36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 
 """Landmarks of Multi-PIE's 68 whose means are those points."""
 
 
-@dataclass(frozen=True)
-class Embedder:
-    """What turns crops into vectors, and which it is."""
-
-    name: str
-    sha256: str | None
-    embed: Callable[[Sequence[U8]], Tensor]  # B crops [112, 112, 3] => [B, D] of length 1
-
-
 def five_points(landmarks_px: F64) -> F64:
     """68 landmarks [68, 2] => five points [5, 2]."""
     return np.stack([landmarks_px[list(group)].mean(axis=0) for group in FIVE])
@@ -75,12 +66,27 @@ def aligned(picture: U8, landmarks_px: F64) -> U8:
     return (crop.numpy() + 0.5).astype(np.uint8)  # Pillow's own transform rounds down
 
 
-def centre_crop(picture: U8) -> U8:
-    """The square in the middle of [H, W, 3] => [112, 112, 3]."""
+def centre_crop(picture: U8, size_px: int = SIZE_PX) -> U8:
+    """The square in the middle of [H, W, 3] => [size, size, 3]."""
     side = min(picture.shape[:2])
     top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
     square = Image.fromarray(picture[top : top + side, left : left + side])
-    return np.asarray(square.resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR))
+    return np.asarray(square.resize((size_px, size_px), Image.Resampling.BILINEAR))
+
+
+def _crop(picture: U8, landmarks_px: F64 | None) -> U8:
+    return centre_crop(picture) if landmarks_px is None else aligned(picture, landmarks_px)
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """What turns pictures into crops and crops into vectors, and which it is."""
+
+    name: str
+    sha256: str | None
+    embed: Callable[[Sequence[U8]], Tensor]  # B crops => [B, D] of length 1
+    crop: Callable[[U8, F64 | None], U8] = _crop  # a picture [H, W, 3], its 68 landmarks or None => [size, size, 3]
+    size_px: int = SIZE_PX
 
 
 def pixel_embedder() -> Embedder:

@@ -19,8 +19,11 @@ import os
 import urllib.request
 import warnings
 from collections.abc import Callable, Sequence
+from http.client import HTTPException
 from itertools import groupby
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import IO, Any
 
 import numpy as np
@@ -42,16 +45,22 @@ METRICS = {
 """Resize mode => name of the figure."""
 DIMENSIONS = 2048
 SIZE_PX = 299
-_TIMEOUT_S = 30.0
+TIMEOUT_S = 30.0
 
 
 def inception_extractor(
-    weights: Path | None, resize: str, trust: bool, device: str | torch.device = "cpu", progress: Progress = SILENT
+    weights: Path | None,
+    resize: str,
+    trust: bool,
+    device: str | torch.device = "cpu",
+    progress: Progress = SILENT,
+    timeout_s: float = TIMEOUT_S,
 ) -> Extractor:
-    """Inception with weights from `weights`, else from the cache, else downloaded into the cache."""
-    require_module("cleanfid", "the extractor 'inception'", "pip install clean-fid, or use --extractor random")
+    """Inception with weights from `weights`, else from the cache, else downloaded into the cache; a server that says nothing for
+    `timeout_s` is given up."""
+    require_module("cleanfid", "the extractor 'inception'", "pip install clean-fid, or use --extractor efficientnet")
     resizer = _resizer(resize)
-    path = existing(weights, "the weights") if weights is not None else _cached(progress)
+    path = existing(weights, "the weights") if weights is not None else _cached(progress, timeout_s)
     digest = torchscript.trusted_digest(path, trust, {SHA256: FILE}, "the weights")
     inside = resize == "legacy_tensorflow"
     network, logits = _load(path, device, inside)
@@ -112,7 +121,7 @@ def _classes(base: Any) -> Network | None:
     return lambda found: found.to(placed) @ placed.T
 
 
-def _cached(progress: Progress) -> Path:
+def _cached(progress: Progress, timeout_s: float) -> Path:
     """The file in the cache, downloaded there if it is not: whole and of the known hash, or not at all."""
     path = cached_path()
     if path.is_file():
@@ -120,17 +129,17 @@ def _cached(progress: Progress) -> Path:
     from cleanfid.downloads_helper import inception_url
 
     with files.atomic(path) as temporary:
-        _download(str(inception_url), temporary, progress)
+        _download(str(inception_url), temporary, progress, timeout_s)
         digest = files.file_digest(temporary).removeprefix("sha256:")
         if digest != SHA256:
             raise _missing(str(inception_url), path, f"what came has sha256 {digest}, known is {SHA256}")
     return path
 
 
-def _download(url: str, target: Path, progress: Progress) -> None:
+def _download(url: str, target: Path, progress: Progress, timeout_s: float) -> None:
     try:
-        response: IO[bytes] = urllib.request.urlopen(url, timeout=_TIMEOUT_S)
-    except OSError as error:  # includes URLError and time-outs
+        response = _answer(url, timeout_s)
+    except (OSError, HTTPException) as error:  # includes URLError and time-outs
         raise _missing(url, cached_path(), str(getattr(error, "reason", error))) from error
     with response, target.open("wb") as stream:
         total = int(getattr(response, "headers", {}).get("Content-Length") or 0)
@@ -140,9 +149,27 @@ def _download(url: str, target: Path, progress: Progress) -> None:
             progress.update(stream.tell(), max(total, stream.tell()))
 
 
-def _block(response: IO[bytes], url: str) -> bytes:
-    from http.client import HTTPException
+def _answer(url: str, timeout_s: float) -> IO[bytes]:
+    """What a server answers. A thread asks it, since looking up its name knows no time-out; one that hangs is left behind."""
+    box: Queue[IO[bytes] | Exception] = Queue()
 
+    def ask() -> None:
+        try:
+            box.put(urllib.request.urlopen(url, timeout=timeout_s))
+        except Exception as error:
+            box.put(error)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        found = box.get(timeout=timeout_s)
+    except Empty:
+        raise TimeoutError(f"no answer in {timeout_s:g} seconds") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _block(response: IO[bytes], url: str) -> bytes:
     try:
         return response.read(1 << 20)
     except (OSError, HTTPException) as error:
@@ -152,5 +179,5 @@ def _block(response: IO[bytes], url: str) -> bytes:
 def _missing(url: str, path: Path, reason: str) -> Missing:
     return Missing(
         f"the Inception weights are not here and cannot be downloaded ({reason}); fetch {url} and put it at '{path}', "
-        "or name it with --weights, or use --extractor random"
+        "or name it with --weights, or use --extractor efficientnet"
     )

@@ -1,5 +1,6 @@
-"""The LPIPS that a user's file holds: safetensors of the authors' package, or a TorchScript file that is trusted.
+"""Distances of pictures by networks: LPIPS of a user's file, and that of EfficientNet, whose weights come with g3d.
 
+LPIPS: safetensors of the authors' package, or a TorchScript file that is trusted.
 A TorchScript file is called with two batches [B, 3, H, W] in [-1, 1] and gives B distances, as the package's own model does.
 """
 
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from g3d.errors import G3dError, existing
 from g3d.losses.lpips import load_lpips
+from g3d.losses.perceptual import perceptual_distance
 from g3d.metrics.paired import Distance
+from g3d.nets import efficientnet
 from g3d.storage import files, torchscript
 
 SCRIPTED = (".pt", ".pth", ".ts", ".jit", ".torchscript")
@@ -24,6 +27,12 @@ class Perceptual:
     distance: Distance
     network: str  # vgg, alex, or TorchScript
     sha256: str
+
+
+def installed(device: str | torch.device) -> Distance:
+    """The distance in features of EfficientNet; raises `Missing` where the package of its weights is not installed."""
+    network = efficientnet.load(device)
+    return lambda a, b: perceptual_distance(a, b, network)
 
 
 def perceptual(path: Path, trust: bool, device: str | torch.device) -> Perceptual:

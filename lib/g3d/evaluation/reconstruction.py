@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from g3d.data.dataset import Dataset, Item
 from g3d.evaluation.shape_files import Lattice, field_grid
 from g3d.images import U8, sheet, to_u8
+from g3d.latents import Latents
 from g3d.metrics.paired import psnr
 from g3d.progress import SILENT, Progress
 from g3d.render import render_image_field, render_scene
-from g3d.scenes.scene import MlpField, Scene, pick
+from g3d.scenes.scene import MlpField, Scene, pick, tensors_of
 from g3d.seeds import generator
 
 NAMES = {"train": "psnr_db", "test": "psnr_test_views_db"}  # split of the views => name of the figure
@@ -28,11 +28,11 @@ _MOST_GRIDS = 64
 
 
 @dataclass(frozen=True)
-class Codes:
-    """Codes of some items of the dataset."""
+class Fitted:
+    """Latents of some items of the dataset."""
 
     items: Sequence[Item]
-    values: Tensor  # [N, ...]
+    latents: Latents  # N
     held_out: bool = False  # the model was not fitted to these
 
 
@@ -48,71 +48,76 @@ class Reconstruction:
         return sheet(self.rows)
 
 
-Decode = Callable[[Tensor], Scene]
+Decode = Callable[[Latents], Scene]  # N latents => a batch of N scenes
 
 
 def reconstruct(
-    decode: Decode, codes: Codes, dataset: Dataset, seed: int, most: int, progress: Progress = SILENT
+    decode: Decode, fitted: Fitted, dataset: Dataset, seed: int, most: int, progress: Progress = SILENT
 ) -> Reconstruction:
-    """How near the scenes of `codes` are to the dataset, on at most `most` views, pictures or solids, drawn by seed.
+    """How near the scenes of `fitted` are to the dataset, on at most `most` views, pictures or solids, drawn by seed.
 
     Radiance: PSNR of views of each split; of held-out objects, of all their views. Images: PSNR. Occupancy: MSE and PSNR over the
     cells of the grid, occupancy clamped to [0, 1]; the rows then hold drawn solids alone."""
-    scene = decode(codes.values[:1])
+    scene = decode(fitted.latents.pick([0]))
     if isinstance(scene, MlpField) and scene.signal == "image":
-        return _pictures(decode, codes, dataset, seed, most, progress)
+        return _pictures(decode, fitted, dataset, seed, most, progress)
     if isinstance(scene, MlpField) and scene.signal == "occupancy":
-        return _solids(decode, codes, dataset, seed, most, progress)
-    return _views(decode, codes, dataset, seed, most, progress)
+        return _solids(decode, fitted, dataset, seed, most, progress)
+    return _views(decode, fitted, dataset, seed, most, progress)
 
 
-def _views(decode: Decode, codes: Codes, dataset: Dataset, seed: int, most: int, progress: Progress) -> Reconstruction:
+def _views(
+    decode: Decode, fitted: Fitted, dataset: Dataset, seed: int, most: int, progress: Progress
+) -> Reconstruction:
     figures: dict[str, Any] = {}
     rows: list[list[U8]] = []
-    for split, name in {None: HELD_OUT}.items() if codes.held_out else NAMES.items():
-        pairs = [(row, int(v)) for row, item in enumerate(codes.items) for v in dataset.views(item.object, split)]
+    for split, name in {None: HELD_OUT}.items() if fitted.held_out else NAMES.items():
+        pairs = [(row, int(v)) for row, item in enumerate(fitted.items) for v in dataset.views(item.object, split)]
         if not pairs:
             continue
         chosen = [pairs[i] for i in _drawn_by_seed(len(pairs), seed, most)]
         true = dataset.pictures([v for _, v in chosen])
-        drawn = _drawn(decode, codes.values, dataset, chosen, split or "held-out", progress)
+        drawn = _drawn(decode, fitted.latents, dataset, chosen, split or "held-out", progress)
         figures |= _psnr(name, true, drawn)
         rows += _rows(true, drawn)
     return Reconstruction(figures, rows)
 
 
 def _pictures(
-    decode: Decode, codes: Codes, dataset: Dataset, seed: int, most: int, progress: Progress
+    decode: Decode, fitted: Fitted, dataset: Dataset, seed: int, most: int, progress: Progress
 ) -> Reconstruction:
     width, height = int(dataset.info["width"]), int(dataset.info["height"])
-    chosen = _drawn_by_seed(len(codes.items), seed, most)
-    true, drawn = dataset.pictures([codes.items[i].number for i in chosen]), []
+    chosen = _drawn_by_seed(len(fitted.items), seed, most)
+    true, drawn = dataset.pictures([fitted.items[i].number for i in chosen]), []
     progress.start("reconstruction (pictures)", len(chosen))
     for done, row in enumerate(chosen, 1):
-        scene = decode(codes.values[row : row + 1])
+        scene = decode(fitted.latents.pick([row]))
         assert isinstance(scene, MlpField)
         drawn.append(render_image_field(scene, width, height).cpu().numpy())
         progress.update(done, len(chosen))
     found = to_u8(np.stack(drawn))
-    return Reconstruction(_psnr(HELD_OUT if codes.held_out else NAMES["train"], true, found), _rows(true, found))
+    return Reconstruction(_psnr(HELD_OUT if fitted.held_out else NAMES["train"], true, found), _rows(true, found))
 
 
-def _solids(decode: Decode, codes: Codes, dataset: Dataset, seed: int, most: int, progress: Progress) -> Reconstruction:
-    chosen = _drawn_by_seed(len(codes.items), seed, min(most, _MOST_GRIDS))
+def _solids(
+    decode: Decode, fitted: Fitted, dataset: Dataset, seed: int, most: int, progress: Progress
+) -> Reconstruction:
+    chosen = _drawn_by_seed(len(fitted.items), seed, min(most, _MOST_GRIDS))
     errors: list[float] = []
     row: list[U8] = []
     progress.start("reconstruction (solids)", len(chosen))
     for done, place in enumerate(chosen, 1):
-        scene = decode(codes.values[place : place + 1])
+        scene = decode(fitted.latents.pick([place]))
         assert isinstance(scene, MlpField)
-        true = dataset.occupancy(codes.items[place].object).astype(np.float32)
-        found = field_grid(scene, Lattice(dataset.grid_bounds, len(true)), codes.values.device).values
+        where = next(iter(tensors_of(scene).values())).device
+        true = dataset.occupancy(fitted.items[place].object).astype(np.float32)
+        found = field_grid(scene, Lattice(dataset.grid_bounds, len(true)), where).values
         errors.append(float(np.square(found - true).mean(dtype=np.float64)))
         if len(row) < _SHOWN and scene.world.camera_prior is not None:
-            camera = scene.world.camera_prior.default().to(codes.values.device)
+            camera = scene.world.camera_prior.default().to(where)
             row.append(to_u8(render_scene(scene, camera).rgb[0].cpu().numpy()))
         progress.update(done, len(chosen))
-    name = HELD_OUT if codes.held_out else NAMES["train"]
+    name = HELD_OUT if fitted.held_out else NAMES["train"]
     mse, each = float(np.mean(errors)), [-10 * math.log10(max(e, 1e-12)) for e in errors]
     figures = {
         name: db(float(np.mean(each))), f"{name[:-3]}_of_mean_mse_db": db(-10 * math.log10(max(mse, 1e-12))),
@@ -137,16 +142,25 @@ def _rows(true: U8, drawn: U8) -> list[list[U8]]:
 
 
 def _drawn(
-    decode: Decode, codes: Tensor, dataset: Dataset, chosen: Sequence[tuple[int, int]], split: str, progress: Progress
+    decode: Decode,
+    latents: Latents,
+    dataset: Dataset,
+    chosen: Sequence[tuple[int, int]],
+    split: str,
+    progress: Progress,
 ) -> U8:
-    """The chosen (row of the codes, view) pairs as the model sees them, [n, H, W, 3]; `chosen` is in the order of rows."""
+    """The chosen (row of the latents, view) pairs as the model sees them, [n, H, W, 3]; `chosen` is in the order of rows."""
     assert dataset.cameras is not None
     progress.start(f"reconstruction ({split} views)", len(chosen))
     drawn: list[Any] = []
     for row in dict.fromkeys(row for row, _ in chosen):
         views = [v for r, v in chosen if r == row]
-        scene = pick(decode(codes[row : row + 1]), 0)
-        drawn += list(render_scene(scene, dataset.cameras[views].to(codes.device)).rgb.cpu().numpy())
+        scene = pick(decode(latents.pick([row])), 0)
+        drawn += list(
+            render_scene(scene, dataset.cameras[views].to(next(iter(tensors_of(scene).values())).device))
+            .rgb.cpu()
+            .numpy()
+        )
         progress.update(len(drawn), len(chosen))
     return to_u8(np.stack(drawn))
 

@@ -3,7 +3,7 @@
 Only the clean-fid protocol may be called FID, KID or IS; of other extractors the figures are named after them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,12 @@ def name_of(metric: str, extractor: Extractor) -> str:
     if extractor.metric.startswith("fid"):
         return extractor.metric.replace("fid", metric, 1)
     return extractor.metric.replace("frechet", _OTHER_NAMES[metric], 1)
+
+
+def headline(wanted: Sequence[str], extractor: Extractor, fewest: int) -> str:
+    """The word of the figure that leads. A covariance of as many dimensions as there are pictures says little: below the
+    extractor's `kernel_below` the kernel distance, which is unbiased, goes before the Fréchet distance."""
+    return "kid" if "kid" in wanted and fewest < extractor.kernel_below else wanted[0]
 
 
 def why_not(metric: str, extractor: Extractor, n_real: int, n_fake: int) -> str | None:

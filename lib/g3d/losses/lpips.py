@@ -79,9 +79,14 @@ class Lpips(nn.Module):
             for index, _, _, _, step, padding in layers:
                 weight, bias = self.get_buffer(f"weight{index}"), self.get_buffer(f"bias{index}")
                 x = F.relu(F.conv2d(x, weight, bias, stride=step, padding=padding))
-            length = (x * x).sum(dim=1, keepdim=True).clamp(min=1e-20).sqrt()  # a root of 0 has no gradient
-            found.append(x / (length + 1e-10))
+            found.append(unit_length(x))
         return found
+
+
+def unit_length(x: Tensor) -> Tensor:
+    """Features [B, C, h, w] of length 1 at each place."""
+    length = (x * x).sum(dim=1, keepdim=True).clamp(min=1e-20).sqrt()  # a root of 0 has no gradient
+    return x / (length + 1e-10)
 
 
 def load_lpips(path: Path) -> Lpips:

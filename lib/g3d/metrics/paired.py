@@ -1,8 +1,8 @@
-"""How close two images of the same thing are: MSE, L1, PSNR, SSIM, MS-SSIM, LPIPS.
+"""How close two images of the same thing are: MSE, L1, PSNR, SSIM, MS-SSIM, LPIPS, the perceptual distance.
 
 What a mask does: MSE, L1 and PSNR count its pixels alone. The map of SSIM is averaged over its pixels (their windows reach
-beyond it); so is that of each scale of MS-SSIM, with the mask halved along. LPIPS has no pixels: beyond the mask the true
-picture is put into the other one, and the figure is that of the whole picture.
+beyond it); so is that of each scale of MS-SSIM, with the mask halved along. LPIPS and the perceptual distance have no
+pixels: beyond the mask the true picture is put into the other one, and the figure is that of the whole picture.
 
 Letters: N images; the further axes (H, W, channels) are free. In `compare`: H rows, W columns.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from g3d.errors import G3dError
 from g3d.images import U8
-from g3d.losses import paired
+from g3d.losses import paired, perceptual
 
 Pixels = NDArray[np.uint8] | NDArray[np.floating]
 Distance = Callable[[Tensor, Tensor], Tensor]  # pictures [1, 3, H, W] in [0, 1], twice => [1]
@@ -25,11 +25,13 @@ Distance = Callable[[Tensor, Tensor], Tensor]  # pictures [1, 3, H, W] in [0, 1]
 
 @dataclass(frozen=True)
 class How:
-    """What is measured, and how. `ms_ssim_scales`: None for Wang's five where the picture is large enough, else nothing."""
+    """What is measured, and how. `ms_ssim_scales`: None for Wang's five where the picture is large enough, else nothing;
+    `perceptual`, likewise, is of pictures that are large enough."""
 
     borders: str = "valid"
     ms_ssim_scales: int | None = None
     lpips: Distance | None = None
+    perceptual: Distance | None = None
     device: str | torch.device = "cpu"
 
 
@@ -49,10 +51,12 @@ def compare(true: U8, test: U8, mask: NDArray[np.bool_] | None = None, how: How 
     elif min(true.shape[:2]) >= paired.least_px(scales):
         value = float(paired.ms_ssim(a, b, scales, weight)[0])
         found |= {"ms_ssim": value} if np.isfinite(value) else {}
-    if how.lpips is not None:
-        mixed = b if weight is None else torch.where(weight > 0, b, a)
-        with torch.inference_mode():
-            found["lpips"] = float(how.lpips(a.float(), mixed.float()).reshape(-1)[0])
+    mixed = b if weight is None else torch.where(weight > 0, b, a)
+    large = min(true.shape[:2]) >= perceptual.LEAST_PX
+    for name, distance in (("lpips", how.lpips), (perceptual.NAME, how.perceptual if large else None)):
+        if distance is not None:
+            with torch.inference_mode():
+                found[name] = float(distance(a.float(), mixed.float()).reshape(-1)[0])
     return found
 
 

@@ -1,43 +1,76 @@
-"""Priors on latents by name. A prior is a module with the contract below; it knows codes, never methods.
+"""Priors on latents by name. A prior is a value of the contract below; it knows latents, never methods.
 
-Config                    a frozen dataclass of settings
-fit(config, codes, run, about)      writes prior.safetensors into the run; codes [N, D]
-SampleSettings            what --set may change for sample
-load(file, device)        a prior file => what sample takes
-sample(loaded, indices, seed, settings)   => codes [len(indices), D]; code i depends on (seed, i) alone
+Other packages add theirs by the entry-point group `g3d.priors`.
+
+Letters: N latents, D numbers of one.
 """
 
-import importlib
-import math
-from collections.abc import Mapping
-from types import ModuleType
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
 
-from g3d.errors import G3dError, did_you_mean
+from g3d.config import as_json
+from g3d.errors import G3dError
+from g3d.latents import Latents, LatentSpace
+from g3d.plugins import Registry
 from g3d.storage import artifacts
+from g3d.training.run import Run
 
-PRIORS = {
-    "gaussian": "g3d.priors.gaussian",
-    "interpolation": "g3d.priors.interpolation",
-    "diffusion": "g3d.priors.diffusion",
-}
+C = TypeVar("C")  # the settings of a prior
+P = TypeVar("P")  # a fitted prior, ready to sample
 
 
-def prior(kind: str) -> ModuleType:
-    """The module of a prior, or a sentence with the kinds that there are."""
-    if kind not in PRIORS:
-        raise G3dError(f"there is no prior of kind '{kind}'{did_you_mean(kind, PRIORS)}; kinds: {', '.join(PRIORS)}")
-    return importlib.import_module(PRIORS[kind])
+@dataclass(frozen=True)
+class Prior(Generic[C, P]):
+    """A distribution of latents."""
+
+    kind: str
+    config: type[C]  # a frozen dataclass of settings
+    sample_settings: type[Any]  # what --set may change for sample
+    refuses: Callable[[LatentSpace], str]
+    """Why latents of a space cannot be fitted; empty where they can."""
+    fit: Callable[[C, Latents, Run], None]
+    """Writes prior.safetensors into the run."""
+    load: Callable[[artifacts.Artifact, torch.device], P]
+    sample: Callable[[P, Sequence[int], int, Any, Sequence[int] | None], Latents]
+    """(prior, numbers, seed, settings, class of each or None) => latents; number i depends on (seed, i) and its class alone."""
+    classes: Callable[[artifacts.Header], int] | None = None
+    """How many classes a fitted prior can be asked for; None for a kind that knows none."""
 
 
-def code_size(file: artifacts.Header) -> int:
-    """D, the numbers of a code of the latent space that a prior file serves."""
-    space = file.config["latent_space"]
-    shape = space.get("shape") if isinstance(space, dict) else None
-    if not isinstance(shape, list) or not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise G3dError(f"'{file.path}' (prior): the metadata 'latent_space' is {space}; wanted is one with a shape")
-    return math.prod(shape)
+PRIORS: Registry[Prior[Any, Any]] = Registry(
+    "prior",
+    "g3d.priors",
+    {
+        "gaussian": "g3d.priors.gaussian:PRIOR",
+        "interpolation": "g3d.priors.interpolation:PRIOR",
+        "diffusion": "g3d.priors.diffusion:PRIOR",
+    },
+    lambda found: isinstance(found, Prior),
+)
+
+
+def prior(kind: str) -> Prior[Any, Any]:
+    """The prior of this kind, or a sentence with the kinds that there are."""
+    return PRIORS.get(kind)
+
+
+def refuses_tokens(space: LatentSpace) -> str:
+    """`refuses` of a prior on numbers."""
+    return "" if space.continuous else "tokens, between which there is nothing"
+
+
+def described(kind: str, latents: Latents, settings: Any) -> dict[str, Any]:
+    """The metadata of a prior's file."""
+    return {"latent_space": latents.space.as_json(), "kind": kind, "settings": as_json(settings)}
+
+
+def numbered(space: LatentSpace, flat: Tensor, indices: Sequence[int]) -> Latents:
+    """Numbers [n, D] of samples => latents that bear the samples' numbers."""
+    return space.of_flat(flat, [f"{index:06d}" for index in indices])
 
 
 def checked(file: artifacts.Artifact, shapes: Mapping[str, tuple[int | None, ...]]) -> list[Tensor]:

@@ -4,18 +4,19 @@ Letters: N codes, D numbers of a code, W width.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from g3d import config, distributed
-from g3d.config import as_json, setting
+from g3d.config import setting
 from g3d.errors import G3dError
-from g3d.priors import checked, code_size
+from g3d.latents import Latents, LatentSpace, space_of
+from g3d.priors import Prior, checked, described, numbered, refuses_tokens
 from g3d.seeds import Noise, generator
 from g3d.storage import artifacts
 from g3d.training import checkpoint, diffusion, ema, schedules
@@ -28,11 +29,11 @@ from g3d.training.run import Run
 class Config:
     """Defaults: the paper's (A.3), the same for every signal."""
 
-    width: int = setting(4096, "W, width of the residual MLP", low=1)
+    width: int = setting(4096, "W, width of the residual MLP", low=1, high=1 << 20)
     blocks: int = setting(4, "residual blocks", low=1)
-    time_steps: int = setting(1000, "T, steps of the noising", low=2)
-    batch: int = setting(32, "codes a step", low=1)
-    epochs: float = setting(1000.0, "passes over the codes", low=0)
+    time_steps: int = setting(1000, "T, steps of the noising", low=2, high=1 << 20)
+    batch: int = setting(32, "codes a step", low=1, high=1 << 20)
+    epochs: float = setting(1000.0, "passes over the codes", low=0, high=1e9)
     lr: float = setting(1e-4, "Adam; cosine to 0, no warm-up", low=0)
     clip: float = setting(0.0, "largest norm of the gradient of a step, 0 for none (the paper: none)", low=0)
     ema: float = setting(
@@ -85,8 +86,9 @@ def time_embedding(t: Tensor, width: int) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], dim=1)[:, :width]
 
 
-def fit(settings: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> None:
-    """Fit the noise predictor to `codes` [N, D], normalised by number; the normalisation goes with the prior."""
+def fit(settings: Config, latents: Latents, run: Run) -> None:
+    """Fit the noise predictor to the codes [N, D], normalised by number; the normalisation goes with the prior."""
+    codes = latents.flat()
     if len(codes) < 2:
         raise G3dError(f"a diffusion prior needs at least 2 latents, found {len(codes)}; fit the model to more items")
     mean, std = codes.mean(dim=0), codes.std(dim=0).clamp(min=1e-6)
@@ -108,7 +110,7 @@ def fit(settings: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> 
             **checkpoint.pack("network", kept.state_dict()),
             "mean": mean, "std": std, "low": codes.amin(dim=0), "high": codes.amax(dim=0),
         }  # fmt: skip
-        run.write("prior.safetensors", "prior", tensors, {**about, "kind": "diffusion", "settings": as_json(settings)})
+        run.write("prior.safetensors", "prior", tensors, described("diffusion", latents, settings))
 
     for step in run.steps(total, "fit-prior diffusion", state.pack, publish):
         schedules.set_lr(optimiser, schedules.cosine(step, total))
@@ -153,6 +155,7 @@ def _build(size: int, settings: Config, seed: int) -> ResidualMlp:
 class Loaded:
     """A fitted prior, ready to sample."""
 
+    space: LatentSpace
     network: ResidualMlp
     schedule: diffusion.Schedule
     mean: Tensor  # [D]
@@ -165,18 +168,21 @@ def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
     if not isinstance(file.config["settings"], dict):
         raise G3dError(f"'{file.path}' (prior): the metadata 'settings' is no table of settings; fit the prior again")
     fitted = config.from_json(Config, file.config["settings"], f"the prior '{file.path}'")
-    size = code_size(file)
+    space = space_of(file)
+    size = space.size
     numbers = checked(file, dict.fromkeys(("mean", "std", "low", "high"), (size,)))
     mean, std, low, high = (value.float().to(device) for value in numbers)
     network = _build(size, fitted, 0)
     checked(file, {f"network.{name}": tuple(value.shape) for name, value in network.state_dict().items()})
     checkpoint.load_module(network, checkpoint.unpack("network", file.values), str(file.path))
     schedule = diffusion.linear_schedule(fitted.time_steps).to(device)
-    return Loaded(network.to(device).eval(), schedule, mean, std, ((low - mean) / std, (high - mean) / std))
+    return Loaded(space, network.to(device).eval(), schedule, mean, std, ((low - mean) / std, (high - mean) / std))
 
 
-def sample(loaded: Loaded, indices: Sequence[int], seed: int, settings: SampleSettings) -> Tensor:
-    """Codes [len(indices), D]."""
+def sample(
+    loaded: Loaded, indices: Sequence[int], seed: int, settings: SampleSettings, classes: Sequence[int] | None = None
+) -> Latents:
+    """A latent for each index."""
     noise = Noise(seed, indices, "prior", loaded.mean.shape)
     within = loaded.within if settings.clip else None
     if settings.ddim_steps:
@@ -184,4 +190,7 @@ def sample(loaded: Loaded, indices: Sequence[int], seed: int, settings: SampleSe
         x = diffusion.sample_ddim(loaded.network, loaded.schedule, noise, steps, within)
     else:
         x = diffusion.sample_ddpm(loaded.network, loaded.schedule, noise, within)
-    return loaded.mean + loaded.std * x
+    return numbered(loaded.space, loaded.mean + loaded.std * x, indices)
+
+
+PRIOR: Prior[Config, Loaded] = Prior("diffusion", Config, SampleSettings, refuses_tokens, fit, load, sample)

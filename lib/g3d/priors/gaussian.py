@@ -3,16 +3,16 @@
 Letters: N codes, D numbers of a code, R directions with variance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from g3d.config import as_json, setting
+from g3d.config import setting
 from g3d.errors import G3dError
-from g3d.priors import checked, code_size
+from g3d.latents import Latents, LatentSpace, space_of
+from g3d.priors import Prior, checked, described, numbered, refuses_tokens
 from g3d.seeds import generator
 from g3d.storage import artifacts
 from g3d.training.run import Run
@@ -32,8 +32,9 @@ class SampleSettings:
     temperature: float = setting(1.0, "factor on the standard deviation", low=0)
 
 
-def fit(config: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> None:
-    """Mean [D] and scaled principal directions [R, D] of `codes` [N, D]."""
+def fit(config: Config, latents: Latents, run: Run) -> None:
+    """Mean [D] and scaled principal directions [R, D] of latents."""
+    codes = latents.flat()
     if len(codes) < 2:
         raise G3dError(f"a gaussian prior needs at least 2 latents, found {len(codes)}; fit the model to more items")
 
@@ -44,21 +45,36 @@ def fit(config: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> No
     tensors = {"mean": mean.float(), "directions": directions.float()}
 
     def publish() -> None:
-        run.write("prior.safetensors", "prior", tensors, {**about, "kind": "gaussian", "settings": as_json(config)})
+        run.write("prior.safetensors", "prior", tensors, described("gaussian", latents, config))
 
     for step in run.steps(1, "fit-prior gaussian", lambda: tensors, publish):
         run.log(step, 1, torch.zeros(()), len(codes))
 
 
-def load(file: artifacts.Artifact, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean [D] and directions [R, D]."""
-    size = code_size(file)
-    mean, directions = checked(file, {"mean": (size,), "directions": (None, size)})
-    return mean.float().to(device), directions.float().to(device)
+@dataclass(frozen=True)
+class Loaded:
+    """A fitted prior, ready to sample."""
+
+    space: LatentSpace
+    mean: Tensor  # [D]
+    directions: Tensor  # [R, D]
 
 
-def sample(loaded: tuple[Tensor, Tensor], indices: Sequence[int], seed: int, settings: SampleSettings) -> Tensor:
-    """Codes [len(indices), D]."""
-    mean, directions = loaded
+def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
+    """Read a prior from its file."""
+    space = space_of(file)
+    mean, directions = checked(file, {"mean": (space.size,), "directions": (None, space.size)})
+    return Loaded(space, mean.float().to(device), directions.float().to(device))
+
+
+def sample(
+    loaded: Loaded, indices: Sequence[int], seed: int, settings: SampleSettings, classes: Sequence[int] | None = None
+) -> Latents:
+    """A latent for each index."""
+    mean, directions = loaded.mean, loaded.directions
     z = torch.stack([torch.randn(len(directions), generator=generator(seed, i, "prior")) for i in indices])
-    return mean + settings.temperature * z.to(mean.device) @ directions
+    flat = mean + settings.temperature * z.to(mean.device) @ directions
+    return numbered(loaded.space, flat, indices)
+
+
+PRIOR: Prior[Config, Loaded] = Prior("gaussian", Config, SampleSettings, refuses_tokens, fit, load, sample)

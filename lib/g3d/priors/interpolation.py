@@ -5,16 +5,16 @@ What the paper leaves open is a setting: how many neighbours a code has, and in 
 Letters: N codes, D numbers of a code, K neighbours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from g3d.config import as_json, setting
+from g3d.config import setting
 from g3d.errors import G3dError
-from g3d.priors import checked, code_size
+from g3d.latents import Latents, LatentSpace, space_of
+from g3d.priors import Prior, checked, described, numbered, refuses_tokens
 from g3d.seeds import generator
 from g3d.storage import artifacts
 from g3d.training.run import Run
@@ -53,8 +53,9 @@ def nearest(codes: Tensor, count: int) -> Tensor:
     return torch.cat(found)
 
 
-def fit(config: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> None:
-    """Keep `codes` [N, D] and the neighbours of each."""
+def fit(config: Config, latents: Latents, run: Run) -> None:
+    """Keep the codes [N, D] and the neighbours of each."""
+    codes = latents.flat()
     if len(codes) < 2:
         raise G3dError(
             f"an interpolation prior needs at least 2 latents, found {len(codes)}; fit the model to more items"
@@ -64,9 +65,7 @@ def fit(config: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> No
     tensors = {"codes": codes, "neighbours": rows}
 
     def publish() -> None:
-        run.write(
-            "prior.safetensors", "prior", tensors, {**about, "kind": "interpolation", "settings": as_json(config)}
-        )
+        run.write("prior.safetensors", "prior", tensors, described("interpolation", latents, config))
 
     for step in run.steps(1, "fit-prior interpolation", lambda: tensors, publish):
         run.log(step, 1, torch.zeros(()), len(codes))
@@ -76,13 +75,15 @@ def fit(config: Config, codes: Tensor, run: Run, about: Mapping[str, Any]) -> No
 class Loaded:
     """The codes and their neighbours, ready to sample."""
 
+    space: LatentSpace
     codes: Tensor  # [N, D]
     neighbours: Tensor  # [N, K] rows of `codes`, the nearest first
 
 
 def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
     """Read a prior from its file."""
-    (codes,) = checked(file, {"codes": (None, code_size(file))})
+    space = space_of(file)
+    (codes,) = checked(file, {"codes": (None, space.size)})
     rows = file.values.get("neighbours")
     fits = rows is not None and not rows.is_floating_point() and rows.dim() == 2 and len(rows) == len(codes)
     if rows is None or not fits or not rows.numel() or rows.min() < 0 or rows.max() >= len(codes):
@@ -91,11 +92,13 @@ def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
             f"'{file.path}' (prior): tensor 'neighbours' {found}; wanted are numbers of codes [{len(codes)}, any], each below "
             f"{len(codes)}; fit the prior again"
         )
-    return Loaded(codes.float().to(device), rows.long().to(device))
+    return Loaded(space, codes.float().to(device), rows.long().to(device))
 
 
-def sample(loaded: Loaded, indices: Sequence[int], seed: int, settings: SampleSettings) -> Tensor:
-    """Codes [len(indices), D]: alpha phi_i + (1 - alpha) phi_j, j among the neighbours of i, alpha in [0, 1) (eq. 11)."""
+def sample(
+    loaded: Loaded, indices: Sequence[int], seed: int, settings: SampleSettings, classes: Sequence[int] | None = None
+) -> Latents:
+    """A latent for each index: alpha phi_i + (1 - alpha) phi_j, j among the neighbours of i, alpha in [0, 1) (eq. 11)."""
     kept = loaded.neighbours.shape[1]
     if settings.neighbours > kept:
         raise G3dError(
@@ -112,4 +115,7 @@ def sample(loaded: Loaded, indices: Sequence[int], seed: int, settings: SampleSe
     row, place = (torch.tensor([d[i] for d in drawn], dtype=torch.int64, device=where) for i in (0, 1))
     alpha = torch.tensor([d[2] for d in drawn], device=where).unsqueeze(1)
     a, b = loaded.codes[row], loaded.codes[loaded.neighbours[row, place]]
-    return alpha * a + (1 - alpha) * b
+    return numbered(loaded.space, alpha * a + (1 - alpha) * b, indices)
+
+
+PRIOR: Prior[Config, Loaded] = Prior("interpolation", Config, SampleSettings, refuses_tokens, fit, load, sample)

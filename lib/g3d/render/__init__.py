@@ -11,7 +11,7 @@ from torch import Tensor
 
 from g3d.cameras import Cameras
 from g3d.config import setting
-from g3d.errors import G3dError
+from g3d.errors import G3dError, did_you_mean
 from g3d.render import empty, occupancy, rays, volume
 from g3d.render.background import background_setting as _background
 from g3d.render.gaussians import GaussianSettings, shown
@@ -23,11 +23,12 @@ POINTS_PER_CHUNK = 8192  # 4k-16k points a chunk stay in cache (measured); a GPU
 POINTS_PER_CHUNK_GPU = 1 << 20
 SPARSER = 4  # so many times more samples at once where empty ones are not asked
 WORTH_A_GRID = 4  # samples a cell of the grid from which on it is worth its cost (on cars)
+DEPTH_KINDS = ("expected", "max_weight")
 FULL = 0.8  # share of occupied cells from which on looking them up costs more than it saves
 
 
 class Rendering(NamedTuple):
-    """V views: `rgb` [V, H, W, 3] over the background, `alpha` [V, H, W], `depth` [V, H, W] expected camera z (0: nothing)."""
+    """V views: `rgb` [V, H, W, 3] over the background, `alpha` [V, H, W], `depth` [V, H, W] camera z (0: nothing)."""
 
     rgb: Tensor
     alpha: Tensor
@@ -54,7 +55,7 @@ class TriplaneSettings:
 
     samples: int = setting(64, "samples a ray", low=1, high=4096)
     proposal_samples: int = setting(0, "samples a ray of the proposal round (0: none)", low=0, high=4096)
-    opaque_end: bool = setting(False, "the last interval is infinitely long")
+    opaque_end: bool = setting(False, "the last interval is opaque whatever its density, so that weights sum to one")
     background: tuple[float, ...] = _background()
 
 
@@ -98,6 +99,23 @@ def check_background(settings: RenderSettings) -> None:
         )
 
 
+def check_depth_kind(scene: Scene, kind: str) -> None:
+    """Refuse a kind of depth that is unknown, or means nothing to the scene."""
+    if kind not in DEPTH_KINDS:
+        raise G3dError(
+            f"the depth kind '{kind}' is unknown{did_you_mean(kind, DEPTH_KINDS)}; kinds: {', '.join(DEPTH_KINDS)}"
+        )
+    match scene:
+        case Gaussians():
+            drawn = "3D Gaussians are drawn without any"
+        case MlpField(signal="occupancy"):
+            drawn = "an occupancy field is drawn by its first hit"
+        case _:
+            return
+    if kind == "max_weight":
+        raise G3dError(f"the depth kind max_weight is of a ray's intervals, and {drawn}; use expected")
+
+
 @torch.no_grad()
 def render_scene(
     scene: Scene,
@@ -105,12 +123,15 @@ def render_scene(
     settings: RenderSettings | None = None,
     grid: empty.Grid | None = None,
     backend: str = "auto",
+    depth_kind: str = "expected",
 ) -> Rendering:
     """Draw one scene (a batch of one) from each camera. Raises `G3dError` for a scene that takes no cameras.
 
     Who draws the views of a field one by one gives the `grid` that `empty_space` makes for all of them. `backend` names the
-    rasteriser of 3D Gaussians; the other kinds have one way to be drawn."""
+    rasteriser of 3D Gaussians; the other kinds have one way to be drawn. `depth_kind` is one of DEPTH_KINDS: the mean of
+    the weights' places, or the middle of the heaviest interval."""
     assert len(scene) == 1, "render_scene draws one scene"
+    check_depth_kind(scene, depth_kind)
     settings = default_settings(scene) if settings is None else settings
     check_background(settings)
     match scene:
@@ -131,7 +152,7 @@ def render_scene(
         case MlpField() | Triplane():
             assert isinstance(settings, FieldSettings | TriplaneSettings)
             grid = empty_space(scene, cameras, settings) if grid is None else grid
-            views = [_render_field(scene, cameras[v], settings, grid) for v in range(len(cameras))]
+            views = [_render_field(scene, cameras[v], settings, grid, depth_kind) for v in range(len(cameras))]
             return Rendering(*(torch.stack(parts) for parts in zip(*views, strict=True)))
 
 
@@ -181,7 +202,7 @@ def render_image_field(scene: MlpField, width: int, height: int) -> Tensor:
 
 
 def _render_field(
-    scene: Field, camera: Cameras, settings: FieldSettings | TriplaneSettings, grid: empty.Grid | None = None
+    scene: Field, camera: Cameras, settings: FieldSettings | TriplaneSettings, grid: empty.Grid | None, depth_kind: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One view: rays that miss the bounds cost nothing, the rest go in chunks of points."""
     world, shape = scene.world, (camera.height, camera.width)
@@ -209,13 +230,17 @@ def _render_field(
         raise G3dError(f"proposal_samples is {rounds}, but the scene has no proposal network; set it to 0")
     asked = ask if grid is None else empty.skipping(ask, grid, uses_direction)
     points = _chunk(origin.device) * (1 if grid is None else SPARSER)
+    # Imported weights of an MLP were fitted with an endless interval, in which a density of 0 still shows the background.
+    open_end: volume.End = "opaque" if isinstance(scene, Triplane) else "infinite"
+    sampling = volume.Sampling(settings.samples, rounds, world.spacing, open_end if settings.opaque_end else "finite")
     for part in hit.split(max(1, points // settings.samples)):
         found = volume.render_rays(
             asked, origin.expand(1, len(part), 3), directions[part][None], near[part][None], far[part][None],
-            volume.Sampling(settings.samples, rounds, world.spacing, settings.opaque_end),
-            background, proposal=propose if rounds else None,
+            sampling, background, proposal=propose if rounds else None,
         )  # fmt: skip
-        rgb[part], alpha[part], depth[part] = found.rgb[0], found.alpha[0], found.depth[0]
+        rgb[part], alpha[part] = found.rgb[0], found.alpha[0]
+        depth[part] = (found.depth if depth_kind == "expected" else volume.heaviest(found))[0]
+        del found  # its samples, before the next ones
     return rgb.reshape(*shape, 3), alpha.reshape(shape), depth.reshape(shape)
 
 

@@ -53,7 +53,7 @@ class World:
     proposal_samples: int = 0  # a ray, before them; only where the scene has a proposal network
     spacing: Literal["world", "disparity"] = "world"  # samples even in distance, or in 1 / distance
     image_size: tuple[int, int] | None = None  # width, height in pixels that an image field was fitted to
-    opaque_end: bool = False  # the last interval is infinitely long, so that weights sum to one
+    opaque_end: bool = False  # the last interval: of an MLP infinitely long, of a triplane opaque (weights sum to one)
     camera_prior: CameraPrior | None = None  # where the training cameras stood; also holds the default camera
     condition_camera: tuple[float, ...] | None = None  # the 25 numbers at which view-conditioned colours were baked
     imported: ImportedFrame | None = None

@@ -1,29 +1,30 @@
 """What `prepare-data` understands: a table of sources, a module each.
 
 A source is a module with `Options`, the options of the command that it uses, and `collect`, which turns a request into a
-collection of items. Nothing heavy is read there: worker processes make the items, `writing/` writes what they made.
+collection of items. Nothing heavy is read there: worker processes make the items, `writing/` writes what they made. Other
+packages add theirs by the entry-point group `g3d.sources`.
 
 Letters: V views of an item.
 """
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from g3d.data.columns import Made, View
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError
+from g3d.plugins import Registry
 
 if TYPE_CHECKING:
     from g3d.cameras import Cameras
 
 __all__ = ["SOURCES", "Collection", "Item", "Made", "Request", "Source", "Summary", "View", "needs_input", "source"]
 
-SOURCES: Mapping[str, str] = {
+_OWN = {
     "procedural": "g3d.sources.procedural",
     "meshes": "g3d.sources.meshes",
     "voxels": "g3d.sources.voxels",
@@ -95,12 +96,16 @@ class Source(Protocol):
         """The objects, or a `G3dError`."""
 
 
+def _fits(found: Any) -> bool:
+    return isinstance(getattr(found, "Options", None), type) and callable(getattr(found, "collect", None))
+
+
+SOURCES: Registry[Source] = Registry("source", "g3d.sources", _OWN, _fits)
+
+
 def source(name: str) -> Source:
     """The source of this name."""
-    if name not in SOURCES:
-        known = ", ".join(sorted(SOURCES))
-        raise G3dError(f"there is no source '{name}'{did_you_mean(name, SOURCES)}; sources are {known}")
-    return cast(Source, importlib.import_module(SOURCES[name]))
+    return SOURCES.get(name)
 
 
 def needs_input(request: Request, name: str, what: str, example: str) -> Path:

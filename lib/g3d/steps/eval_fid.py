@@ -36,7 +36,7 @@ class Options:
 
     real: Path
     fake: Path
-    extractor: str = "inception"
+    extractor: str = "auto"
     weights: Path | None = None
     trust: bool = False
     resize: str | None = None
@@ -88,22 +88,22 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     from g3d import distributed
     from g3d.evaluation.pictures import READING
     from g3d.evaluation.pose_match import shared_poses
-    from g3d.evaluation.set_figures import figures, name_of
+    from g3d.evaluation.set_figures import figures, headline, name_of
 
     place = device.pick(options.device)
     sets = {role: _pictures(options, role) for role in ("real", "fake")}
     counts = {role: len(picked) for role, (_, picked) in sets.items()}
-    extractor = _choice(options).load(place, progress)
-    wanted, absent = _givable(options, extractor, counts)
     with distributed.processes(place):
         progress = SILENT if distributed.rank() else progress
+        extractor = _choice(options).load(place, progress)
+        wanted, absent = _givable(options, extractor, counts)
         real, fake = (_features(options, role, *sets[role], extractor, progress) for role in ("real", "fake"))
         _note_few(counts, extractor, wanted, progress)
         found, near = figures(real, fake, extractor, wanted, options.seed, place, progress)
         first = distributed.rank() == 0
-    headline = name_of(wanted[0], extractor)
+    leading = name_of(headline(wanted, extractor, min(counts.values())), extractor)
     result = {
-        "metric": headline, "value": found[headline], **found, "absent": absent,
+        "metric": leading, "value": found[leading], **found, "absent": absent,
         "n_real": counts["real"], "n_fake": counts["fake"], "extractor": extractor.name,
         "extractor_sha256": extractor.sha256, "resize": extractor.resize, "reading": READING,
         "dimensions": extractor.dimensions, "seed": options.seed,
@@ -204,7 +204,12 @@ def _givable(
 
 def _note_few(counts: Mapping[str, int], extractor: "Extractor", wanted: Sequence[str], progress: Progress) -> None:
     fewest = min(counts.values())
-    if "fid" in wanted and fewest <= extractor.dimensions:
+    if "fid" in wanted and "kid" in wanted and fewest < extractor.kernel_below:
+        progress.log(
+            f"note: {fewest} images for {extractor.dimensions} dimensions; below {extractor.kernel_below} the Fréchet distance "
+            "is too high and rank-deficient, so the kernel distance, which does not grow as they become fewer, leads"
+        )
+    elif "fid" in wanted and fewest <= extractor.dimensions:
         progress.log(
             f"note: {fewest} images for {extractor.dimensions} dimensions; the figure is too high for so few, "
             "compare it only with figures of the same numbers of images"

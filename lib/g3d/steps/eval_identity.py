@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from g3d.evaluation.pairs import Pair
     from g3d.images import U8
 
-PIXELS = "pixels"
+PIXELS, DLIB = "pixels", "dlib"
 
 
 @dataclass(frozen=True)
 class Options:
-    """`true`, `test`: a dataset, a folder of images or a zip. `network`: a TorchScript file, or `pixels` for none.
+    """`true`, `test`: a dataset, a folder of images or a zip. `network`: a TorchScript file, `dlib` (optional packages), or
+    `pixels` for none.
 
     `channels`: the order that the network wants, bgr (AdaFace) or rgb."""
 
@@ -47,10 +48,10 @@ def resolve(options: Options) -> dict[str, Any]:
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
     if options.batch < 1:
         raise G3dError(f"--batch {options.batch} is too small; give 1 or more")
-    if options.network == PIXELS:
+    if options.network in (PIXELS, DLIB):
         if options.trust or options.channels != "bgr":
             raise G3dError(
-                "--trust and --channels belong to a network's file and mean nothing to 'pixels'; leave them out"
+                f"--trust and --channels belong to a network's file and mean nothing to '{options.network}'; leave them out"
             )
     else:
         inputs.append(existing(Path(options.network), "the face network"))
@@ -62,7 +63,7 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Mean and standard deviation of the cosine, with all one must know to compare it; written to `out` if given."""
     resolve(options)
-    from g3d.evaluation.identity import SIZE_PX, cosines
+    from g3d.evaluation.identity import cosines
     from g3d.evaluation.outcome import write_results
     from g3d.evaluation.pairs import pair, side
     from g3d.metrics.paired import summary
@@ -80,17 +81,22 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     values: list[float] = []
     progress.start("faces", len(found.pairs))
     for group in _groups(found.pairs, options.batch):
-        crops = [_crops(one, by_landmarks) for one in group]
+        crops = [_crops(one, by_landmarks, embedder) for one in group]
         vectors = [embedder.embed([crop[k] for crop in crops]) for k in (0, 1)]
         values += cosines(vectors[0], vectors[1])
         progress.update(len(values), len(found.pairs))
     name = "identity_cosine" if embedder.sha256 else "pixel_cosine"
-    how = "5 points of the true landmarks, for both pictures" if by_landmarks else "square in the middle, no landmarks"
+    points = "68" if options.network == DLIB else "5"
+    how = (
+        f"{points} points of the true landmarks, for both pictures"
+        if by_landmarks
+        else "square in the middle, no landmarks"
+    )
     result = {
         "metric": name, "n": len(values), **summary([{name: value} for value in values]),
         "network": embedder.name, "network_sha256": embedder.sha256,
-        "channels": options.channels if embedder.sha256 else None,
-        "alignment": how, "crop_px": SIZE_PX, "std": "over pairs, divided by n", "naming": found.naming,
+        "channels": options.channels if options.network not in (PIXELS, DLIB) else None,
+        "alignment": how, "crop_px": embedder.size_px, "std": "over pairs, divided by n", "naming": found.naming,
         "true": str(options.true), "test": str(options.test), "split": options.split, "objects": options.objects,
     }  # fmt: skip
     lines = [{"name": one.name, name: value} for one, value in zip(found.pairs, values, strict=True)]
@@ -102,6 +108,10 @@ def _embedder(options: Options) -> "Embedder":
 
     if options.network == PIXELS:
         return pixel_embedder()
+    if options.network == DLIB:
+        from g3d.evaluation.identity_dlib import dlib_embedder
+
+        return dlib_embedder()
     return network_embedder(Path(options.network), options.trust, options.channels, device.pick(options.device))
 
 
@@ -110,15 +120,13 @@ def _groups(pairs: "Sequence[Pair]", size: int) -> "Iterator[Sequence[Pair]]":
         yield pairs[start : start + size]
 
 
-def _crops(one: "Pair", by_landmarks: bool) -> "tuple[U8, U8]":
+def _crops(one: "Pair", by_landmarks: bool, embedder: "Embedder") -> "tuple[U8, U8]":
     """The face of the true picture and of the one to judge."""
-    from g3d.evaluation.identity import aligned, centre_crop
     from g3d.evaluation.pairs import same_size
 
     true, test = same_size(one)
-    if not by_landmarks or one.true.landmarks_px is None:
-        return centre_crop(true), centre_crop(test)
+    marks = one.true.landmarks_px if by_landmarks else None
     try:
-        return aligned(true, one.true.landmarks_px), aligned(test, one.true.landmarks_px)
+        return embedder.crop(true, marks), embedder.crop(test, marks)
     except G3dError as error:
         raise G3dError(f"'{one.true.where}': {error}") from error

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d import device
-from g3d.errors import G3dError, existing
+from g3d.errors import G3dError, Missing, existing
 from g3d.progress import SILENT, Progress, track
 
 if TYPE_CHECKING:
+    import torch
+
     from g3d.evaluation.pairs import Item, Pair, Pairs, Side
     from g3d.evaluation.perceptual import Perceptual
     from g3d.evaluation.region import Region
-    from g3d.metrics.paired import How
+    from g3d.metrics.paired import Distance, How
 
 BORDERS = ("valid", "reflect", "zero")
 Mask = NDArray[np.bool_]
@@ -93,7 +95,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     found = pair(true, test)
     mask_of, mask_word = _masks(options, found)
     perceptual, where = _perceptual(options), device.pick(options.device)
-    how = How(options.ssim_borders, options.ms_ssim_scales, None if perceptual is None else perceptual.distance, where)
+    installed, lacking = _installed(where)
+    lpips = None if perceptual is None else perceptual.distance
+    how = How(options.ssim_borders, options.ms_ssim_scales, lpips, installed, where)
     has_depth = all(one.true.depth_world and one.test.depth_world for one in found.pairs)
     for note in (*true.notes, *test.notes):
         progress.log(f"note: {note}")
@@ -108,7 +112,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         depths.append(_depth(one, mask, region, true_picture.shape[:2]) if has_depth else {})
     result = {
         "metric": "reconstruction", "n": len(rows), **summary(rows), **_depth_summary(depths, found),
-        **_how(options, perceptual, rows), "mask": mask_word, "region": options.region, "naming": found.naming,
+        **_how(options, perceptual, lacking, rows), "mask": mask_word, "region": options.region, "naming": found.naming,
         "true": str(options.true), "test": str(options.test), "split": options.split, "objects": options.objects,
         "sizes": sorted(f"{w}x{h}" for h, w in sizes),
     }  # fmt: skip
@@ -181,7 +185,9 @@ def _depth_summary(depths: Sequence[Mapping[str, float]], found: "Pairs") -> dic
     }
 
 
-def _how(options: Options, perceptual: "Perceptual | None", rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def _how(
+    options: Options, perceptual: "Perceptual | None", lacking: str | None, rows: Sequence[Mapping[str, float]]
+) -> dict[str, Any]:
     """The settings that a figure depends on; for one that is absent, why."""
     from g3d.losses.paired import SCALE_EXPONENTS, SIGMA_PX, WINDOW_PX, least_px
 
@@ -196,9 +202,29 @@ def _how(options: Options, perceptual: "Perceptual | None", rows: Sequence[Mappi
         result["ms_ssim_note"] = (
             f"absent of some or all: {scales} scales need {least_px(scales)} px; --ms-ssim-scales takes fewer"
         )
+    result |= _how_installed(lacking, rows)
     if perceptual is None:
         return {**result, "lpips_note": "absent: no weights; give --lpips FILE"}
     return {**result, "lpips_network": perceptual.network, "lpips_sha256": perceptual.sha256}
+
+
+def _how_installed(lacking: str | None, rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Which network the perceptual distance is of, or why it is absent."""
+    from g3d.losses.perceptual import LEAST_PX, NAME, SHA256
+
+    if all(NAME in row for row in rows):
+        return {f"{NAME}_sha256": SHA256}
+    return {f"{NAME}_note": f"absent of some or all: {lacking or f'it needs {LEAST_PX} px a side'}"}
+
+
+def _installed(where: "torch.device") -> "tuple[Distance | None, str | None]":
+    """The perceptual distance whose network comes with g3d; None, and why, where its package was left out."""
+    from g3d.evaluation.perceptual import installed
+
+    try:
+        return installed(where), None
+    except Missing as error:
+        return None, str(error)
 
 
 def _perceptual(options: Options) -> "Perceptual | None":

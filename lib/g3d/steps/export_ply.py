@@ -26,6 +26,7 @@ from g3d.storage import artifacts, files
 SURFACE = 0.1  # of the bounds' diagonal: what a surface may be thick
 FORMS = ("mesh", "points", "splats")
 RESOLUTION, NUM, SEED = 128, 20000, 0  # where they are not given
+NUM_MOST = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,8 @@ def _checked(options: Options) -> list[Path]:
         raise G3dError(f"--as {options.form} is unknown{did_you_mean(options.form, FORMS)}")
     if options.resolution is not None and not 2 <= options.resolution <= 1024:
         raise G3dError(f"--resolution is {options.resolution}; it must lie between 2 and 1024")
-    if options.num is not None and options.num < 1:
-        raise G3dError(f"--num is {options.num}; it must be at least 1")
+    if options.num is not None and not 1 <= options.num <= NUM_MOST:
+        raise G3dError(f"--num is {options.num}; it must lie between 1 and {NUM_MOST}")
     if options.form == "mesh":
         _refuse(options, ("num", "seed"), "--as mesh draws no points")
     if options.form == "splats":

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from g3d import config, device, distributed
+from g3d import config, device, distributed, latents
 from g3d.errors import G3dError
-from g3d.priors import prior
+from g3d.priors import Prior, prior
 from g3d.progress import SILENT, Progress
-from g3d.storage import artifacts, files
 from g3d.training import folder as folders
 from g3d.training import run as runs
 
@@ -36,44 +33,41 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
-    settings = config.override(prior(options.kind).Config(), options.settings, options.kind)
-    source = files.inside(options.latents, "latents.safetensors")
-    head = artifacts.check(source, "latents", role="the latents")
-    _check(options, source)
+    head, _, settings = _checked(options)
     return {
-        "kind": options.kind, "settings": config.as_json(settings), "latents": str(source), "space": head.config["space"],
+        "kind": options.kind, "settings": config.as_json(settings), "latents": str(head.path), "space": head.space.name,
         "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Fit; writes `prior.safetensors` into the run folder."""
-    module = prior(options.kind)
-    settings = config.override(module.Config(), options.settings, options.kind)
-    source = files.inside(options.latents, "latents.safetensors")
-    latents = artifacts.read(source, "latents", role="the latents")
-    _check(options, source)
-    if "codes" not in latents.values:
-        raise G3dError(f"'{source}' holds no continuous codes, which a {options.kind} prior needs; use another kind")
-    codes = latents.values["codes"].float().flatten(1)
-    if not torch.isfinite(codes).all():
-        raise G3dError(f"'{source}' holds codes that are not finite; fit the model again")
-    where = device.pick(options.device)
-    space = {"space": latents.config["space"], "shape": list(latents.values["codes"].shape[1:])}
+    head, kind, settings = _checked(options)
+    found, where = latents.read(head), device.pick(options.device)
     identity = {
-        "kind": options.kind, "settings": config.as_json(settings), "parents": {"latents": latents.digest},
+        "kind": options.kind, "settings": config.as_json(settings), "parents": {"latents": head.digest},
     }  # fmt: skip
     how = runs.Start(
         options.seed, where, options.resume, options.overwrite, options.allow_change, None, options.save_every_s
     )
     kept = runs.Checkpoints(options.checkpoint_every, options.keep)
     with distributed.processes(where), runs.start(options.out, identity, how, progress, kept) as current:
-        module.fit(settings, codes, current, {"latent_space": space})
+        kind.fit(settings, found, current)
     return {"written": [str(options.out / "prior.safetensors")], "seconds": round(current.seconds(), 1)}
 
 
-def _check(options: Options, source: Path) -> None:
+def _checked(options: Options) -> tuple[latents.Head, Prior[Any, Any], Any]:
+    """The latents' header, the prior, its settings; refuses what cannot be fitted."""
+    kind = prior(options.kind)
+    settings = config.override(kind.config(), options.settings, options.kind)
+    head = latents.check(options.latents)
+    why = kind.refuses(head.space)
+    if why:
+        raise G3dError(
+            f"'{head.path}' holds {why}, which the prior {options.kind} cannot be fitted to; use another --kind"
+        )
     runs.check_times(options.checkpoint_every, options.keep, options.save_every_s)
-    folders.check_folder(options.out, options.resume, options.overwrite, (source,))
+    folders.check_folder(options.out, options.resume, options.overwrite, (head.path,))
     if options.allow_change and not options.resume:
         raise G3dError("--allow-change belongs to --resume; give both, or neither")
+    return head, kind, settings

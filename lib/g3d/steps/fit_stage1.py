@@ -3,20 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 
-from g3d import config, device, distributed
+from g3d import config, device, distributed, latents
 from g3d.cameras import condition_numbers
-from g3d.data.dataset import Dataset
+from g3d.data.dataset import Dataset, Item
 from g3d.data.opening import open_dataset
+from g3d.drawing.target import batched
 from g3d.errors import G3dError
 from g3d.evaluation.generation import DRAWN_BY, Generation, generation
-from g3d.evaluation.reconstruction import HELD_OUT, NAMES, Codes, Reconstruction, reconstruct
+from g3d.evaluation.reconstruction import HELD_OUT, NAMES, Fitted, Reconstruction, reconstruct
 from g3d.images import write_image
-from g3d.methods import method, settings_of
+from g3d.latents import Latents, LatentSpace
+from g3d.methods import decoding, method, settings_of
+from g3d.methods.contract import Encode, Method
 from g3d.progress import SILENT, Progress
 from g3d.scenes.scene import Scene
 from g3d.seeds import generator
@@ -28,9 +30,10 @@ from g3d.training import run as runs
 METRIC_VIEWS = 512  # of each split, drawn by seed where there are more
 _EVALUATION_VIEWS = 64  # while it trains
 _GENERATED_VIEWS = 256  # of a method that draws its own latents
-_ENCODED = 16  # items whose codes are found at once
+_ENCODED = 16  # items whose latents are found at once
 _BEST_BY = (
-    (HELD_OUT, True), (NAMES["test"], True), (NAMES["train"], True), ("frechet_random", False), ("loss", False),
+    (HELD_OUT, True), (NAMES["test"], True), (NAMES["train"], True), ("kernel_efficientnet", False), ("frechet_random", False),
+    ("loss", False),
 )  # fmt: skip
 
 
@@ -56,9 +59,8 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
-    module = method(options.method)
     settings = settings_of(options.method, options.preset, options.settings)
-    module.check(settings, open_dataset(options.data))
+    method(options.method).check(settings, open_dataset(options.data))
     head = _check(options)
     initial.parents(options.out, options.resume, head)
     return {
@@ -72,10 +74,10 @@ def resolve(options: Options) -> dict[str, Any]:
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Fit; writes the run folder and returns figures, PSNR beside the mean image's among them."""
-    module = method(options.method)
+    chosen = method(options.method)
     settings = settings_of(options.method, options.preset, options.settings)
     dataset = open_dataset(options.data)
-    module.check(settings, dataset)
+    chosen.check(settings, dataset)
     head = _check(options)
     where = device.pick(options.device)
     parents = {"dataset": dataset.digest, **initial.parents(options.out, options.resume, head)}
@@ -86,7 +88,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     kept = runs.Checkpoints(options.checkpoint_every, options.keep, _BEST_BY)
 
     def evaluate(current: runs.Run, step: int) -> dict[str, Any]:
-        found = _measured(module, options, dataset, where, _EVALUATION_VIEWS, SILENT)
+        found = _measured(chosen, options, dataset, where, _EVALUATION_VIEWS, SILENT)
         if found is None:
             return {}
         write_image(options.out / "grid.png", found.sheet())
@@ -94,11 +96,11 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         return found.figures
 
     with distributed.processes(where), runs.start(options.out, identity, how, progress, kept, evaluate) as current:
-        module.fit(settings, dataset, current)
+        chosen.fit(settings, dataset, current)
         seconds = current.seconds()
         figures: dict[str, Any] = {"seconds": round(seconds, 1), "peak_memory_mb": round(runs.peak_memory_mb(), 1)}
         if current.writes:
-            found = _measured(module, options, dataset, where, METRIC_VIEWS, progress)
+            found = _measured(chosen, options, dataset, where, METRIC_VIEWS, progress)
             if found is not None:
                 mean_image = {"mean_image_psnr_db": dataset.info.get("mean_image_psnr_db")}
                 figures |= {**found.figures, **(mean_image if isinstance(found, Reconstruction) else {})}
@@ -120,52 +122,65 @@ def _check(options: Options) -> artifacts.Header | None:
 
 
 def _measured(
-    module: ModuleType, options: Options, dataset: Dataset, where: torch.device, most: int, progress: Progress
+    chosen: Method[Any, Any], options: Options, dataset: Dataset, where: torch.device, most: int, progress: Progress
 ) -> Reconstruction | Generation | None:
     """What the run has published, against the data: samples of a method that draws its own latents; else the training items as
-    its latents decode, or, where it has none, as the codes that it finds for some of them and for held-out ones; None where it
+    its latents decode, or, where it has none, as the latents that it finds for some of them and for held-out ones; None where it
     can do none of these."""
-    if hasattr(module, "draw"):
-        return _generated(module, options, dataset, where, progress)
-    space = artifacts.header(options.out / "model.safetensors").config["latent_space"]
-    if not (options.out / "latents.safetensors").is_file() and not hasattr(module, "encoder"):
+    head = artifacts.check(options.out / "model.safetensors", "model")
+    model = decoding.load(chosen, head, where)
+    if chosen.draw is not None:
+        return _generated(chosen, model, options, dataset, progress)
+    if chosen.encode is None:
         return None
-    model = module.load(artifacts.read(options.out / "model.safetensors", "model"), where)
 
-    def judged(codes: Codes) -> Reconstruction:
-        return reconstruct(lambda some: module.decode(model, some), codes, dataset, options.seed, most, progress)
+    def judged(fitted: Fitted) -> Reconstruction:
+        def decode(few: Latents) -> Scene:
+            return chosen.decode(model, few, chosen.decode_settings())
+
+        return reconstruct(decode, fitted, dataset, options.seed, most, progress)
 
     if (options.out / "latents.safetensors").is_file():
-        values = artifacts.read(options.out / "latents.safetensors", "latents").values["codes"].to(where)
-        return judged(Codes(module.items(model, dataset, "train"), values))
+        found = latents.read(latents.check(options.out / "latents.safetensors")).to(where)
+        return judged(Fitted(chosen.encode.items(model, dataset, "train"), found))
     figures: dict[str, Any] = {}
     rows: list[Any] = []
     for split in ("train", "test"):
-        items = module.items(model, dataset, split)
+        items = chosen.encode.items(model, dataset, split)
         order = torch.randperm(len(items), generator=generator(options.seed, 0, "metric items"))[:most].sort().values
         items = [items[int(i)] for i in order]
-        if not items:
-            continue
-        encode = module.encoder(model, dataset, items, module.EncodeSettings(), options.seed)
-        parts = [encode(range(i, min(i + _ENCODED, len(items))))[0] for i in range(0, len(items), _ENCODED)]
-        found = judged(Codes(items, torch.cat(parts).unflatten(1, space["shape"]), held_out=split == "test"))
-        figures, rows = {**figures, **found.figures}, [*rows, *found.rows]
+        if items:
+            few = _encoded(chosen.encode, model, dataset, items, latents.space_of(head), options.seed)
+            one = judged(Fitted(items, few, held_out=split == "test"))
+            figures, rows = {**figures, **one.figures}, [*rows, *one.rows]
     return Reconstruction(figures, rows)
 
 
-def _generated(
-    module: ModuleType, options: Options, dataset: Dataset, where: torch.device, progress: Progress
-) -> Generation | None:
-    """Samples of a method that draws its own latents, against the views of the data."""
-    model = module.load(artifacts.read(options.out / "model.safetensors", "model"), where)
-    settings = module.SampleSettings()
+def _encoded(
+    encode: Encode[Any], model: Any, dataset: Dataset, items: list[Item], space: LatentSpace, seed: int
+) -> Latents:
+    """The latents of items, by the default settings of `encode`."""
+    encoder = encode.encoder(model, dataset, items, encode.settings(), seed)
+    parts = []
+    for places in batched(range(len(items)), _ENCODED):
+        one = encoder(places)
+        names = [items[place].name for place in places]
+        parts.append(Latents(space, one.tensors, names, condition_camera=one.cameras))
+    return latents.join(parts)
 
-    def scenes(numbers: Sequence[int]) -> Scene:
-        own = model
-        if hasattr(module, "conditioned"):
-            seen = model.world.camera_prior.sample(options.seed, numbers, DRAWN_BY)
-            own = module.conditioned(model, condition_numbers(seen))
-        made: Scene = module.decode(own, module.draw(own, numbers, options.seed, settings))
-        return made
+
+def _generated(
+    chosen: Method[Any, Any], model: Any, options: Options, dataset: Dataset, progress: Progress
+) -> Generation:
+    """Samples of a method that draws its own latents, against the views of the data."""
+    assert chosen.draw is not None
+    settings = chosen.draw.settings()
+
+    def scenes(numbers: Sequence[int]) -> list[Scene]:
+        seen = None
+        if chosen.condition is not None:
+            seen = condition_numbers(model.world.camera_prior.sample(options.seed, numbers, DRAWN_BY))
+        drawn = decoding.draw(chosen, model, numbers, options.seed, settings, seen)
+        return decoding.scenes_of(chosen, model, drawn, chosen.decode_settings())
 
     return generation(scenes, dataset, options.seed, _GENERATED_VIEWS, progress)

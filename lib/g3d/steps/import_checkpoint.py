@@ -48,10 +48,10 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     return {"written": [str(options.out)]}
 
 
-def _converted(options: Options) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    module = method(options.method)
-    if not hasattr(module, "import_official"):
-        able = [name for name in METHODS if hasattr(method(name), "import_official")]
+def _converted(options: Options) -> tuple[Mapping[str, Tensor], Mapping[str, Any], str]:
+    convert = method(options.method).import_official
+    if convert is None:
+        able = [name for name in METHODS.own if method(name).import_official is not None]
         raise G3dError(
             f"{options.method} has no checkpoints that can be imported; methods that have: {', '.join(able)}"
         )
@@ -59,7 +59,7 @@ def _converted(options: Options) -> tuple[dict[str, Tensor], dict[str, Any], str
         raise G3dError(f"--size is {options.size}; it is the side of the pictures, at least 1")
     files.refuse_existing(options.out, options.overwrite, (options.file,))
     state, network = _state(options.file)
-    tensors, about = module.import_official(state, options.preset, options.settings, options.size, str(options.file))
+    tensors, about = convert(state, options.preset, options.settings, options.size, str(options.file))
     return tensors, about, network
 
 

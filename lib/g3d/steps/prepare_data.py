@@ -78,7 +78,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Write the dataset; it appears under the name `out` when it is whole. Interrupted, the same call goes on."""
     collection = _collect(options)
     split = _split(options, collection)
-    from g3d.sources import writing
+    from g3d.sources.writing import collection as writing
 
     plan = writing.Plan(
         options.source, options.seed, split, options.holdout, options.store == "zip", options.skip_bad,
@@ -108,7 +108,7 @@ def _collect(options: Options) -> Collection:
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
         if name not in own:
-            users = [s for s in SOURCES if name in {f.name for f in fields(source(s).Options)}]
+            users = [s for s in SOURCES.own if name in {f.name for f in fields(source(s).Options)}]
             raise G3dError(
                 f"the source '{options.source}' does not use --{_word(name)} ({', '.join(users)} do); leave it out"
             )

@@ -11,10 +11,11 @@ was there before it: of the GPU's allocations, or of this process' resident memo
 """
 
 import itertools
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ from g3d.evaluation import plots
 from g3d.evaluation.cost import counts, spread, times_ms, view_of
 from g3d.evaluation.memory import rise_mb
 from g3d.evaluation.table import Table
-from g3d.methods import METHODS, method, settings_of
+from g3d.latents import LatentSpace, space_of
+from g3d.methods import METHODS, decoding, method, settings_of
+from g3d.methods.contract import Method
 from g3d.progress import SILENT, Progress
 from g3d.render.splat import choose
 from g3d.scenes.scene import Scene, pick, to
@@ -36,6 +39,7 @@ from g3d.training.run import peak_memory_mb
 
 REPEATS = 5
 LARGEST_PX = 8192
+MOST_ARMS = 1000
 SHOWN = {
     "what": "what", "width": "px", "parameters": "parameters", "inference_parameters": "a scene", "macs": "MACs",
     "ms_per_view": "ms/view", "ms_quartiles": "quartiles", "views_per_second": "views/s", "memory_rise_mb": "MB/view",
@@ -125,7 +129,7 @@ def _checked(options: Options) -> tuple[list[_Subject], list[int | None]]:
     sizes: list[int | None] = [options.size]
     if options.sizes is not None:
         words = options.sizes.split(",")
-        if not all(word.strip().isdecimal() and 1 <= int(word) <= LARGEST_PX for word in words):
+        if not all(re.fullmatch(r"\d{1,4}", word.strip()) and 1 <= int(word) <= LARGEST_PX for word in words):
             raise G3dError(
                 f"--sizes '{options.sizes}' is no list of sizes of 1 to {LARGEST_PX} pixels; write e.g. 64,128,256"
             )
@@ -137,7 +141,7 @@ def _checked(options: Options) -> tuple[list[_Subject], list[int | None]]:
     if options.similarity is not None:
         plots.check_plot(options.similarity, options.overwrite, option="--similarity")
         name = options.what if options.what in METHODS else str(_file(options.what).config.get("method"))
-        if name not in METHODS or not hasattr(method(name), "similarity"):
+        if name not in METHODS or method(name).similarity is None:
             raise G3dError(
                 f"--similarity needs a method or a model with several parts a layer, which '{options.what}' is not"
             )
@@ -168,19 +172,21 @@ def _arms(options: Options) -> list[_Subject]:
             raise G3dError(f"'{key.strip()}' is given twice, by --sweep '{text}' and before it; leave one of them out")
         fixed.add(key.strip())
         swept.append([f"{key.strip()}={value.strip()}" for value in dict.fromkeys(values.split(","))])
+    if (arms := math.prod(len(values) for values in swept)) > MOST_ARMS:
+        raise G3dError(f"--sweep makes {arms} combinations; at most {MOST_ARMS} can be measured: sweep fewer values")
     first = _Subject(
         f"{options.what}:{options.preset}" if options.preset else options.what,
         options.what,
         options.preset,
         tuple(options.settings),
     )
-    arms = [
+    found = [
         replace(first, label=" ".join(arm) or first.label, settings=(*options.settings, *arm))
         for arm in itertools.product(*swept)
     ]
-    for arm in arms:
+    for arm in found:
         _refuse_foreign_settings(arm)
-    return arms
+    return found
 
 
 def _named(text: str) -> _Subject:
@@ -207,27 +213,28 @@ def _built(subject: _Subject, where: torch.device) -> tuple[int | None, Scene, M
     """Parameters of the network (None for a bare scene), one scene of it, from a zero code, and figures of the method's own."""
     if subject.what not in METHODS and (head := _file(subject.what)).kind != "model":
         return None, to(load_scene(head.path), where), {}
-    module, model, shape = _model(subject, where)
-    more: Mapping[str, float] = module.counts(model.config) if hasattr(module, "counts") else {}
-    return _count(model.network), pick(module.decode(model, torch.zeros(1, *shape, device=where)), 0), more
+    chosen, model, space = _model(subject, where)
+    more = chosen.counts(model.config) if chosen.counts is not None else {}
+    scene = chosen.decode(model, space.zeros(device=where), chosen.decode_settings())
+    return _count(model.network), pick(scene, 0), more
 
 
-def _model(subject: _Subject, where: torch.device) -> tuple[ModuleType, Any, Sequence[int]]:
-    """A method, a model of it, unfitted or from a file, and the shape of its codes."""
+def _model(subject: _Subject, where: torch.device) -> tuple[Method[Any, Any], Any, LatentSpace]:
+    """A method, a model of it, unfitted or from a file, and the space of its latents."""
     if subject.what in METHODS:
-        module, settings = method(subject.what), settings_of(subject.what, subject.preset, subject.settings)
-        network = module.build(settings).to(where)
-        return module, module.unfitted(network, settings), module.latent_space(settings)["shape"]
+        chosen, settings = method(subject.what), settings_of(subject.what, subject.preset, subject.settings)
+        network = chosen.build(settings).to(where)
+        return chosen, chosen.unfitted(network, settings), chosen.latent_space(settings)
     head = _file(subject.what)
-    module = method(str(head.config["method"]))
-    model = module.load(artifacts.read(head.path, "model", role="the model"), where)
-    return module, model, head.config["latent_space"]["shape"]
+    chosen = method(str(head.config["method"]))
+    return chosen, decoding.load(chosen, head, where), space_of(head)
 
 
 def _alike(subject: _Subject, path: Path, where: torch.device) -> dict[str, Any]:
     """Draw how alike the parts of every layer are; their mean and largest similarity, of different ones."""
-    module, model, _ = _model(subject, where)
-    found: dict[str, torch.Tensor] = module.similarity(model)
+    chosen, model, _ = _model(subject, where)
+    assert chosen.similarity is not None  # checked
+    found = chosen.similarity(model)
     drawn = {name: matrix.numpy().astype(np.float64) for name, matrix in found.items()}
     plots.matrices(path, drawn, f"similarity of the parts of each layer, {subject.label}")
     figures = {}
@@ -240,7 +247,7 @@ def _alike(subject: _Subject, path: Path, where: torch.device) -> dict[str, Any]
 def _file(what: str) -> artifacts.Header:
     path = Path(what)
     if not path.exists():
-        raise G3dError(f"'{what}' is neither a method ({', '.join(METHODS)}) nor a file that exists")
+        raise G3dError(f"'{what}' is neither a method ({', '.join(METHODS.names())}) nor a file that exists")
     if path.is_dir() and not (path / "model.safetensors").is_file():
         raise G3dError(
             f"'{path}' is a folder without a model; give a method's name, a run of fit-stage1, or one scene file"

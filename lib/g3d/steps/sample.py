@@ -1,25 +1,26 @@
 """`sample`: new scenes from a model, and its prior where it needs one; or at once their pictures, or their latents."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from functools import partial
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from g3d import config, device, distributed
+from g3d import config, device, distributed, latents
 from g3d.cameras import condition_numbers
 from g3d.drawing.camera_plan import CameraPlan
 from g3d.drawing.painter import Drawing
+from g3d.drawing.target import BATCH, Target, batched, check_batch
 from g3d.errors import G3dError
-from g3d.methods import method
-from g3d.priors import prior
+from g3d.latents import Latents
+from g3d.methods import decoding, method
+from g3d.methods.contract import Method
+from g3d.priors import Prior, prior
 from g3d.progress import SILENT, Progress
 from g3d.scenes.scene import World
 from g3d.seeds import parse_seeds
-from g3d.steps.decode import Conditions, Target, batched, same_space, write_scenes
 from g3d.storage import artifacts, files
 
 
@@ -37,82 +38,116 @@ class Options:
     latents: Path | None = None
     drawing: Drawing = field(default_factory=Drawing)
     seed: int = 0
+    classes: str | None = None  # of the samples, in turns, e.g. 3 or 0-9
+    batch: int = BATCH  # samples made at once
     device: str = "auto"
     overwrite: bool = False
 
 
+@dataclass(frozen=True)
+class _Checked:
+    """What the options stand for, from headers alone."""
+
+    model: artifacts.Header
+    method: Method[Any, Any]
+    prior: artifacts.Header | None
+    numbers: Sequence[int]
+    classes: Sequence[int] | None
+    target: Target
+    sampling: Any  # settings of what draws the latents
+    decoding: Any
+
+    @property
+    def parents(self) -> dict[str, str]:
+        """Digests of what samples come from."""
+        return {"model": self.model.digest, **({"prior": self.prior.digest} if self.prior else {})}
+
+
+Draw = Callable[[Sequence[int]], Latents]
+
+
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
-    head, prior_head = _heads(options)
-    ours, theirs = _split_settings(head, options.settings)
-    name = str(head.config["method"])
-    settings = config.override(_sampling(head, prior_head), theirs, _owner(head, prior_head))
-    decoding = config.override(method(name).DecodeSettings(), ours, name)
+    found = _checked(options)
     return {
-        "method": name, "prior": prior_head.config["kind"] if prior_head else None, "samples": len(_numbers(options)),
-        "settings": config.as_json(settings), "decode": config.as_json(decoding),
-        "seed": options.seed, "device": str(device.pick(options.device)), **_target(options, prior_head).as_json(),
+        "method": found.method.name, "prior": found.prior.config["kind"] if found.prior else None, "samples": len(found.numbers),
+        "settings": config.as_json(found.sampling), "decode": config.as_json(found.decoding),
+        "seed": options.seed, "device": str(device.pick(options.device)), **found.target.as_json(),
         "latents": None if options.latents is None else str(options.latents),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
-    """Sample; number i depends on (seed, i) alone and gives its name to the files."""
-    head, prior_head = _heads(options)
-    ours, theirs = _split_settings(head, options.settings)
-    numbers, target = _numbers(options), _target(options, prior_head)
-    settings = config.override(_sampling(head, prior_head), theirs, _owner(head, prior_head))
-    file = artifacts.read(head.path, "model", role="the model")
-    conditions = _conditions(file, options)
-    draw = _drawn(file, prior_head, settings, options, conditions)
-    parents = {"prior": prior_head.digest} if prior_head else {}
-    written = []
-    if options.latents is not None and distributed.rank() == 0:
-        codes = torch.cat([draw(part).cpu() for part in batched(numbers)])
-        about = {**file.config["latent_space"], "names": [f"{n:06d}" for n in numbers], "method": head.config["method"]}
-        about = {k: v for k, v in about.items() if k != "shape"}
-        whose = {"model": file.digest, **parents}
-        tensors = {"codes": codes, **({} if conditions is None else {"condition_camera": conditions(numbers)})}
-        artifacts.write(options.latents, "latents", tensors, about, seed=options.seed, parents=whose)
-        written = [str(options.latents)]
-    if options.out is None and options.images is None:
-        return {"written": written, "latents": len(numbers)}
-    batches = ((part, partial(draw, part), [None] * len(part)) for part in batched(numbers))
-    found = write_scenes(file, batches, len(numbers), ours, target, options.device, parents, progress, conditions)
-    return {**found, "written": [*found["written"], *written]}
+    """Sample; number i depends on (seed, i) alone and gives its name to the files. Each latent is drawn once."""
+    found, where = _checked(options), device.pick(options.device)
+    model = decoding.load(found.method, found.model, where)
+    draw = _drawn(found, model, options, where)
+    count, done = len(found.numbers), 0
+    kept: dict[int, Latents] = {}  # for --latents, by the batch
+    with distributed.processes(where), found.target.opened(count, found.parents) as opened:
+        progress.start("scenes" if found.target.wanted else "latents", count)
+        for part, numbers in enumerate(batched(found.numbers, options.batch)):
+            if distributed.mine(part):  # whole batches, so that several processes draw what one does
+                few = draw(numbers)
+                if options.latents is not None:
+                    kept[part] = few.to("cpu")
+                if found.target.wanted:
+                    for place, scene in enumerate(decoding.scenes_of(found.method, model, few, found.decoding)):
+                        opened.add(done + place, numbers[place], scene, None)
+            done += len(numbers)
+            progress.update(done, count)
+        if options.latents is not None:
+            _write(options, found, kept)
+    written = [] if options.latents is None else [str(options.latents)]
+    if not found.target.wanted:
+        return {"written": written, "latents": count}
+    result = opened.result(count)
+    return {**result, "written": [*result["written"], *written]}
 
 
-def _drawn(
-    file: artifacts.Artifact, prior_head: artifacts.Header | None, settings: Any, options: Options,
-    conditions: Conditions | None,
-) -> Callable[[Sequence[int]], Tensor]:  # fmt: skip
-    """Numbers of samples => their codes, by the prior, or by the model itself."""
-    where = device.pick(options.device)
-    if prior_head is None:
-        own = method(str(file.config["method"]))
-        model = own.load(file, where)
+def _drawn(found: _Checked, model: Any, options: Options, where: torch.device) -> Draw:
+    """Numbers of samples => their latents, by the prior, or by the model itself; and the camera that each is baked at."""
+    conditions = _conditions(found, options)
 
-        def draw(part: Sequence[int]) -> Tensor:
-            seen = model if conditions is None else own.conditioned(model, conditions(part))
-            codes: Tensor = own.draw(seen, part, options.seed, settings)
-            return codes
+    def seen(numbers: Sequence[int]) -> Tensor | None:
+        return None if conditions is None else conditions(numbers).to(where)
 
-        return draw
-    module = prior(str(prior_head.config["kind"]))
-    loaded = module.load(artifacts.read(prior_head.path, "prior", role="the prior"), where)
-    shape = file.config["latent_space"]["shape"]
-    return lambda part: module.sample(loaded, part, options.seed, settings).unflatten(1, shape)
+    if found.prior is None:
+        return lambda numbers: decoding.draw(found.method, model, numbers, options.seed, found.sampling, seen(numbers))
+    kind = prior(str(found.prior.config["kind"]))
+    loaded = kind.load(artifacts.read(found.prior.path, "prior", role="the prior"), where)
+    order = {number: place for place, number in enumerate(found.numbers)}
+
+    def by_prior(numbers: Sequence[int]) -> Latents:
+        asked = found.classes
+        classes = None if asked is None else [asked[order[number] % len(asked)] for number in numbers]
+        return replace(
+            kind.sample(loaded, numbers, options.seed, found.sampling, classes), condition_camera=seen(numbers)
+        )
+
+    return by_prior
 
 
-def _conditions(file: artifacts.Artifact, options: Options) -> Conditions | None:
+def _write(options: Options, found: _Checked, kept: dict[int, Latents]) -> None:
+    """The latents of all processes, in order, written by the first."""
+    assert options.latents is not None
+    sizes = [len(part) for part in batched(found.numbers, options.batch)]
+    whole = latents.gathered(latents.space_of(found.model), kept, sizes)
+    if distributed.rank() == 0:
+        names = [f"{number:06d}" for number in found.numbers]
+        whole = replace(whole, names=names, about={"method": found.method.name})
+        latents.write(options.latents, whole, seed=options.seed, parents=found.parents)
+
+
+def _conditions(found: _Checked, options: Options) -> Callable[[Sequence[int]], Tensor] | None:
     """For a method whose scenes depend on a camera: the camera that scene i is drawn by, where `--cameras` has one for each;
     else, as for all of an orbit, the model's default."""
-    if not hasattr(method(str(file.config["method"])), "conditioned"):
+    if found.method.condition is None:
         return None
     plan = CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)
     if not _one_each(plan):
         return None
-    world = World.from_json(file.config["world"], str(file.path))
+    world = World.from_json(found.model.config["world"], str(found.model.path))
     return lambda part: torch.cat([condition_numbers(plan.for_world(world, number, None)) for number in part])
 
 
@@ -121,49 +156,57 @@ def _one_each(plan: CameraPlan) -> bool:
     return plan.one_view(None) and plan.kind != "far"
 
 
-def _target(options: Options, prior_head: artifacts.Header | None) -> Target:
-    inputs = [files.inside(options.model, "model.safetensors"), *([prior_head.path] if prior_head else [])]
-    target = Target(options.out, options.images, options.drawing, options.overwrite, tuple(inputs), options.seed)
+def _checked(options: Options) -> _Checked:
+    head = artifacts.check(files.inside(options.model, "model.safetensors"), "model", role="the model")
+    found = method(str(head.config["method"]))
+    _check_cameras(options, found)
+    prior_head = None
+    if options.prior is not None:
+        prior_head = artifacts.check(files.inside(options.prior, "prior.safetensors"), "prior", role="the prior")
+        latents.check_same(head, latents.space_of(prior_head), prior_head.path, "the prior")
+    elif found.draw is None:
+        raise G3dError(
+            f"the method {found.name} draws its latents from a prior; fit one with g3d fit-prior, give --prior"
+        )
+    kind: Prior[Any, Any] | None = prior(str(prior_head.config["kind"])) if prior_head else None
+    ours, theirs = _split_settings(found, options.settings)
+    if kind is not None:
+        sampling = config.override(kind.sample_settings(), theirs, f"the {kind.kind} prior")
+    else:
+        assert found.draw is not None
+        sampling = config.override(found.draw.settings(), theirs, f"sampling from {found.name}")
+    check_batch(options.batch)
+    return _Checked(
+        head, found, prior_head, _numbers(options), _classes(options, kind, prior_head), _target(options, head, prior_head),
+        sampling, config.override(found.decode_settings(), ours, found.name),
+    )  # fmt: skip
+
+
+def _check_cameras(options: Options, found: Method[Any, Any]) -> None:
+    """Cameras that nothing is drawn by mean something only where scenes are baked at one."""
+    if options.images is not None or options.drawing.cameras == "default":
+        return
+    if found.condition is None:
+        raise G3dError("--cameras says how pictures are drawn, but none are; add --render FOLDER")
+    if not _one_each(CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)):
+        raise G3dError(
+            f"'{options.drawing.cameras}' gives no scene a camera of its own to be baked at; use prior or dataset:DIR, or "
+            "add --render FOLDER"
+        )
+
+
+def _target(options: Options, head: artifacts.Header, prior_head: artifacts.Header | None) -> Target:
+    inputs = (head.path, *([prior_head.path] if prior_head else []))
+    target = Target(options.out, options.images, options.drawing, options.overwrite, inputs, options.seed)
     if options.latents is not None:
-        files.refuse_existing(options.latents, options.overwrite, tuple(inputs))
+        files.refuse_existing(options.latents, options.overwrite, inputs)
         files.refuse_overlap([options.latents, *(p for p in (options.out, options.images) if p is not None)])
-    if options.latents is None or options.out is not None or options.images is not None:
+    if options.latents is None or target.wanted:
         target.check()
     return target
 
 
-def _heads(options: Options) -> tuple[artifacts.Header, artifacts.Header | None]:
-    head = artifacts.check(files.inside(options.model, "model.safetensors"), "model", role="the model")
-    if options.images is None and options.drawing.cameras != "default":
-        if not hasattr(method(str(head.config["method"])), "conditioned"):
-            raise G3dError("--cameras says how pictures are drawn, but none are; add --render FOLDER")
-        if not _one_each(CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)):
-            raise G3dError(
-                f"'{options.drawing.cameras}' gives no scene a camera of its own to be baked at; use prior or dataset:DIR, or "
-                "add --render FOLDER"
-            )
-    if options.prior is None:
-        if not hasattr(method(str(head.config["method"])), "draw"):
-            raise G3dError(
-                f"the method {head.config['method']} draws its latents from a prior; fit one with g3d fit-prior, give --prior"
-            )
-        return head, None
-    prior_head = artifacts.check(files.inside(options.prior, "prior.safetensors"), "prior", role="the prior")
-    same_space(head, prior_head, "the prior")
-    return head, prior_head
-
-
-def _sampling(head: artifacts.Header, prior_head: artifacts.Header | None) -> Any:
-    """The sampling settings of what draws the latents, at their defaults."""
-    module = prior(str(prior_head.config["kind"])) if prior_head else method(str(head.config["method"]))
-    return module.SampleSettings()
-
-
-def _owner(head: artifacts.Header, prior_head: artifacts.Header | None) -> str:
-    return f"the {prior_head.config['kind']} prior" if prior_head else f"sampling from {head.config['method']}"
-
-
-def _numbers(options: Options) -> list[int]:
+def _numbers(options: Options) -> Sequence[int]:
     if (options.num is None) == (options.seeds is None):
         raise G3dError("give either --num N or --seeds 0-9,12")
     if options.seeds is not None:
@@ -174,11 +217,30 @@ def _numbers(options: Options) -> list[int]:
     assert options.num is not None
     if options.num < 1:
         raise G3dError(f"--num is {options.num}; it must be at least 1")
-    return list(range(options.num))
+    return range(options.num)
 
 
-def _split_settings(head: artifacts.Header, pairs: Sequence[str]) -> tuple[list[str], list[str]]:
+def _classes(
+    options: Options, kind: Prior[Any, Any] | None, prior_head: artifacts.Header | None
+) -> Sequence[int] | None:
+    """The classes asked for, all of them known to the prior."""
+    if options.classes is None:
+        return None
+    count = kind.classes(prior_head) if kind is not None and kind.classes is not None and prior_head is not None else 0
+    if not count:
+        what = "a model without a prior" if prior_head is None else f"the prior '{prior_head.path}'"
+        raise G3dError(f"{what} knows no classes; leave --class {options.classes} out")
+    try:
+        asked = parse_seeds(options.classes)
+    except ValueError as error:
+        raise G3dError(f"--class '{options.classes}' is not a list of classes; write e.g. 3 or 0-9") from error
+    if max(asked) >= count:
+        raise G3dError(f"the prior knows {count} classes, not {max(asked)}; choose --class from 0-{count - 1}")
+    return asked
+
+
+def _split_settings(found: Method[Any, Any], pairs: Sequence[str]) -> tuple[list[str], list[str]]:
     """`--set` pairs of the method's decoding, and those of sampling (which also answers for unknown ones)."""
-    ours = {f.name for f in fields(method(str(head.config["method"])).DecodeSettings)}
+    ours = {f.name for f in fields(found.decode_settings)}
     first = [p for p in pairs if p.partition("=")[0].strip() in ours]
     return first, [p for p in pairs if p not in first]

@@ -1,9 +1,12 @@
 """Feature extractors: the random one by its properties, Inception by a stand-in of the same interface."""
 
 import hashlib
+import sys
+import time
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import cleanfid.downloads_helper
 import numpy as np
@@ -11,8 +14,10 @@ import pytest
 import torch
 from cleanfid.inception_torchscript import InceptionV3W
 from cleanfid.utils import ResizeDataset
+from g3d import distributed
 from g3d.errors import G3dError, Missing
-from g3d.evaluation import inception, pictures
+from g3d.evaluation import extractors, inception, pictures
+from g3d.evaluation.extractors import Choice
 from g3d.evaluation.features import Extractor, features, random_extractor
 from g3d.evaluation.inception import inception_extractor
 from PIL import Image, ImageCms
@@ -212,6 +217,81 @@ def test_a_download_is_checked_then_kept(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(urllib.request, "urlopen", None)  # a second download would fail
     assert inception_extractor(None, "clean", trust=False).sha256 == first.sha256
     assert inception.cached_path().read_bytes() == source.read_bytes()
+
+
+class _Notes:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+
+    def update(self, done: int, total: int, **figures: object) -> None: ...
+
+    def start(self, label: str, total: int) -> None: ...
+
+
+def _auto() -> tuple[Extractor, list[str]]:
+    notes = _Notes()
+    return Choice().load(torch.device("cpu"), notes), notes.lines
+
+
+def test_auto_takes_inception_where_its_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("G3D_CACHE", str(tmp_path))
+    weights = standin(inception.cached_path())
+    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(weights.read_bytes()).hexdigest())
+    monkeypatch.setattr(urllib.request, "urlopen", None)
+    found, notes = _auto()
+    assert (found.name, found.metric, notes) == ("inception", "fid", [])
+    monkeypatch.setattr(distributed, "agree", lambda *flags: [True])  # another process could not have it
+    found, notes = _auto()
+    assert found.name == "efficientnet" and "another process could not have it" in notes[0]
+    weights.write_bytes(b"changed")
+    with pytest.raises(G3dError, match="not the known"):  # a wrong file is no missing one
+        _auto()
+
+
+def test_auto_takes_what_is_installed_where_nothing_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("G3D_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cleanfid.downloads_helper, "inception_url", "http://127.0.0.1:9/nothing.pt")
+    found, notes = _auto()
+    assert (found.name, found.metric) == ("efficientnet", "frechet_efficientnet") and len(notes) == 1
+    for words in (
+        "cannot be downloaded",
+        "EfficientNet-lite0",
+        "no FID",
+        f"put {inception.FILE} at '{tmp_path}",
+        "--weights",
+    ):
+        assert words in notes[0], notes[0]
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("G3D_CACHE", str(tmp_path / "file"))  # a cache that cannot be written
+    assert _auto()[0].name == "efficientnet"
+    monkeypatch.setitem(sys.modules, "cleanfid", None)
+    found, notes = _auto()
+    assert found.name == "efficientnet" and "needs the package 'cleanfid'" in notes[0]
+
+
+def test_auto_does_not_wait_for_a_server_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where looking up its name hangs, which knows no time-out."""
+    monkeypatch.setenv("G3D_CACHE", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *words, **more: Event().wait(20))
+    monkeypatch.setattr(extractors, "_PATIENCE_S", 0.2)
+    before = time.monotonic()
+    found, notes = _auto()
+    assert found.name == "efficientnet" and "no answer in 0.2 seconds" in notes[0]
+    assert time.monotonic() - before < 10
+
+
+def test_an_option_of_inception_makes_auto_inception(tmp_path: Path) -> None:
+    weights = standin(tmp_path / "net.pt")
+    for choice in (Choice(weights=weights), Choice(resize="clean"), Choice(trust=True)):
+        choice.check()
+        assert choice.kind == choice.as_json()["extractor"] == "inception"
+    assert Choice(weights=weights, trust=True).load(torch.device("cpu")).name == "inception"
+    assert (Choice().kind, Choice().as_json()) == ("auto", {"extractor": "auto"})
+    with pytest.raises(G3dError, match="--weights belongs to --extractor inception"):
+        Choice("efficientnet", weights=weights).check()
 
 
 def test_without_clean_fid(monkeypatch: pytest.MonkeyPatch) -> None:

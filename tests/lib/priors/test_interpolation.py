@@ -56,7 +56,7 @@ def test_a_sample_lies_between_a_code_and_one_of_its_neighbours(tmp_path: Path) 
     """Every pair and every share comes up, as often as it should: rows evenly, alpha evenly in [0, 1]."""
     codes = random_codes(12, 4)
     loaded = interpolation.load(fitted(tmp_path, codes, "neighbours=3"), CPU)
-    found = interpolation.sample(loaded, range(600), 5, interpolation.SampleSettings()).double()
+    found = interpolation.sample(loaded, range(600), 5, interpolation.SampleSettings()).flat().double()
     allowed = {(i, j) for i, row in enumerate(slow_neighbours(codes, 3)) for j in row}
     pairs = {(i, j) for i, j in allowed if i < j or (j, i) not in allowed}
     seen, shares = set(), []
@@ -82,22 +82,22 @@ def test_the_nearest_neighbour_alone(tmp_path: Path) -> None:
     codes = random_codes(12, 4)
     wide = interpolation.load(fitted(tmp_path / "a", codes, "neighbours=5"), CPU)
     narrow = interpolation.load(fitted(tmp_path / "b", codes, "neighbours=1"), CPU)
-    found = interpolation.sample(wide, range(50), 0, interpolation.SampleSettings(neighbours=1))
-    assert torch.equal(found, interpolation.sample(narrow, range(50), 0, interpolation.SampleSettings()))
-    assert not torch.equal(found, interpolation.sample(wide, range(50), 0, interpolation.SampleSettings()))
+    found = interpolation.sample(wide, range(50), 0, interpolation.SampleSettings(neighbours=1)).flat()
+    assert torch.equal(found, interpolation.sample(narrow, range(50), 0, interpolation.SampleSettings()).flat())
+    assert not torch.equal(found, interpolation.sample(wide, range(50), 0, interpolation.SampleSettings()).flat())
     with pytest.raises(G3dError, match="keeps 5 neighbours of a code, not 6"):
-        interpolation.sample(wide, [0], 0, interpolation.SampleSettings(neighbours=6))
+        interpolation.sample(wide, [0], 0, interpolation.SampleSettings(neighbours=6)).flat()
 
 
 def test_a_sample_depends_on_seed_and_number_alone(tmp_path: Path) -> None:
     loaded = interpolation.load(fitted(tmp_path, random_codes(30, 33)), CPU)
     how = interpolation.SampleSettings()
-    together = interpolation.sample(loaded, range(20), 3, how)
-    shards = [interpolation.sample(loaded, list(range(20))[part::3], 3, how) for part in range(3)]
+    together = interpolation.sample(loaded, range(20), 3, how).flat()
+    shards = [interpolation.sample(loaded, list(range(20))[part::3], 3, how).flat() for part in range(3)]
     for part in range(3):
         assert torch.equal(together[part::3], shards[part])
-    assert torch.equal(together, interpolation.sample(loaded, range(20), 3, how))
-    assert (together - interpolation.sample(loaded, range(20), 4, how)).abs().amax(dim=1).min() > 0
+    assert torch.equal(together, interpolation.sample(loaded, range(20), 3, how).flat())
+    assert (together - interpolation.sample(loaded, range(20), 4, how).flat()).abs().amax(dim=1).min() > 0
 
 
 def test_by_the_command_line(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -28,17 +28,17 @@ def test_gaussian_samples_have_the_moments_of_the_codes(tmp_path: Path) -> None:
         [5.0, 0, -1]
     )
     loaded = gaussian.load(fitted(tmp_path, "gaussian", codes, []), torch.device("cpu"))
-    found = gaussian.sample(loaded, range(4000), 0, gaussian.SampleSettings())
+    found = gaussian.sample(loaded, range(4000), 0, gaussian.SampleSettings()).flat()
     torch.testing.assert_close(found.mean(dim=0), codes.mean(dim=0), atol=0.12, rtol=0)
     torch.testing.assert_close(torch.cov(found.T), torch.cov(codes.T), atol=0.35, rtol=0)
-    still = gaussian.sample(loaded, range(5), 0, gaussian.SampleSettings(temperature=0.0))
+    still = gaussian.sample(loaded, range(5), 0, gaussian.SampleSettings(temperature=0.0)).flat()
     torch.testing.assert_close(still, codes.mean(dim=0).expand(5, 3), atol=1e-5, rtol=0)
 
 
 def test_one_direction_keeps_the_largest_variance(tmp_path: Path) -> None:
     codes = torch.randn(200, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([3.0, 0.2, 0.1])
     loaded = gaussian.load(fitted(tmp_path, "gaussian", codes, ["directions=1"]), torch.device("cpu"))
-    spread = gaussian.sample(loaded, range(500), 0, gaussian.SampleSettings()).std(dim=0)
+    spread = gaussian.sample(loaded, range(500), 0, gaussian.SampleSettings()).flat().std(dim=0)
     assert spread[0] > 2.5 and spread[1] < 0.2
 
 
@@ -86,7 +86,7 @@ def test_diffusion_samples_of_a_mixture_cannot_be_told_from_more_of_its_data(tmp
         loaded = prior(kind).load(fitted(tmp_path / name, kind, codes, settings[name]), torch.device("cpu"))
         ways = [{}, {"ddim_steps": 50}] if kind == "diffusion" else [{}]
         for way in ways:
-            samples = prior(kind).sample(loaded, range(500), 0, prior(kind).SampleSettings(**way))
+            samples = prior(kind).sample(loaded, range(500), 0, prior(kind).sample_settings(**way)).flat()
             found = energy_distance(samples, fresh)
             assert (found <= usual) == (name == "fitted"), f"{name} {way}: {found} against {usual}"
     assert energy_distance(mixture(500, 0, torch.tensor([0.35, 0.45, 0.2])), fresh) > usual
@@ -97,11 +97,11 @@ def test_a_sample_does_not_depend_on_its_batch(tmp_path: Path) -> None:
     settings = ["width=16", "blocks=1", "epochs=2", "time_steps=80"]
     loaded = diffusion.load(fitted(tmp_path, "diffusion", codes, settings), torch.device("cpu"))
     for sampling in (diffusion.SampleSettings(), diffusion.SampleSettings(ddim_steps=7)):
-        together = diffusion.sample(loaded, [3, 11, 4], 9, sampling)
-        alone = diffusion.sample(loaded, [11], 9, sampling)
+        together = diffusion.sample(loaded, [3, 11, 4], 9, sampling).flat()
+        alone = diffusion.sample(loaded, [11], 9, sampling).flat()
         torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-5)
         assert (together[0] - together[2]).abs().max() > 1e-3
-        other = diffusion.sample(loaded, [11], 10, sampling)
+        other = diffusion.sample(loaded, [11], 10, sampling).flat()
         assert (other - alone).abs().max() > 1e-3
 
 
@@ -112,9 +112,9 @@ def test_samples_stay_within_the_range_of_the_codes(tmp_path: Path) -> None:
     loaded = diffusion.load(fitted(tmp_path, "diffusion", codes, settings), torch.device("cpu"))
     low, high = codes.amin(dim=0), codes.amax(dim=0)
     for sampling in (diffusion.SampleSettings(), diffusion.SampleSettings(ddim_steps=20)):
-        found = diffusion.sample(loaded, range(20), 0, sampling)
+        found = diffusion.sample(loaded, range(20), 0, sampling).flat()
         assert (found >= low - 1e-5).all() and (found <= high + 1e-5).all()
-    free = diffusion.sample(loaded, range(20), 0, diffusion.SampleSettings(clip=False))
+    free = diffusion.sample(loaded, range(20), 0, diffusion.SampleSettings(clip=False)).flat()
     assert (free.abs() > 10).any()
 
 

@@ -112,6 +112,47 @@ def test_a_camera_inside_the_box_and_one_that_looks_away() -> None:
     assert float(render_scene(scene, away).alpha.max()) == 0
 
 
+def test_the_depth_of_the_heaviest_interval() -> None:
+    """In fog that is dense the first of 16 intervals is the heaviest; in thin fog, with an endless last one, the last."""
+    start, end = chord(4, 5) or (0.0, 0.0)
+    for sigma, opaque, place in ((8.0, False, 0.5), (0.01, True, 15.5)):
+        scene = linear(RGB, sigma, opaque_end=opaque)
+        kinds = [render_scene(scene, PRIOR.default(), depth_kind=kind) for kind in ("expected", "max_weight")]
+        assert torch.equal(kinds[0].rgb, kinds[1].rgb) and torch.equal(kinds[0].alpha, kinds[1].alpha)
+        depth = kinds[1].depth[0]
+        assert float(depth[4, 5]) == pytest.approx(start + (end - start) * place / 16, abs=1e-5)
+        assert float(kinds[0].depth[0, 4, 5]) != pytest.approx(float(depth[4, 5]), abs=1e-3)
+        assert float(depth[0, 0]) == 0  # misses the box
+
+
+def test_depth_kinds_that_mean_nothing_are_refused() -> None:
+    gaussian = Gaussians(
+        torch.zeros(1, 1, 3),
+        torch.zeros(1, 1, 3),
+        torch.ones(1, 1, 4),
+        torch.zeros(1, 1),
+        torch.zeros(1, 1, 1, 3),
+        World(),
+    )
+    with pytest.raises(G3dError, match=r"max_weight is of a ray's intervals, and 3D Gaussians.*use expected"):
+        render_scene(gaussian, PRIOR.default(), depth_kind="max_weight")
+    with pytest.raises(G3dError, match=r"max_weight.*first hit; use expected"):
+        render_scene(linear(RGB, 1.0, "occupancy"), PRIOR.default(), depth_kind="max_weight")
+    with pytest.raises(G3dError, match=r"'maxweight' is unknown \(did you mean 'max_weight'"):
+        render_scene(linear(RGB, 1.0), PRIOR.default(), depth_kind="maxweight")
+
+
+def test_an_opaque_end_of_a_triplane_needs_no_density() -> None:
+    """Raw densities of -24, and of -200, the softplus of which is 0: the end hides the background all the same."""
+    for raw in (-24.0, -200.0):
+        nerf = ((torch.zeros(1, 4, 2), torch.tensor([[9.0, -9.0, -9.0, raw]])),)
+        proposal = ((torch.zeros(1, 1, 2), torch.tensor([[raw]])),)
+        world = World(near_world=1.0, far_world=50.0, background=BACK, opaque_end=True, proposal_samples=8, samples=4)
+        seen = render_scene(Triplane(torch.zeros(1, 3, 2, 4, 4), nerf, world, proposal, "sphere"), PRIOR.default())
+        assert torch.allclose(seen.alpha, torch.ones(()), atol=1e-6)
+        torch.testing.assert_close(seen.rgb[0, 4, 5], torch.tensor([1.0, 0, 0]), atol=1e-3, rtol=0)
+
+
 def directional() -> MlpField:
     """Colour is the direction itself: (d + 1) / 2."""
     network = Network(

@@ -7,7 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from g3d.render.volume import Query, Rays, Sampling, edges, render_rays, resample, weights_of
+from g3d.render.volume import (
+    End,
+    Query,
+    Rays,
+    Round,
+    Sampling,
+    edges,
+    heaviest,
+    normalised,
+    render_rays,
+    resample,
+    weights_of,
+)
 from torch import Tensor
 
 F64 = torch.float64
@@ -41,14 +53,16 @@ def test_weights_against_a_loop() -> None:
     density[0, 0, 3:5] = 0
     width = torch.rand(2, 3, 9, generator=g, dtype=F64)
     norm = 1 + torch.rand(2, 3, generator=g, dtype=F64)
-    for opaque in (False, True):
-        weights, alpha = weights_of(density, width, norm, opaque)
+    density[1, :, 8] = 0
+    ends: tuple[End, ...] = ("finite", "infinite", "opaque")
+    for end in ends:
+        weights, alpha = weights_of(density, width, norm, end)
         for b in range(2):
             for r in range(3):
                 through, total = 1.0, 0.0
                 for i in range(9):
-                    length = 1e10 if opaque and i == 8 else float(width[b, r, i] * norm[b, r])
-                    a = 1 - math.exp(-float(density[b, r, i]) * length)
+                    length = 1e10 if end == "infinite" and i == 8 else float(width[b, r, i] * norm[b, r])
+                    a = 1 - math.exp(-float(density[b, r, i]) * length) if end != "opaque" or i < 8 else 1
                     assert float(weights[b, r, i]) == pytest.approx(through * a, abs=1e-12)
                     total += through * a
                     through *= 1 - a
@@ -87,11 +101,31 @@ def test_a_blob_converges_to_its_closed_form() -> None:
 
 
 def test_an_opaque_end_leaves_nothing_of_the_background() -> None:
-    for sigma in (1e-4, 0.1, 50.0):
-        found = cast(constant(sigma), Sampling(5, opaque_end=True))
+    for sigma in (0.0, 1e-30, 1e-4, 0.1, 50.0):
+        found = cast(constant(sigma), Sampling(5, end="opaque"))
         assert float(found.alpha) == pytest.approx(1, abs=1e-12)
         torch.testing.assert_close(found.rgb[0, 0], RED)
-    assert float(cast(constant(1e-4), Sampling(5, opaque_end=True)).depth) == pytest.approx(2.8, abs=1e-3)
+    assert float(cast(constant(1e-4), Sampling(5, end="opaque")).depth) == pytest.approx(2.8, abs=1e-3)
+
+
+def test_an_endless_interval_is_opaque_where_there_is_any_density() -> None:
+    """The very same bits as the opaque one from 1e-8 on; where there is none, the background."""
+    density = torch.logspace(-8, 3, 40).view(1, 5, 8)
+    width, norm = torch.rand(1, 5, 8, generator=torch.Generator().manual_seed(1)), torch.ones(1, 5)
+    both = [weights_of(density, width, norm, end) for end in ("infinite", "opaque")]
+    assert torch.equal(both[0][0], both[1][0]) and torch.equal(both[0][1], both[1][1])
+    assert float(cast(constant(0.0), Sampling(5, end="infinite")).alpha) == 0
+
+
+def test_an_opaque_end_kills_no_gradient() -> None:
+    """The last density moves nothing; those before it move the last weight, and the last colour is seen."""
+    density = torch.full((1, 1, 4), 0.2, dtype=F64, requires_grad=True)
+    weights, _ = weights_of(density, torch.ones(1, 1, 4, dtype=F64), torch.ones(1, 1, dtype=F64), "opaque")
+    (slope,) = torch.autograd.grad(weights[0, 0, 3], density)
+    assert slope[0, 0].tolist() == pytest.approx([-math.exp(-0.6)] * 3 + [0])
+    rgb = torch.full((1, 4, 3), 0.5, dtype=F64, requires_grad=True)
+    found = cast(lambda p, _: (rgb, torch.zeros(1, 4, dtype=F64)), Sampling(4, end="opaque"))
+    assert float(torch.autograd.grad(found.rgb.sum(), rgb)[0][0, 3].sum()) == pytest.approx(3)
 
 
 def test_empty_space_shows_the_background_at_depth_zero() -> None:
@@ -142,6 +176,57 @@ def test_spacing_in_disparity() -> None:
     assert found[0, 0].tolist() == pytest.approx([0.5, 1 / (2 - 1.875 / 3), 1 / (2 - 2 * 1.875 / 3), 8.0])
     assert found[0, 1].tolist() == pytest.approx([1, 1.2, 1.5, 2])
     assert edges(near, far, 3, "world")[0, 0].tolist() == pytest.approx([0.5, 3, 5.5, 8])
+
+
+@pytest.mark.parametrize("spacing", ["world", "disparity"])
+def test_normalised_is_the_inverse_of_the_edges(spacing: str) -> None:
+    near, far = torch.tensor([[0.5, 1.0]], dtype=F64), torch.tensor([[8.0, 2.0]], dtype=F64)
+    s = normalised(edges(near, far, 7, spacing), near, far, spacing)
+    torch.testing.assert_close(s, (torch.arange(8, dtype=F64) / 7).expand(1, 2, 8))
+    assert float(normalised(2 * torch.ones(1, 1, 1), torch.ones(1, 1), 4 * torch.ones(1, 1), spacing)) == pytest.approx(
+        {"world": 1 / 3, "disparity": 2 / 3}[spacing]
+    )
+
+
+def test_what_losses_are_given_is_what_was_drawn() -> None:
+    jitter = torch.full((1, 1, 6), 0.25, dtype=F64)
+    found = cast(blob, Sampling(6), jitter=jitter)
+    torch.testing.assert_close(found.t_edges[0, 0], 1 + torch.arange(7, dtype=F64) / 3)
+    torch.testing.assert_close(found.t, found.t_edges[..., :-1] + 0.25 / 3)
+    torch.testing.assert_close(found.weights.sum(dim=-1), found.alpha)
+    torch.testing.assert_close((found.weights * found.t).sum(dim=-1) / found.alpha, found.depth)
+    assert found.rounds == ()
+
+
+@pytest.mark.parametrize("end", ["finite", "infinite", "opaque"])
+def test_a_round_ends_as_the_last_one_and_teaches_the_proposal(end: End) -> None:
+    """Where both ask the same field at the same places, both have the same weights; the places have no gradient."""
+    level = torch.tensor(0.3, dtype=F64, requires_grad=True)
+    sampling = Sampling(6, proposal_samples=6, end=end)
+    found = cast(constant(0.3), sampling, proposal=lambda p: level.expand(p.shape[:2]))
+    (first,) = found.rounds
+    assert isinstance(first, Round) and first.t_edges.shape == (1, 1, 7)
+    same = cast(constant(0.3), Sampling(6, end=end))
+    torch.testing.assert_close(first.weights.detach(), same.weights)
+    torch.testing.assert_close(first.t_edges, same.t_edges)
+    assert not (found.t_edges.requires_grad or found.t.requires_grad or found.weights.requires_grad)
+    (slope,) = torch.autograd.grad(first.weights[0, 0, 0], level)
+    assert float(slope) == pytest.approx(math.exp(-0.1) / 3)  # of 1 - exp(-level / 3)
+
+
+def test_the_middle_of_the_heaviest_interval() -> None:
+    """Two sheets, the thin one in front: the mean lies between them, the heaviest behind."""
+
+    def sheets(points: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+        cell = ((points[..., 2] - 1) * 4).long()
+        return RED.expand_as(points), torch.where(cell == 1, 1.0, torch.where(cell == 6, 50.0, 0.0)).to(F64)
+
+    found = cast(sheets, Sampling(8))
+    assert float(heaviest(found)) == pytest.approx(1 + 6.5 / 4)
+    assert 1.5 < float(found.depth) < 2.5
+    shaken = cast(sheets, Sampling(8), jitter=torch.full((1, 1, 8), 0.9, dtype=F64))
+    assert float(heaviest(shaken)) == pytest.approx(1 + 6.5 / 4)  # of the interval, not of the sample
+    assert float(heaviest(cast(constant(0.0), Sampling(8)))) == 0
 
 
 def slow_resample(t: list[float], weights: list[float], count: int) -> list[float]:
@@ -202,7 +287,7 @@ def test_gradients_of_the_integral() -> None:
     d = torch.tensor([[[0.1, 0.2, 1.0], [0, 0, 1]]], dtype=F64)
 
     def run(density: Tensor, rgb: Tensor) -> tuple[Tensor, ...]:
-        return render_rays(lambda p, _: (rgb, density), d * 0, d, t, 3 * t, Sampling(5), BLUE)
+        return render_rays(lambda p, _: (rgb, density), d * 0, d, t, 3 * t, Sampling(5), BLUE)[:4]
 
     g = torch.Generator().manual_seed(5)
     density = torch.rand(1, 10, generator=g, dtype=F64, requires_grad=True)

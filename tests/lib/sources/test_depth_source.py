@@ -13,7 +13,7 @@ from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.progress import SILENT
 from g3d.sources import Collection, Item, Made, Request, View, depth
-from g3d.sources.writing import Plan, write
+from g3d.sources.writing.collection import Plan, write
 from g3d.steps.prepare_data import Options, run
 from g3d.storage import torchscript
 from torch import Tensor

@@ -13,7 +13,7 @@ from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.progress import SILENT
 from g3d.sources import Collection, Item, Made, View
-from g3d.sources.writing import Plan, write
+from g3d.sources.writing.collection import Plan, write
 from g3d.sources.writing.mirror import LANDMARKS_MIRRORED, mirrored, with_mirrored
 
 W, H, SCALE = 40, 30, 1e-3

@@ -19,7 +19,7 @@ from g3d.data.writer import ASKED, JOURNAL
 from g3d.errors import Failure, G3dError, Interrupted
 from g3d.progress import SILENT
 from g3d.sources import Collection, Item, Made, View
-from g3d.sources.writing import Plan, write
+from g3d.sources.writing.collection import Plan, write
 from g3d.sources.writing.split_list import read_split_list
 from g3d.storage import files
 
@@ -191,7 +191,7 @@ def test_memory_holds_a_few_items_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_mirrored_copy_is_held_out_with_its_original() -> None:
-    from g3d.sources.writing import _splits
+    from g3d.sources.writing.collection import _splits
 
     objects: list[dict[str, Any]] = [{"name": f"p{i // 2}", "mirrored": i % 2 == 1} for i in range(8)]
     assert _splits(objects, plan(holdout=1)) == ["train"] * 6 + ["test"] * 2

@@ -13,6 +13,7 @@ position and mean distances, where eq. 10 prints other sums; a background that t
 ablations of table 3 are settings: `position`, `scale`, `background`, `anchors`. Latents need no prior: `draw` makes them, as w+.
 """
 
+from g3d.methods.contract import Draw, Encode, Method, drawn_codes, of_codes
 from g3d.methods.gsgan.codec import (
     DecodeSettings,
     Model,
@@ -25,16 +26,37 @@ from g3d.methods.gsgan.codec import (
     load,
     unfitted,
 )
-from g3d.methods.gsgan.config import PAPER, PRESETS, Config
+from g3d.methods.gsgan.config import NEEDS, PAPER, PRESETS, Config
 from g3d.methods.gsgan.inversion import EncodeSettings, encode_note, encoder, items, tuned
 from g3d.methods.gsgan.networks import Generator
 from g3d.methods.gsgan.official import import_official
 from g3d.methods.gsgan.training import check, fit
 
 build = Generator
+METHOD: Method[Config, Model] = Method(
+    name="gsgan",
+    paper=PAPER,
+    config=Config,
+    presets=PRESETS,
+    build=build,
+    check=check,
+    fit=fit,
+    load=load,
+    unfitted=unfitted,
+    latent_space=latent_space,
+    decode=of_codes(decode),
+    decode_settings=DecodeSettings,
+    needs=NEEDS,
+    encode=Encode(EncodeSettings, items, encoder, encode_note),
+    draw=Draw(SampleSettings, drawn_codes(lambda model: latent_space(model.config), draw)),
+    condition=conditioned,
+    tune=tuned,
+    counts=counts,
+    import_official=import_official,
+)
 
 __all__ = [
-    "PAPER", "PRESETS", "Config", "DecodeSettings", "EncodeSettings", "Model", "SampleSettings", "build", "check",
+    "METHOD", "PAPER", "PRESETS", "Config", "DecodeSettings", "EncodeSettings", "Model", "SampleSettings", "build", "check",
     "conditioned", "counts", "decode", "draw", "encode_note", "encoder", "fit", "import_official", "items", "latent_space",
     "load", "tuned", "unfitted",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from g3d import config
 from g3d.cameras import condition_numbers
 from g3d.config import setting
 from g3d.errors import G3dError
+from g3d.latents import LatentSpace
 from g3d.methods.gsgan.config import CHILDREN, PAPER, Config
 from g3d.methods.gsgan.hierarchy import Level
 from g3d.methods.gsgan.networks import Generator, Levels, all_of
@@ -73,15 +74,15 @@ def conditioned(model: Model, cameras: Tensor) -> Model:
     return replace(model, condition=cameras.to(model.network.points))
 
 
-def latent_space(settings: Config) -> Mapping[str, Any]:
+def latent_space(settings: Config) -> LatentSpace:
     """What codes of a model look like: w+, in which straight lines stay among the likely."""
-    return {"space": "w+", "shape": [settings.copies, settings.w_dim]}
+    return LatentSpace.codes("w+", settings.copies, settings.w_dim)
 
 
 def described(settings: Config, world: World) -> dict[str, Any]:
     """The metadata of a model file."""
     return {
-        "method": "gsgan", "paper": PAPER, "settings": config.as_json(settings), "latent_space": latent_space(settings),
+        "method": "gsgan", "paper": PAPER, "settings": config.as_json(settings), "latent_space": latent_space(settings).as_json(),
         "world": world.as_json(),
     }  # fmt: skip
 

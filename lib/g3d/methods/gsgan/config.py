@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from g3d.config import setting
+from g3d.methods.contract import Needs
 
 PAPER = "GSGAN: Adversarial Learning for Hierarchical Generation of 3D Gaussian Splats (Hyun, Heo; NeurIPS 2024)"
 CHILDREN = 4  # r, children of a point at the next level
@@ -61,9 +62,9 @@ class Config:
     d_channel_base: int = setting(32768, "channels of the discriminator at side s: this / s", low=1)
     d_channel_max: int = setting(512, "most channels of the discriminator", low=1, high=2048)
     pose_dim: int = setting(64, "numbers of a pose embedding", low=1, high=1024)
-    batch: int = setting(32, "pictures a step", low=1)
+    batch: int = setting(32, "pictures a step", low=1, high=1 << 20)
     micro_batch: int = setting(0, "pictures whose gradients are in memory at once, 0 for all of the step's", low=0)
-    kimg: float = setting(10_000.0, "length, in thousands of real pictures seen", low=0)
+    kimg: float = setting(10_000.0, "length, in thousands of real pictures seen", low=0, high=1e9)
     g_lr: float = setting(2.5e-3, "Adam, generator", low=0)
     d_lr: float = setting(2e-3, "Adam, discriminator", low=0)
     g_clip: float = setting(20.0, "largest norm of the generator's gradient; 0: any [c]", low=0)
@@ -127,6 +128,18 @@ class Config:
         """Styles that a generator takes, w+: two for each block that is modulated, one for the background."""
         return 2 * (self.transformers + min(self.levels, self.modulated) - 1) + self.background
 
+
+_BACKGROUND, _WIDER = Needs("background", (True,)), Needs("pose_augment_p", other_than=(0.0,))
+_AUGMENTED, _ADA = Needs("augment", other_than=("none",)), Needs("augment", ("ada",))
+NEEDS = {
+    "background_points": _BACKGROUND, "background_channels": _BACKGROUND, "background_radius": _BACKGROUND,
+    "background_from_kimg": _BACKGROUND, "scale_step": Needs("scale", ("relative",)), "coarsest": Needs("anchors", (True,)),
+    "knn": Needs("knn_weight", other_than=(0.0,)), "pose_temperature": Needs("pose_weight", other_than=(0.0,)),
+    "yaw_std_deg": _WIDER, "pitch_std_deg": _WIDER, "blur_kimg": Needs("blur_px", other_than=(0.0,)),
+    "augment_set": _AUGMENTED, "augment_p": _AUGMENTED, "ada_target": _ADA, "ada_kimg": _ADA,
+    "r1_gamma": Needs("r1_interval", other_than=(0,)), "ema_rampup": Needs("ema_kimg", other_than=(0.0,)),
+}  # fmt: skip
+"""Settings that have an effect beside others only."""
 
 _FFHQ256 = Config(pose_augment_p=0.5, behind="black")
 _AFHQ256 = replace(_FFHQ256, augment="ada", center_weight=10.0, swap_p=0.8, pose_augment_p=0.0)

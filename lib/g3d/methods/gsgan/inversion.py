@@ -7,7 +7,7 @@ Letters: S items, V views of each, C copies of a style, W its numbers, K candida
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,8 +17,10 @@ from g3d.cameras import CameraPrior, Cameras, condition_numbers
 from g3d.config import setting
 from g3d.data.dataset import Dataset, Item
 from g3d.errors import G3dError
+from g3d.latents import Latents
 from g3d.losses.lpips import load_lpips
 from g3d.losses.paired import WINDOW_PX, dssim
+from g3d.methods.contract import Encoded, Tuned
 from g3d.methods.gsgan.codec import Model, described, scene_of
 from g3d.methods.gsgan.networks import Generator
 from g3d.render.splat import rasterize
@@ -71,17 +73,17 @@ def items(model: Model, dataset: Dataset, split: str) -> list[Item]:
 
 def encoder(
     model: Model, dataset: Dataset, chosen: Sequence[Item], settings: EncodeSettings | None = None, seed: int = 0
-) -> Callable[[Sequence[int]], tuple[Tensor, Tensor, Tensor]]:
+) -> Callable[[Sequence[int]], Encoded]:
     """A function from places in `chosen` to their codes w+ [S, C, W], the mean squared error [S] with them, and the cameras
     [S, 25] that scenes are baked at. The generator stays as it is."""
     how = settings or EncodeSettings()
     given = _given(how, dataset)
     distance = _distance(how, model.network.points.device)
 
-    def encode(places: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def encode(places: Sequence[int]) -> Encoded:
         parts = [_inverted(model, *_views(dataset, chosen[p], how, given, model), how, distance) for p in places]
         codes, errors, cameras = (torch.stack(part) for part in zip(*parts, strict=True))
-        return codes, errors, cameras
+        return Encoded({"codes": codes}, errors, cameras)
 
     return encode
 
@@ -90,12 +92,13 @@ def tuned(
     model: Model,
     dataset: Dataset,
     chosen: Sequence[Item],
-    codes: Tensor,
-    cameras: Tensor,
+    latents: Latents,
     settings: EncodeSettings,
-) -> tuple[dict[str, Tensor], dict[str, Any], float]:
+) -> Tuned:
     """Pivotal tuning: the generator moved until it draws all items by their codes [S, C, W], which stay; its tensors, the
     metadata of its file, and the mean squared error. Where cameras were found they stay as well [S, 25]."""
+    codes, cameras = latents.codes, latents.condition_camera
+    assert cameras is not None  # `encoder` gives them
     given, where = _given(settings, dataset), model.network.points.device
     distance = _distance(settings, where)
     net = Generator(model.config).to(where)
@@ -120,7 +123,7 @@ def tuned(
         for i, (pictures, seen) in enumerate(views):
             error += float((_drawn(here, codes[i : i + 1].to(where), seen) - pictures).square().mean()) / len(views)
     about = described(model.config, replace(model.world, condition_camera=None))
-    return net.state_dict(), {**about, "tuned": {"items": [item.name for item in chosen]}}, error
+    return Tuned(net.state_dict(), {**about, "tuned": {"items": [item.name for item in chosen]}}, error)
 
 
 def _inverted(

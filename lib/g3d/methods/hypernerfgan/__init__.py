@@ -10,6 +10,7 @@ picture; rays may be confined to the data's bounding box (`rays=box`); the last 
 otherwise; samples are even intervals' middles, or anywhere in them while training. Latents need no prior: `draw` makes them.
 """
 
+from g3d.methods.contract import Draw, Method, drawn_codes, of_codes
 from g3d.methods.hypernerfgan.codec import (
     DecodeSettings,
     Model,
@@ -21,14 +22,32 @@ from g3d.methods.hypernerfgan.codec import (
     load,
     unfitted,
 )
-from g3d.methods.hypernerfgan.config import PAPER, PRESETS, Config
+from g3d.methods.hypernerfgan.config import NEEDS, PAPER, PRESETS, Config
 from g3d.methods.hypernerfgan.networks import Generator
 from g3d.methods.hypernerfgan.official import import_official
 from g3d.methods.hypernerfgan.training import check, fit
 
 build = Generator
+METHOD: Method[Config, Model] = Method(
+    name="hypernerfgan",
+    paper=PAPER,
+    config=Config,
+    presets=PRESETS,
+    build=build,
+    check=check,
+    fit=fit,
+    load=load,
+    unfitted=unfitted,
+    latent_space=latent_space,
+    decode=of_codes(decode),
+    decode_settings=DecodeSettings,
+    needs=NEEDS,
+    draw=Draw(SampleSettings, drawn_codes(lambda model: latent_space(model.config), draw)),
+    counts=counts,
+    import_official=import_official,
+)
 
 __all__ = [
-    "PAPER", "PRESETS", "Config", "DecodeSettings", "Model", "SampleSettings", "build", "check", "counts", "decode", "draw",
-    "fit", "import_official", "latent_space", "load", "unfitted",
+    "METHOD", "PAPER", "PRESETS", "Config", "DecodeSettings", "Model", "SampleSettings", "build", "check", "counts",
+    "decode", "draw", "fit", "import_official", "latent_space", "load", "unfitted",
 ]  # fmt: skip

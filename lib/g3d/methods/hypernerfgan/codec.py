@@ -9,6 +9,7 @@ from torch import Tensor
 
 from g3d import config
 from g3d.config import setting
+from g3d.latents import LatentSpace
 from g3d.methods.hypernerfgan.config import PAPER, Config
 from g3d.methods.hypernerfgan.networks import Generator, generated_numbers, network
 from g3d.scenes.scene import MlpField, World
@@ -47,16 +48,16 @@ def load(file: artifacts.Artifact, device: torch.device) -> Model:
     return Model(net.to(device).eval(), settings, world)
 
 
-def latent_space(settings: Config) -> Mapping[str, Any]:
+def latent_space(settings: Config) -> LatentSpace:
     """What codes of a model look like: w, in which straight lines stay among the likely."""
-    return {"space": "w", "shape": [settings.w_dim]}
+    return LatentSpace.codes("w", settings.w_dim)
 
 
 def described(settings: Config, world: World) -> dict[str, Any]:
     """The metadata of a model file."""
     return {
-        "method": "hypernerfgan", "paper": PAPER, "settings": config.as_json(settings), "latent_space": latent_space(settings),
-        "world": world.as_json(),
+        "method": "hypernerfgan", "paper": PAPER, "settings": config.as_json(settings),
+        "latent_space": latent_space(settings).as_json(), "world": world.as_json(),
     }  # fmt: skip
 
 

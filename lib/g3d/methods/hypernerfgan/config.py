@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from g3d.config import setting
+from g3d.methods.contract import Needs
 
 PAPER = "HyperNeRFGAN: Hypernetwork approach to 3D NeRF GAN (Kania et al.; arXiv:2301.11631), and a report that reproduces it"
 
@@ -48,9 +49,9 @@ class Config:
     opaque_end: bool = setting(False, "the last interval is infinitely long (the public code; for imported weights)")
     d_channel_base: int = setting(32768, "channels of the discriminator at side s: this / s", low=1)
     d_channel_max: int = setting(512, "most channels of the discriminator", low=1, high=2048)
-    batch: int = setting(4, "pictures a step", low=1)
+    batch: int = setting(4, "pictures a step", low=1, high=1 << 20)
     micro_batch: int = setting(0, "pictures whose gradients are in memory at once, 0 for all of the step's", low=0)
-    kimg: float = setting(25_000.0, "length, in thousands of real pictures seen", low=0)
+    kimg: float = setting(25_000.0, "length, in thousands of real pictures seen", low=0, high=1e9)
     g_lr: float = setting(2.5e-3, "Adam, generator ([c]; the report says 2e-3)", low=0)
     d_lr: float = setting(2.5e-3, "Adam, discriminator", low=0)
     r1_gamma: float = setting(1.0, "gamma, weight of R1", low=0)
@@ -75,6 +76,19 @@ class Config:
             if len(found) != 2 or found[0] > found[1]:
                 raise ValueError(f"{name} is {list(found)}; wanted are two angles, low and high, e.g. {name}=0,90")
 
+
+_SETTINGS, _AUGMENTED, _ADA = (
+    Needs("cameras", ("settings",)),
+    Needs("augment", other_than=("none",)),
+    Needs("augment", ("ada",)),
+)
+NEEDS = {
+    "radius_world": _SETTINGS, "fov_deg": _SETTINGS, "near_world": _SETTINGS, "far_world": _SETTINGS,
+    "azimuth_deg": _SETTINGS, "elevation_deg": _SETTINGS, "spread": _SETTINGS,
+    "augment_set": _AUGMENTED, "augment_p": _AUGMENTED, "ada_target": _ADA, "ada_kimg": _ADA,
+    "r1_gamma": Needs("r1_interval", other_than=(0,)), "ema_rampup": Needs("ema_kimg", other_than=(0.0,)),
+}  # fmt: skip
+"""Settings that have an effect beside others only."""
 
 _8_LAYERS = Config(layers=8)
 _T4 = Config(patch_size=32, n_samples=32, micro_batch=1, g_lr=2e-3, d_lr=2e-3, augment="ada", augment_p=0, kimg=200)

@@ -148,7 +148,8 @@ def generate(net: Generator, views: Views, config: Config, world: World) -> tupl
     w = net.mapping(views.z)
     weights = net.weights(w)
     flat = [tensor for pair in weights.values() for tensor in pair]
-    description, sampling = network(config, raw=True), volume.Sampling(config.n_samples, opaque_end=config.opaque_end)
+    description = network(config, raw=True)
+    sampling = volume.Sampling(config.n_samples, end="infinite" if config.opaque_end else "finite")
     background = torch.tensor(world.background, device=w.device)
 
     def of_chunk(rays: Views, *flat: Tensor) -> Tensor:

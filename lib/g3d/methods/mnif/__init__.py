@@ -9,6 +9,7 @@ negative), Adam on all codes at once, rays that miss the data's bounding box are
 settings that are off by default, clipping, warm-up, a rate of its own for T, cells of the grid among a solid's points.
 """
 
+from g3d.methods.contract import Encode, Method, of_codes
 from g3d.methods.mnif.codec import (
     DecodeSettings,
     EncodeSettings,
@@ -20,14 +21,31 @@ from g3d.methods.mnif.codec import (
     load,
     unfitted,
 )
-from g3d.methods.mnif.config import PAPER, PRESETS, Config
+from g3d.methods.mnif.config import NEEDS, PAPER, PRESETS, Config
 from g3d.methods.mnif.networks import MixtureOfSirens
 from g3d.methods.mnif.similarity import similarity
 from g3d.methods.mnif.training import check, fit
 
 build = MixtureOfSirens
+METHOD: Method[Config, Model] = Method(
+    name="mnif",
+    paper=PAPER,
+    config=Config,
+    presets=PRESETS,
+    build=build,
+    check=check,
+    fit=fit,
+    load=load,
+    unfitted=unfitted,
+    latent_space=latent_space,
+    decode=of_codes(decode),
+    decode_settings=DecodeSettings,
+    needs=NEEDS,
+    encode=Encode(EncodeSettings, items, encoder),
+    similarity=similarity,
+)
 
 __all__ = [
-    "PAPER", "PRESETS", "Config", "DecodeSettings", "EncodeSettings", "Model", "build", "check", "decode", "encoder", "fit",
-    "items", "latent_space", "load", "similarity", "unfitted",
+    "METHOD", "PAPER", "PRESETS", "Config", "DecodeSettings", "EncodeSettings", "Model", "build", "check", "decode", "encoder",
+    "fit", "items", "latent_space", "load", "similarity", "unfitted",
 ]  # fmt: skip

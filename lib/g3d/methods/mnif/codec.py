@@ -3,7 +3,7 @@
 Letters: S items, D numbers of a code.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from g3d import config
 from g3d.config import setting
 from g3d.data.dataset import Dataset, Item
+from g3d.latents import LatentSpace
+from g3d.methods.contract import Encoded
 from g3d.methods.mnif import adaptation, batches, signals
 from g3d.methods.mnif.config import Config
 from g3d.methods.mnif.networks import MixtureOfSirens, code_size, field
@@ -61,9 +63,9 @@ def load(file: artifacts.Artifact, device: torch.device) -> Model:
     return Model(mixture.to(device).eval(), settings, world)
 
 
-def latent_space(settings: Config) -> Mapping[str, Any]:
+def latent_space(settings: Config) -> LatentSpace:
     """What codes of a model look like."""
-    return {"space": "phi", "shape": [code_size(settings)]}
+    return LatentSpace.codes("phi", code_size(settings))
 
 
 @torch.no_grad()
@@ -85,7 +87,7 @@ def items(model: Model, dataset: Dataset, split: str) -> list[Item]:
 
 def encoder(
     model: Model, dataset: Dataset, chosen: Sequence[Item], settings: EncodeSettings | None = None, seed: int = 0
-) -> Callable[[Sequence[int]], tuple[Tensor, Tensor]]:
+) -> Callable[[Sequence[int]], Encoded]:
     """A function from places in `chosen` to their codes [S, D] and the mean squared error [S] with them.
 
     A code depends on (seed, item) alone. The basis networks stay as they are. Meta-learnt models take the steps of their
@@ -98,7 +100,7 @@ def encoder(
     judged = drawn if whole else signals.source(fitted, dataset, chosen, model.world, seed, whole=True)
     loss_of = signals.loss(fitted, model.world, where)
 
-    def encode(places: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def encode(places: Sequence[int]) -> Encoded:
         picked, keys = torch.tensor(list(places), dtype=torch.int64), [chosen[place].number for place in places]
         codes = torch.zeros(len(picked), code_size(fitted), device=where)
         if how.start == "random":
@@ -109,7 +111,7 @@ def encoder(
             steps, lr = how.steps or fitted.inner_steps, how.lr or fitted.inner_lr
             seen = batches.sent(drawn.draw(picked, 0, keys), where)
             codes = adaptation.inner_loop(model.network, codes, seen, fitted, loss_of, steps, lr, learns=False)
-        return codes.detach(), _errors(model, codes, judged.draw(picked, _JUDGED, keys), loss_of)
+        return Encoded({"codes": codes.detach()}, _errors(model, codes, judged.draw(picked, _JUDGED, keys), loss_of))
 
     return encode
 

@@ -1,10 +1,11 @@
 """Settings of mNIF: defaults are the paper's SRN cars row (appendix A.2.3), presets one table."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from g3d.config import setting
 from g3d.errors import G3dError
+from g3d.methods.contract import Needs
 
 PAPER = "Generative Neural Fields by Mixtures of Neural Implicit Functions (You, Kim, Kim, Han; NeurIPS 2023)"
 
@@ -33,17 +34,17 @@ class Config:
     latent_std: float = setting(
         0.01, "sigma, standard deviation of phi at the start (meta: of every item, each time)", low=0
     )
-    batch: int = setting(8, "items a step", low=1)
+    batch: int = setting(8, "items a step", low=1, high=1 << 20)
     micro_batch: int = setting(0, "items whose gradients are in memory at once, 0 for all of the step's", low=0)
     points_per_item: int = setting(0, "image, voxel: points of an item a step, drawn anew each time; 0 for all", low=0)
     grid_share: float = setting(
         0.0, "voxel: share of the points that are cells of the grid, the others lie near the surface (the paper: 0)",
         low=0, high=0.9,
     )  # fmt: skip
-    views_per_item: int = setting(32, "radiance: views of a scene a step", low=1)
-    pixels_per_view: int = setting(512, "radiance: rays of a view a step", low=1)
+    views_per_item: int = setting(32, "radiance: views of a scene a step", low=1, high=1 << 20)
+    pixels_per_view: int = setting(512, "radiance: rays of a view a step", low=1, high=1 << 20)
     points_per_ray: int = setting(32, "radiance: samples of a ray", low=1, high=1024)
-    epochs: float = setting(2000.0, "passes over the items", low=0)
+    epochs: float = setting(2000.0, "passes over the items", low=0, high=1e9)
     lr: float = setting(1e-4, "Adam, bases and T; cosine to 0", low=0)
     projection_lr: float = setting(1.0, "T learns with lr times this (the paper: 1)", low=0)
     warmup: int = setting(0, "steps of linear warm-up (the paper: none)", low=0)
@@ -62,29 +63,23 @@ class Config:
     )
 
 
-_META, _POINTS, _RAYS = ("meta", "meta-first-order"), ("image", "voxel"), ("radiance",)
-_BELONGS = {
-    "inner_steps": ("adaptation", _META), "latent_decay": ("adaptation", ("autodecode",)),
-    "points_per_item": ("signal", _POINTS), "points_per_chunk": ("signal", _POINTS),
-    "grid_share": ("signal", ("voxel",)),
-    "views_per_item": ("signal", _RAYS), "pixels_per_view": ("signal", _RAYS), "points_per_ray": ("signal", _RAYS),
-    "rays_per_chunk": ("signal", _RAYS), "projection_lr": ("mixture", ("latent",)),
+_META, _POINTS, _RAYS = (
+    Needs("adaptation", ("meta", "meta-first-order")),
+    Needs("signal", ("image", "voxel")),
+    Needs("signal", ("radiance",)),
+)
+NEEDS = {
+    "inner_steps": _META, "latent_decay": Needs("adaptation", ("autodecode",)),
+    "points_per_item": _POINTS, "points_per_chunk": _POINTS, "grid_share": Needs("signal", ("voxel",)),
+    "views_per_item": _RAYS, "pixels_per_view": _RAYS, "points_per_ray": _RAYS, "rays_per_chunk": _RAYS,
+    "projection_lr": Needs("mixture", ("latent",)),
 }  # fmt: skip
+"""Settings that have an effect beside others only."""
 
 
-def refuse_idle(config: Config) -> None:
-    """Refuse, before a fit, settings without effect beside the chosen signal, adaptation and mixture (they must be at their
-    defaults), and an inner loop that would not move its codes. Files of models are read as they are."""
-    for spec in fields(config):
-        belongs = _BELONGS.get(spec.name)
-        if belongs is None or getattr(config, spec.name) == spec.default:
-            continue
-        key, allowed = belongs
-        if getattr(config, key) not in allowed:
-            raise G3dError(
-                f"mnif: {spec.name}={getattr(config, spec.name)} has no effect with {key}={getattr(config, key)}; it belongs to "
-                f"{key}={' or '.join(allowed)}, so leave it at {spec.default}"
-            )
+def refuse_still(config: Config) -> None:
+    """Refuse, before a fit, an inner loop that would not move its codes, and what cannot be compiled. Files of models are read as
+    they are."""
     if config.compile and config.adaptation == "meta":
         raise G3dError("mnif: compile=true cannot take the second-order gradients of adaptation=meta; leave it out")
     if config.adaptation != "autodecode" and 0 < config.inner_lr < 1e-3:

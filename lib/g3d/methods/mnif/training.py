@@ -11,9 +11,10 @@ from g3d.config import as_json
 from g3d.data.dataset import Dataset, Item
 from g3d.data.order import step_items
 from g3d.errors import G3dError
+from g3d.latents import Latents
 from g3d.methods.mnif import adaptation, batches, signals
 from g3d.methods.mnif.codec import latent_space
-from g3d.methods.mnif.config import PAPER, Config, refuse_idle
+from g3d.methods.mnif.config import PAPER, Config, refuse_still
 from g3d.methods.mnif.networks import DIMENSIONS, MixtureOfSirens, code_size
 from g3d.scenes.scene import World
 from g3d.seeds import generator
@@ -80,7 +81,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
 
 def check(config: Config, dataset: Dataset) -> tuple[list[Item], World]:
     """The items to fit and the world they live in; refuses data that this method cannot use."""
-    refuse_idle(config)
+    refuse_still(config)
     world = signals.world_of(config, dataset)
     items = signals.items(config, dataset, "train")
     if not items:
@@ -107,13 +108,14 @@ def write(
         "method": "mnif",
         "paper": PAPER,
         "settings": as_json(config),
-        "latent_space": space,
+        "latent_space": space.as_json(),
         "world": world.as_json(),
     }
     run.write("model.safetensors", "model", mixture.state_dict(), about)
     if codes is not None:
         names = [item.name for item in signals.items(config, dataset, "train")]
-        run.write("latents.safetensors", "latents", {"codes": codes}, {**space, "names": names, "method": "mnif"})
+        found = Latents(space, {"codes": codes}, names, about={"method": "mnif"})
+        run.write("latents.safetensors", "latents", *found.packed())
 
 
 @torch.no_grad()

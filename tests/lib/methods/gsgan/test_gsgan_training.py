@@ -266,7 +266,7 @@ def test_the_log_and_the_figures_of_a_run(splat_gan: Path) -> None:
     }
     assert wanted <= lines[0].keys() and lines[-1]["step"] >= 1
     figures = json.loads((splat_gan / "metrics.json").read_text())
-    assert figures["frechet_random"] > 0 and figures["generated_views"] == 24
+    assert figures["frechet_random"] > 0 and figures["kernel_efficientnet"] > 0 and figures["generated_views"] == 24
     assert (splat_gan / "grid.png").is_file()
 
 

@@ -238,5 +238,5 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 def test_an_opaque_end_leaves_no_light(tmp_path: Path) -> None:
     """Any density at the far sample is a wall with the named option; without it an eighth of the ray's length."""
     density, width, norm = torch.full((1, 1, 8), 0.3), torch.full((1, 1, 8), 0.25), torch.ones(1, 1)
-    assert volume.weights_of(density, width, norm, True)[1].item() == pytest.approx(1)
-    assert volume.weights_of(density, width, norm, False)[1].item() == pytest.approx(1 - math.exp(-0.6))
+    assert volume.weights_of(density, width, norm, "infinite")[1].item() == pytest.approx(1)
+    assert volume.weights_of(density, width, norm, "finite")[1].item() == pytest.approx(1 - math.exp(-0.6))

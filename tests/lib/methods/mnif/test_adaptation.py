@@ -1,14 +1,16 @@
 """The inner loop of meta-learning: exact second-order gradients, first order, chunks; codes of items; spread at the start."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 import torch
 from g3d.errors import G3dError
-from g3d.methods.mnif import PRESETS, Config, MixtureOfSirens, adaptation, signals
-from g3d.methods.mnif.config import refuse_idle
+from g3d.methods import settings_of
+from g3d.methods.contract import refuse_idle
+from g3d.methods.mnif import METHOD, PRESETS, Config, MixtureOfSirens, adaptation, signals
+from g3d.methods.mnif.config import refuse_still
 from g3d.methods.mnif.networks import layer_sizes
 from g3d.methods.mnif.point_source import PointBatch
 from g3d.methods.mnif.training import spread
@@ -162,9 +164,12 @@ def test_the_papers_rows_are_presets() -> None:
 )  # fmt: skip
 def test_settings_without_effect_are_refused(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(G3dError, match=sentence):
-        refuse_idle(replace(Config(), **changes))
+        settings = settings_of("mnif", None, [f"{key}={value}" for key, value in changes.items()])
+        refuse_still(settings)
 
 
 def test_presets_have_no_settings_without_effect() -> None:
     for preset in PRESETS.values():
-        refuse_idle(preset)
+        given = [spec.name for spec in fields(preset)]
+        refuse_idle(METHOD, preset, Config(), given)
+        refuse_still(preset)

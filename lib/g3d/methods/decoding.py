@@ -1,0 +1,44 @@
+"""Latents => scenes, by any method: at the cameras that the latents record, where scenes depend on one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from g3d.latents import Latents
+from g3d.methods.contract import M, Method
+from g3d.scenes.scene import Scene, pick
+from g3d.storage import artifacts
+
+
+def scenes_of(method: Method[Any, M], model: M, latents: Latents, settings: Any) -> list[Scene]:
+    """A scene for each latent, with a record of the camera that it was baked at."""
+    seen = latents.condition_camera
+    if seen is None or method.condition is None:
+        scenes = method.decode(model, latents, settings)
+        return [pick(scenes, place) for place in range(len(latents))]
+    scenes = method.decode(method.condition(model, seen), latents, settings)
+    return [_baked(pick(scenes, place), seen[place]) for place in range(len(latents))]
+
+
+def draw(
+    method: Method[Any, M], model: M, numbers: Sequence[int], seed: int, settings: Any, seen: Tensor | None
+) -> Latents:
+    """Latents that the method itself draws, for cameras [n, 25] where scenes depend on one."""
+    assert method.draw is not None
+    if seen is None or method.condition is None:
+        return method.draw.draw(model, numbers, seed, settings)
+    found = method.draw.draw(method.condition(model, seen), numbers, seed, settings)
+    return replace(found, condition_camera=seen)
+
+
+def load(method: Method[Any, M], file: artifacts.Header, device: torch.device) -> M:
+    """The model of a file whose header was checked."""
+    return method.load(artifacts.read(file.path, "model", role="the model"), device)
+
+
+def _baked(scene: Scene, condition: Tensor) -> Scene:
+    """The scene with a record of the camera [25] that it was baked at."""
+    return replace(scene, world=replace(scene.world, condition_camera=tuple(condition.tolist())))
