@@ -91,8 +91,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         found = _measured(chosen, options, dataset, where, _EVALUATION_VIEWS, SILENT)
         if found is None:
             return {}
-        write_image(options.out / "grid.png", found.sheet())
-        current.picture("true and reconstructed", found.sheet(), step)
+        if found.rows:
+            write_image(options.out / "grid.png", found.sheet())
+            current.picture("true and reconstructed", found.sheet(), step)
         return found.figures
 
     with distributed.processes(where), runs.start(options.out, identity, how, progress, kept, evaluate) as current:
@@ -104,7 +105,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
             if found is not None:
                 mean_image = {"mean_image_psnr_db": dataset.info.get("mean_image_psnr_db")}
                 figures |= {**found.figures, **(mean_image if isinstance(found, Reconstruction) else {})}
-                write_image(options.out / "grid.png", found.sheet())
+                if found.rows:
+                    write_image(options.out / "grid.png", found.sheet())
                 progress.log("  ".join(f"{k} {v}" for k, v in figures.items()))
             files.write_json(options.out / "metrics.json", figures)
     written = [str(options.out / name) for name in ("model.safetensors", "latents.safetensors", "metrics.json", "best")]
