@@ -34,6 +34,14 @@ def fit_stage1(
     data: Annotated[Path, typer.Option("--data", help="A dataset made by prepare-data.", show_default=False)],
     out: Out,
     preset: Preset = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            "--init",
+            help="Start from the weights of a model of the same method, a file or a run; a GAN's discriminator and the codes "
+            "that are fitted with a model start afresh.",
+        ),
+    ] = None,
     settings: Set = None,
     compile: Compile = False,
     seed: Seed = 0,
@@ -52,6 +60,6 @@ def fit_stage1(
         "method": method, "data": data, "out": out, "preset": preset, "settings": with_flags(settings, compile), "seed": seed,
         "device": device, "resume": resume, "overwrite": overwrite,
         "allow_change": allow_change, "checkpoint_every": checkpoint_every, "keep": keep,
-        "save_every_s": save_every,
+        "save_every_s": save_every, "init": init,
     }  # fmt: skip
     execute("fit_stage1", options, as_json=as_json, dry_run=dry_run)

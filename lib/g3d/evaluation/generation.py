@@ -65,7 +65,9 @@ def generation(
     real = dataset.pictures(picked)
     fake, alpha, device = _drawn(scenes, len(picked), real.shape[1:3], seed, progress)
     found: dict[str, Any] = {}
-    for extractor in _extractors(device, progress):
+    if len(picked) < 2:
+        progress.log("note: one picture is no set to compare with, so distances, precision and recall are left out")
+    for extractor in _extractors(device, progress) if len(picked) > 1 else []:
         key = f"{dataset.digest} {seed} {len(picked)} {extractor.sha256}"
         if key not in _REAL:
             _REAL[key] = _features(real, extractor)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from g3d.data.dataset import Dataset, Item
+from g3d.evaluation.generation import generation
 from g3d.evaluation.shape_files import Lattice, field_grid
 from g3d.images import U8, sheet, to_u8
 from g3d.latents import Latents
@@ -56,14 +57,36 @@ def reconstruct(
 ) -> Reconstruction:
     """How near the scenes of `fitted` are to the dataset, on at most `most` views, pictures or solids, drawn by seed.
 
-    Radiance: PSNR of views of each split; of held-out objects, of all their views. Images: PSNR. Occupancy: MSE and PSNR over the
+    Radiance: PSNR of views of each split; of held-out objects, of all their views; figures of a set where the data has no
+    cameras. Images: PSNR. Occupancy: MSE and PSNR over the
     cells of the grid, occupancy clamped to [0, 1]; the rows then hold drawn solids alone."""
     scene = decode(fitted.latents.pick([0]))
     if isinstance(scene, MlpField) and scene.signal == "image":
         return _pictures(decode, fitted, dataset, seed, most, progress)
     if isinstance(scene, MlpField) and scene.signal == "occupancy":
         return _solids(decode, fitted, dataset, seed, most, progress)
+    if dataset.cameras is None:
+        return _unposed(decode, fitted, dataset, seed, most, progress)
     return _views(decode, fitted, dataset, seed, most, progress)
+
+
+def _unposed(
+    decode: Decode, fitted: Fitted, dataset: Dataset, seed: int, most: int, progress: Progress
+) -> Reconstruction:
+    """Photographs, whose cameras nobody knows: no drawn view belongs to a picture. The scenes as the model's own cameras see
+    them, one view each, are compared with training pictures as samples are."""
+    name = HELD_OUT if fitted.held_out else NAMES["train"]
+    progress.log(
+        f"note: '{dataset.path}' has no cameras, so no view can be compared with its picture; {name} is left out"
+    )
+
+    def scenes(rows: Sequence[int]) -> list[Scene]:
+        return [pick(decode(fitted.latents.pick([row])), 0) for row in rows]
+
+    if fitted.held_out or scenes([0])[0].world.camera_prior is None:
+        return Reconstruction({}, [])
+    found = generation(scenes, dataset, seed, min(most, len(fitted.items)), progress)
+    return Reconstruction(found.figures, found.rows)
 
 
 def _views(

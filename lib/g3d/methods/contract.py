@@ -107,7 +107,8 @@ class Method(Generic[C, M]):
     check: Callable[[C, Dataset], object]
     """Refuses, before anything is written, data or settings that the method cannot use."""
     fit: Callable[[C, Dataset, Run], None]
-    """Writes model.safetensors (and latents.safetensors, where latents are part of what is fitted) into the run."""
+    """Writes model.safetensors (and latents.safetensors, where latents are part of what is fitted) into the run. What --resume
+    and --init put into the networks is asked of `run.restore`; a run whose method does not ask refuses --init."""
     load: Callable[[Artifact, torch.device], M]
     unfitted: Callable[[Any, C], M]
     """A built network => a model without a file, to be measured."""

@@ -100,8 +100,7 @@ def fit(settings: Config, latents: Latents, run: Run) -> None:
     optimiser = torch.optim.Adam(groups, fused=True)
     modules = {"network": network, **({"average": kept} if settings.ema else {})}
     state = checkpoint.State(modules, {"optimiser": optimiser})
-    if run.resumed:
-        state.resume(run.resumed)
+    run.restore(state)
     total = math.ceil(settings.epochs * len(codes) / settings.batch)  # 0 epochs: written as it was drawn
     predict: Callable[[Tensor, Tensor], Tensor] = compiled(network, settings.compile, run.device)
     low_precision = torch.autocast(run.device.type, torch.bfloat16, enabled=settings.precision == "bf16")

@@ -47,7 +47,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     identity = {
         "kind": options.kind, "settings": config.as_json(settings), "parents": {"latents": head.digest},
     }  # fmt: skip
-    how = runs.Start(options.seed, where, options.resume, options.overwrite, options.allow_change, options.save_every_s)
+    how = runs.Start(
+        options.seed, where, options.resume, options.overwrite, options.allow_change, None, options.save_every_s
+    )
     kept = runs.Checkpoints(options.checkpoint_every, options.keep)
     with distributed.processes(where), runs.start(options.out, identity, how, progress, kept) as current:
         kind.fit(settings, found, current)

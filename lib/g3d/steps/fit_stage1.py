@@ -24,6 +24,7 @@ from g3d.scenes.scene import Scene
 from g3d.seeds import generator
 from g3d.storage import artifacts, files
 from g3d.training import folder as folders
+from g3d.training import initial
 from g3d.training import run as runs
 
 METRIC_VIEWS = 512  # of each split, drawn by seed where there are more
@@ -53,18 +54,21 @@ class Options:
     checkpoint_every: int = 0
     keep: int = 0
     save_every_s: float = runs.SAVE_EVERY_S
+    init: Path | None = None
 
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     settings = settings_of(options.method, options.preset, options.settings)
     method(options.method).check(settings, open_dataset(options.data))
-    _check(options)
+    head = _check(options)
+    initial.parents(options.out, options.resume, head)
     return {
         "method": options.method, "preset": options.preset, "settings": config.as_json(settings),
         "meaning": {name: doc for name, _, doc in config.describe(settings)}, "data": str(options.data),
         "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
         "checkpoint_every": options.checkpoint_every, "keep": options.keep, "save_every_s": options.save_every_s,
+        "init": None if head is None else str(head.path),
     }  # fmt: skip
 
 
@@ -74,20 +78,22 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     settings = settings_of(options.method, options.preset, options.settings)
     dataset = open_dataset(options.data)
     chosen.check(settings, dataset)
-    _check(options)
+    head = _check(options)
     where = device.pick(options.device)
-    identity = {
-        "method": options.method, "settings": config.as_json(settings), "parents": {"dataset": dataset.digest},
-    }  # fmt: skip
-    how = runs.Start(options.seed, where, options.resume, options.overwrite, options.allow_change, options.save_every_s)
+    parents = {"dataset": dataset.digest, **initial.parents(options.out, options.resume, head)}
+    identity = {"method": options.method, "settings": config.as_json(settings), "parents": parents}
+    how = runs.Start(
+        options.seed, where, options.resume, options.overwrite, options.allow_change, head, options.save_every_s
+    )
     kept = runs.Checkpoints(options.checkpoint_every, options.keep, _BEST_BY)
 
     def evaluate(current: runs.Run, step: int) -> dict[str, Any]:
         found = _measured(chosen, options, dataset, where, _EVALUATION_VIEWS, SILENT)
         if found is None:
             return {}
-        write_image(options.out / "grid.png", found.sheet())
-        current.picture("true and reconstructed", found.sheet(), step)
+        if found.rows:
+            write_image(options.out / "grid.png", found.sheet())
+            current.picture("true and reconstructed", found.sheet(), step)
         return found.figures
 
     with distributed.processes(where), runs.start(options.out, identity, how, progress, kept, evaluate) as current:
@@ -99,18 +105,22 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
             if found is not None:
                 mean_image = {"mean_image_psnr_db": dataset.info.get("mean_image_psnr_db")}
                 figures |= {**found.figures, **(mean_image if isinstance(found, Reconstruction) else {})}
-                write_image(options.out / "grid.png", found.sheet())
+                if found.rows:
+                    write_image(options.out / "grid.png", found.sheet())
                 progress.log("  ".join(f"{k} {v}" for k, v in figures.items()))
             files.write_json(options.out / "metrics.json", figures)
     written = [str(options.out / name) for name in ("model.safetensors", "latents.safetensors", "metrics.json", "best")]
     return {"written": [path for path in written if Path(path).exists()], **figures}
 
 
-def _check(options: Options) -> None:
+def _check(options: Options) -> artifacts.Header | None:
+    """Refuse what cannot be; the model of --init, if there is one."""
     runs.check_times(options.checkpoint_every, options.keep, options.save_every_s)
-    folders.check_folder(options.out, options.resume, options.overwrite, (options.data,))
+    inputs = (options.data, *((options.init,) if options.init else ()))
+    folders.check_folder(options.out, options.resume, options.overwrite, inputs)
     if options.allow_change and not options.resume:
         raise G3dError("--allow-change belongs to --resume; give both, or neither")
+    return initial.opened(options.init, options.method) if options.init else None
 
 
 def _measured(

@@ -12,6 +12,7 @@ from torch import nn
 from g3d import distributed
 from g3d.training import checkpoint, lazy
 from g3d.training.ada import Controller
+from g3d.training.run import Run
 
 BETAS = (0.0, 0.99)  # of Adam, for both (StyleGAN2)
 
@@ -66,6 +67,14 @@ def state(game: Players) -> checkpoint.State:
     modules = {"generator": game.generator, "discriminator": game.discriminator, "average": game.average}
     optimisers = {"g_optimiser": game.g_optimiser, "d_optimiser": game.d_optimiser}
     return checkpoint.State(modules, optimisers, {"augment": game.controller.state})
+
+
+def restore(game: Players, run: Run) -> checkpoint.State:
+    """The game's state, put back where the run is resumed; with --init the model becomes the generator and its average."""
+    found = state(game)
+    if run.restore(found, [game.generator, game.average]):
+        run.progress.log("these are the generator's and its average's; the discriminator starts afresh")
+    return found
 
 
 def move(optimiser: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], clip: float | None = None) -> None:

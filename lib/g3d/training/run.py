@@ -6,7 +6,7 @@ Nothing here steers the training: the loop of each method stays visible in the m
 import resource
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from g3d import distributed
+from g3d.config import differences
 from g3d.errors import Diverged, G3dError, Interrupted, from_os_error
 from g3d.progress import SILENT, Progress
 from g3d.storage import artifacts, files
 from g3d.training import folder as folders
+from g3d.training import initial
+from g3d.training.checkpoint import State
 from g3d.training.log import Clipping, Figure, Log, Watch, cut_log, now
 from g3d.training.signals import Signals
 
@@ -46,6 +49,9 @@ class Run:
         self.writes = distributed.rank() == 0
         self.progress = progress if self.writes else SILENT
         self.resumed: artifacts.Artifact | None = None
+        self.initial: artifacts.Header | None = (
+            None  # the model that a new run starts from, until `restore` has put it in
+        )
         self.checkpoints, self.save_every_s = Checkpoints(), SAVE_EVERY_S
         self.evaluate: Callable[[Run, int], Mapping[str, Any]] | None = None
         self._signals, self._watch, self._clipping = Signals(), Watch(), Clipping()
@@ -59,11 +65,28 @@ class Run:
         self._started = self._saved = self._logged = now()
         self._seconds_before = 0.0  # of the processes that this one resumes
 
+    def restore(self, state: State, fitted: Sequence[nn.Module] = ()) -> bool:
+        """Put back what is resumed; else, with --init, the weights of that model into each of `fitted`: whether it did this."""
+        if self.resumed:
+            state.resume(self.resumed)
+        elif self.initial and fitted:
+            initial.load(self.initial, fitted)
+            changed = differences(self.initial.config["settings"], self.identity["settings"])
+            more = f"; settings that differ from its own: {'; '.join(changed)}" if changed else ""
+            self.progress.log(f"starting from the weights of '{self.initial.path}'{more}")
+            self.initial = None
+            return True
+        return False
+
     def steps(
         self, total: int, label: str, state: Callable[[], Mapping[str, Tensor]], publish: Callable[[], None]
     ) -> Iterator[int]:
         """The steps that are still to do. Every `save_every_s` seconds, when a signal arrives, and at the end, `publish` writes
         what other commands read, and the tensors of `state` are kept for --resume; one not finite ends the run instead."""
+        if self.initial and not self.resumed:
+            raise G3dError(
+                f"what '{self.initial.path}' holds is not where this method can start from; leave --init out"
+            )
         if self._begin:
             self._begin()
             self._begin = None
@@ -239,6 +262,7 @@ class Start:
     resume: bool = False
     overwrite: bool = False
     allow_change: bool = False
+    initial: artifacts.Header | None = None  # --init
     save_every_s: float = SAVE_EVERY_S  # no part of what the run is: it may change on the way
 
 
@@ -256,7 +280,8 @@ def start(
     `identity` holds `settings` and `parents` and what else must be equal for a resumed run to be the same run. `evaluate`
     returns figures of what was published last; it is called at every checkpoint, in the process that writes."""
     run = Run(folder, identity, how.seed, how.device, progress)
-    run.checkpoints, run.evaluate, run.save_every_s = checkpoints or Checkpoints(), evaluate, how.save_every_s
+    run.checkpoints, run.evaluate = checkpoints or Checkpoints(), evaluate
+    run.save_every_s, run.initial = how.save_every_s, how.initial
     whole = folders.plain({**identity, "seed": how.seed})
     if not run.writes:
         if how.resume:

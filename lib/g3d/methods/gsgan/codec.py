@@ -59,7 +59,8 @@ def load(file: artifacts.Artifact, device: torch.device) -> Model:
     net = Generator(settings)
     load_module(net, file.values, str(file.path))
     world = World.from_json(file.config["world"], str(file.path))
-    assert world.camera_prior is not None  # of every model that we write
+    if world.camera_prior is None:
+        raise G3dError(f"'{file.path}' records no cameras, which a model of gsgan has; fit or import it again")
     model = Model(net.to(device).eval(), settings, world)
     return conditioned(model, condition_numbers(world.camera_prior.default()))
 

@@ -61,9 +61,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     distributed.check_batch(config.batch)
     source = Source(config, dataset, run.seed)
     game = start(config, world, run.seed, run.device)
-    state = players.state(game)
-    if run.resumed:
-        state.resume(run.resumed)
+    state = players.restore(game, run)
     total = math.ceil(config.kimg * 1000 / config.batch)
     mine = distributed.share(torch.arange(config.batch))
 

@@ -66,9 +66,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     assert world.camera_prior is not None
     source = PatchSource(config, dataset, world, world.camera_prior, run.seed)
     game = start(config, world, run.seed, run.device)
-    state = players.state(game)
-    if run.resumed:
-        state.resume(run.resumed)
+    state = players.restore(game, run)
     total = math.ceil(config.kimg * 1000 / config.batch)
     mine = distributed.share(torch.arange(config.batch))
     rampup = config.ema_rampup or None

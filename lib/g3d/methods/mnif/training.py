@@ -39,9 +39,9 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     optimiser = torch.optim.Adam(groups, fused=True)
     learnt = [p for group in groups for p in group["params"]]
     state = checkpoint.State({"model": mixture}, {"optimiser": optimiser}, {"codes": codes} if jointly else {})
-    if run.resumed:
-        state.resume(run.resumed)
-    else:
+    if run.restore(state, [mixture]) and jointly:
+        run.progress.log("the codes of the items start afresh: the model's own belong to what it was fitted to")
+    if not run.resumed:
         log_spread(mixture, codes, world, run)
     total = math.ceil(config.epochs * len(items) / config.batch)
 

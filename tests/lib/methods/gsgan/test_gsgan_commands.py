@@ -259,3 +259,12 @@ def test_a_model_without_anchors_has_none_to_show(pipeline: Pipeline, tmp_path: 
     assert g3d(*base, "--out", tmp_path / "s").code == 0
     found = scene(tmp_path / "s" / "000000.safetensors")
     assert found.background is not None and not found.background.any() and found.means.shape[1] == 336
+
+
+def test_a_model_without_cameras_is_refused(splat_gan: Path, tmp_path: Path) -> None:
+    """Its scenes are baked at a camera of its own; a file that records none is not ours."""
+    file = artifacts.read(splat_gan / "model.safetensors", "model")
+    about = {**file.config, "world": {**file.config["world"], "camera_prior": None}}
+    artifacts.write(tmp_path / "m.safetensors", "model", file.values, about)
+    words = ["sample", tmp_path / "m.safetensors", "--num", 1, "--out", tmp_path / "s", "--device", "cpu"]
+    refused(g3d(*words), "records no cameras", "fit or import it again")
