@@ -17,6 +17,7 @@ from g3d_cli.options import (
     Out,
     Overwrite,
     Resume,
+    SaveEvery,
     Seed,
     Set,
     with_flags,
@@ -37,6 +38,7 @@ def fit_prior(
     device: Device = "auto",
     checkpoint_every: CheckpointEvery = 0,
     keep: Keep = 0,
+    save_every: SaveEvery = 60.0,
     resume: Resume = False,
     allow_change: AllowChange = False,
     overwrite: Overwrite = False,
@@ -48,5 +50,6 @@ def fit_prior(
         "latents": latents, "out": out, "kind": kind, "settings": with_flags(settings, compile), "seed": seed, "device": device,
         "resume": resume, "overwrite": overwrite,
         "allow_change": allow_change, "checkpoint_every": checkpoint_every, "keep": keep,
+        "save_every_s": save_every,
     }  # fmt: skip
     execute("fit_prior", options, as_json=as_json, dry_run=dry_run)

@@ -18,6 +18,7 @@ from g3d_cli.options import (
     Overwrite,
     Preset,
     Resume,
+    SaveEvery,
     Seed,
     Set,
     with_flags,
@@ -39,6 +40,7 @@ def fit_stage1(
     device: Device = "auto",
     checkpoint_every: CheckpointEvery = 0,
     keep: Keep = 0,
+    save_every: SaveEvery = 60.0,
     resume: Resume = False,
     allow_change: AllowChange = False,
     overwrite: Overwrite = False,
@@ -50,5 +52,6 @@ def fit_stage1(
         "method": method, "data": data, "out": out, "preset": preset, "settings": with_flags(settings, compile), "seed": seed,
         "device": device, "resume": resume, "overwrite": overwrite,
         "allow_change": allow_change, "checkpoint_every": checkpoint_every, "keep": keep,
+        "save_every_s": save_every,
     }  # fmt: skip
     execute("fit_stage1", options, as_json=as_json, dry_run=dry_run)

@@ -18,6 +18,9 @@ CheckpointEvery = Annotated[
     typer.Option("--checkpoint-every", help="Steps between checkpoints: evaluated, the best in OUT/best; 0 for none."),
 ]
 Keep = Annotated[int, typer.Option("--keep", help="Keep the last N checkpoints in OUT/checkpoints, too.")]
+SaveEvery = Annotated[
+    float, typer.Option("--save-every", help="Seconds between saves of the state for --resume; 0: at every step.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random; the same seed gives the same bytes.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Batch = Annotated[int, typer.Option("--batch", help="Scenes made at once: memory against speed; changes no result.")]

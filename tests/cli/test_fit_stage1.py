@@ -119,7 +119,6 @@ def test_divergence_keeps_the_last_good_state_and_ends_with_3(
     """The data turns bad after a while (a rate that explodes at once would leave no state to keep)."""
     from g3d.methods.mnif import training
 
-    monkeypatch.setattr(runs, "SAVE_EVERY_S", 0.0)
     steps = iter(range(1000))
     honest = training.adaptation.joint_backward
 
@@ -130,7 +129,7 @@ def test_divergence_keeps_the_last_good_state_and_ends_with_3(
     monkeypatch.setattr(training.adaptation, "joint_backward", fails_at_5)
     monkeypatch.setattr(runs, "LOG_EVERY_S", 0.0)
     words = words_of(pipeline)
-    result = g3d(*words, "--out", tmp_path / "run")
+    result = g3d(*words, "--save-every", 0, "--out", tmp_path / "run")
     assert result.code == 3
     assert "the loss was not finite at step 6" in result.err and "last good state is kept" in result.err
     file = artifacts.read(tmp_path / "run" / "state.safetensors", "state")

@@ -28,6 +28,7 @@ class Options:
     overwrite: bool = False
     checkpoint_every: int = 0
     keep: int = 0
+    save_every_s: float = runs.SAVE_EVERY_S
 
 
 def resolve(options: Options) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     identity = {
         "kind": options.kind, "settings": config.as_json(settings), "parents": {"latents": head.digest},
     }  # fmt: skip
-    how = runs.Start(options.seed, where, options.resume, options.overwrite, options.allow_change)
+    how = runs.Start(options.seed, where, options.resume, options.overwrite, options.allow_change, options.save_every_s)
     kept = runs.Checkpoints(options.checkpoint_every, options.keep)
     with distributed.processes(where), runs.start(options.out, identity, how, progress, kept) as current:
         kind.fit(settings, found, current)
@@ -63,7 +64,7 @@ def _checked(options: Options) -> tuple[latents.Head, Prior[Any, Any], Any]:
         raise G3dError(
             f"'{head.path}' holds {why}, which the prior {options.kind} cannot be fitted to; use another --kind"
         )
-    runs.check_checkpoints(options.checkpoint_every, options.keep)
+    runs.check_times(options.checkpoint_every, options.keep, options.save_every_s)
     folders.check_folder(options.out, options.resume, options.overwrite, (head.path,))
     if options.allow_change and not options.resume:
         raise G3dError("--allow-change belongs to --resume; give both, or neither")

@@ -51,6 +51,7 @@ class Options:
     overwrite: bool = False
     checkpoint_every: int = 0
     keep: int = 0
+    save_every_s: float = runs.SAVE_EVERY_S
 
 
 def resolve(options: Options) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def resolve(options: Options) -> dict[str, Any]:
         "method": options.method, "preset": options.preset, "settings": config.as_json(settings),
         "meaning": {name: doc for name, _, doc in config.describe(settings)}, "data": str(options.data),
         "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
-        "checkpoint_every": options.checkpoint_every, "keep": options.keep,
+        "checkpoint_every": options.checkpoint_every, "keep": options.keep, "save_every_s": options.save_every_s,
     }  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     identity = {
         "method": options.method, "settings": config.as_json(settings), "parents": {"dataset": dataset.digest},
     }  # fmt: skip
-    how = runs.Start(options.seed, where, options.resume, options.overwrite, options.allow_change)
+    how = runs.Start(options.seed, where, options.resume, options.overwrite, options.allow_change, options.save_every_s)
     kept = runs.Checkpoints(options.checkpoint_every, options.keep, _BEST_BY)
 
     def evaluate(current: runs.Run, step: int) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 
 
 def _check(options: Options) -> None:
-    runs.check_checkpoints(options.checkpoint_every, options.keep)
+    runs.check_times(options.checkpoint_every, options.keep, options.save_every_s)
     folders.check_folder(options.out, options.resume, options.overwrite, (options.data,))
     if options.allow_change and not options.resume:
         raise G3dError("--allow-change belongs to --resume; give both, or neither")

@@ -2,8 +2,8 @@
 
 Every tensor file is safetensors with one metadata key `g3d`: sorted JSON with `format` (`g3d/<artifact>@<version>`),
 `config` (what the artifact is: method, settings, scene kind, ...), `seed`, `version`, `parents` (digests of the inputs)
-and `digest`. No time stamp: the same inputs and seed give the same bytes. Files are written as a temporary file, synced
-and renamed, so a reader never sees half of one.
+and `digest`, empty where the table asks for none. No time stamp: the same inputs and seed give the same bytes. Files are
+written as a temporary file, synced and renamed, so a reader never sees half of one.
 """
 
 import hashlib
@@ -128,7 +128,7 @@ def write(
     seed: int | None = None,
     parents: Mapping[str, str] | None = None,
 ) -> str:
-    """Write an artifact and return its digest. The same arguments give the same bytes.
+    """Write an artifact and return its digest, empty for one that has none. The same arguments give the same bytes.
 
     Raises `G3dError` (our own bug) when the tensors do not fit the table, `Failure` when the disk refuses.
     """
@@ -136,7 +136,7 @@ def write(
 
     plain = _apart({name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())})
     found = {name: (_DTYPES[str(value.dtype)], tuple(value.shape)) for name, value in plain.items()}
-    whole = _digest(plain)
+    whole = _digest(plain) if ARTIFACTS[kind].digested else ""
     text = _metadata(path, kind, found, config, seed, parents or {}, whole)
     with files.atomic(path) as temporary:
         save_file(plain, temporary, {"g3d": text})

@@ -31,6 +31,7 @@ class ArtifactRule:
     tensors: Mapping[str, TensorRule]
     config: tuple[str, ...] = ()
     what: str = ""
+    digested: bool = True  # nothing has a state as its parent, and it may be tens of gigabytes, written every minute
 
 
 T = TensorRule
@@ -89,7 +90,9 @@ ARTIFACTS: dict[str, ArtifactRule] = {
     "model": ArtifactRule(
         1, {"*": T("...", FLOATS + INTS)}, ("method", "settings", "latent_space"), "a fitted first stage"
     ),
-    "state": ArtifactRule(1, {"*": T("...", FLOATS + INTS)}, ("step", "settings"), "the state that --resume needs"),
+    "state": ArtifactRule(
+        1, {"*": T("...", FLOATS + INTS)}, ("step", "settings"), "the state that --resume needs", digested=False
+    ),
     "prior": ArtifactRule(1, {"*": T("...", FLOATS + INTS)}, ("kind", "settings", "latent_space"), "a fitted prior"),
     "scene/gaussians": ArtifactRule(
         1,

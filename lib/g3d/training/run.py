@@ -46,7 +46,7 @@ class Run:
         self.writes = distributed.rank() == 0
         self.progress = progress if self.writes else SILENT
         self.resumed: artifacts.Artifact | None = None
-        self.checkpoints = Checkpoints()
+        self.checkpoints, self.save_every_s = Checkpoints(), SAVE_EVERY_S
         self.evaluate: Callable[[Run, int], Mapping[str, Any]] | None = None
         self._signals, self._watch, self._clipping = Signals(), Watch(), Clipping()
         self._log: Log | None = None
@@ -62,8 +62,8 @@ class Run:
     def steps(
         self, total: int, label: str, state: Callable[[], Mapping[str, Tensor]], publish: Callable[[], None]
     ) -> Iterator[int]:
-        """The steps that are still to do. Every minute, when a signal arrives, and at the end, `publish` writes what other
-        commands read, and the tensors of `state` are kept for --resume; a state that is not finite ends the run instead."""
+        """The steps that are still to do. Every `save_every_s` seconds, when a signal arrives, and at the end, `publish` writes
+        what other commands read, and the tensors of `state` are kept for --resume; one not finite ends the run instead."""
         if self._begin:
             self._begin()
             self._begin = None
@@ -80,7 +80,7 @@ class Run:
                     edge = step in (0, first) or step + 1 == total
                     mine = self.writes  # one clock for all processes, so that they log and save at the same steps
                     stop, save, self._log_due = distributed.agree(
-                        self._signals.raised is not None, mine and now() - self._saved > SAVE_EVERY_S,
+                        self._signals.raised is not None, mine and now() - self._saved > self.save_every_s,
                         edge or (mine and now() - self._logged > LOG_EVERY_S),
                     )  # fmt: skip
                     if stop:
@@ -238,6 +238,7 @@ class Start:
     resume: bool = False
     overwrite: bool = False
     allow_change: bool = False
+    save_every_s: float = SAVE_EVERY_S  # no part of what the run is: it may change on the way
 
 
 @contextmanager
@@ -254,7 +255,7 @@ def start(
     `identity` holds `settings` and `parents` and what else must be equal for a resumed run to be the same run. `evaluate`
     returns figures of what was published last; it is called at every checkpoint, in the process that writes."""
     run = Run(folder, identity, how.seed, how.device, progress)
-    run.checkpoints, run.evaluate = checkpoints or Checkpoints(), evaluate
+    run.checkpoints, run.evaluate, run.save_every_s = checkpoints or Checkpoints(), evaluate, how.save_every_s
     whole = folders.plain({**identity, "seed": how.seed})
     if not run.writes:
         if how.resume:
@@ -287,8 +288,12 @@ def start(
                 folder.rmdir()
 
 
-def check_checkpoints(every: int, keep: int) -> None:
-    """Refuse counts that mean nothing."""
+def check_times(every: int, keep: int, save_every_s: float) -> None:
+    """Refuse counts and seconds that mean nothing."""
+    if not 0 <= save_every_s < float("inf"):
+        raise G3dError(
+            f"--save-every {save_every_s}: wanted are seconds, 0 (at every step) or more; leave it out for 60"
+        )
     if every < 0 or keep < 0:
         raise G3dError(f"--checkpoint-every {every} --keep {keep}: counts are 0 or more")
     if keep and not every:

@@ -5,11 +5,11 @@ import math
 import torch
 
 
-def cosine(step: int, total: int, warmup: int = 0) -> float:
-    """Factor on the learning rate at `step` of `total`: linear from 0 over `warmup` steps, then a half cosine to 0."""
+def cosine(step: int, total: int, warmup: int = 0, floor: float = 0.0) -> float:
+    """Share of the base rate at `step` of `total`: linear from 0 over `warmup` steps, then a half cosine from 1 to `floor`."""
     if step < warmup:
         return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+    return floor + (1 - floor) * (0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))))
 
 
 def set_lr(optimiser: torch.optim.Optimizer, factor: float) -> None:

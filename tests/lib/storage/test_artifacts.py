@@ -122,7 +122,7 @@ def test_metadata_is_one_key_of_sorted_json(tmp_path: Path) -> None:
 
 def test_digest_follows_values_names_shapes_and_dtypes_alone(tmp_path: Path) -> None:
     def digest(tensors: dict[str, Tensor], **more: Any) -> str:
-        return artifacts.write(tmp_path / "a", "state", tensors, CONFIGS["state"], **more)
+        return artifacts.write(tmp_path / "a", "prior", tensors, CONFIGS["prior"], **more)
 
     first = {"a": torch.arange(4.0), "b": torch.zeros(2)}
     same = digest(first)

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import torch
 from g3d.errors import Diverged, Failure, G3dError, Interrupted
 from g3d.progress import SILENT
-from g3d.storage import artifacts, files
+from g3d.storage import artifacts, files, formats
 from g3d.training import checkpoint, ema
 from g3d.training import run as runs
 from g3d.training.log import Clipping, Watch, cut_log
@@ -28,7 +29,7 @@ IDENTITY = {"settings": {"lr": 0.1}, "parents": {"data": "sha256:0"}}
 
 @contextmanager
 def started(folder: Path, *, resume: bool = False, identity: dict[str, Any] = IDENTITY, **more: Any) -> Iterator[Run]:
-    how = Start(0, CPU, resume, **{k: more.pop(k) for k in ("overwrite", "allow_change") if k in more})
+    how = Start(0, CPU, resume, **{k: more.pop(k) for k in ("overwrite", "allow_change", "save_every_s") if k in more})
     with runs.start(folder, identity, how, SILENT, **more) as run:
         yield run
 
@@ -186,7 +187,77 @@ def test_without_an_evaluation_the_mean_loss_since_the_last_checkpoint_decides(t
 @pytest.mark.parametrize(("every", "keep", "word"), [(0, 3, "give both"), (-1, 0, "0 or more"), (4, -2, "0 or more")])
 def test_counts_that_mean_nothing(every: int, keep: int, word: str) -> None:
     with pytest.raises(G3dError, match=word):
-        runs.check_checkpoints(every, keep)
+        runs.check_times(every, keep, 60)
+
+
+def test_a_state_is_saved_every_so_many_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock of one second a step; how often a run saves is no part of what it is."""
+    clock = [0.0]
+    monkeypatch.setattr(runs, "now", lambda: clock[0])
+
+    def saved(run: Run, stop: int) -> list[float]:
+        """The seconds at which it was saved, until it is killed."""
+        found: list[float] = []
+        with pytest.raises(RuntimeError):
+            for _ in run.steps(100, "toy", lambda: {"x": torch.zeros(1)}, lambda: found.append(clock[0])):
+                if clock[0] == stop:
+                    raise RuntimeError("killed")
+                clock[0] += 1.0
+        return found
+
+    with started(tmp_path / "run", save_every_s=10) as run:
+        assert saved(run, 50) == [11, 22, 33, 44]  # the first step after more than 10 seconds
+    config = (tmp_path / "run/config.json").read_text()
+    with started(tmp_path / "run", save_every_s=3, resume=True) as run:
+        assert saved(run, 60) == [54, 58]
+    assert artifacts.header(tmp_path / "run/state.safetensors").config["step"] == 44 + 58 - 50
+    assert (tmp_path / "run/config.json").read_text() == config and "save_every" not in config
+    for bad in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(G3dError, match=r"--save-every (-1.0|nan|inf): wanted are seconds"):
+            runs.check_times(0, 0, bad)
+
+
+def test_a_state_has_no_digest_and_damage_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashing tens of gigabytes every minute would be most of a run; nothing names a state as its parent."""
+
+    def hashing(*words: Any) -> Any:
+        raise AssertionError("the state was hashed")
+
+    def stopped(folder: Path, **more: Any) -> None:
+        with started(folder, **more) as run:
+            for step in run.steps(5, "toy", lambda: {"x": torch.arange(1000.0)}, lambda: None):
+                run.log(step, 5, 1.0, 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts.hashlib, "sha256", hashing)
+        stopped(tmp_path / "run")
+        with pytest.raises(AssertionError, match="was hashed"):  # of a model it would be
+            artifacts.write(tmp_path / "m.safetensors", "prior", {}, {"kind": "", "settings": {}, "latent_space": ""})
+    path = tmp_path / "run/state.safetensors"
+    assert artifacts.header(path).digest == ""
+    whole = path.read_bytes()
+    for damaged in (whole[:-100], whole[:300], whole + b"0", b"", whole[:9] + b"x" + whole[10:]):
+        path.write_bytes(damaged)
+        with pytest.raises(G3dError, match=r"state\.safetensors'.*(truncated|out of range|not a table|is empty)"):
+            stopped(tmp_path / "run", resume=True)
+    path.write_bytes(whole)
+    stopped(tmp_path / "run", resume=True)
+
+
+def test_a_state_with_a_digest_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written before states were without one."""
+    rule = formats.ARTIFACTS["state"]
+    with monkeypatch.context() as patch:
+        patch.setitem(formats.ARTIFACTS, "state", replace(rule, digested=True))
+        with started(tmp_path / "cut") as run, pytest.raises(Interrupted):
+            fit(run, stop=17)
+    assert artifacts.header(tmp_path / "cut/state.safetensors").digest.startswith("sha256:")
+    with started(tmp_path / "cut", resume=True) as run:
+        fit(run)
+    with started(tmp_path / "whole") as run:
+        fit(run)
+    for name in ("state.safetensors", "prior.safetensors"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_changed_settings_stop_or_are_recorded(tmp_path: Path) -> None:
@@ -258,7 +329,6 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full_keeps_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "SAVE_EVERY_S", 0.0)
     honest = artifacts.write
     calls = iter(range(1000))
 
@@ -268,7 +338,7 @@ def test_a_disk_that_is_full_keeps_what_was_saved(tmp_path: Path, monkeypatch: p
         return honest(path, *values, **more)
 
     monkeypatch.setattr(artifacts, "write", full)
-    with started(tmp_path / "run") as run, pytest.raises(Failure, match="no space left"):
+    with started(tmp_path / "run", save_every_s=0) as run, pytest.raises(Failure, match="no space left"):
         fit(run)
     assert 0 < artifacts.read(tmp_path / "run/state.safetensors", "state").config["step"] < 30
     with started(tmp_path / "run", resume=True) as run:
@@ -311,9 +381,8 @@ def test_a_caller_in_a_thread_keeps_its_handlers(tmp_path: Path) -> None:
     assert not errors and signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_second_ctrl_c_ends_at_once_with_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "SAVE_EVERY_S", 0.0)
-    with started(tmp_path / "run") as run, pytest.raises(KeyboardInterrupt):
+def test_a_second_ctrl_c_ends_at_once_with_what_was_saved(tmp_path: Path) -> None:
+    with started(tmp_path / "run", save_every_s=0) as run, pytest.raises(KeyboardInterrupt):
         for step in run.steps(100, "toy", lambda: {"x": torch.tensor(1.0)}, lambda: None):
             if step == 5:
                 os.kill(os.getpid(), signal.SIGINT)
