@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "methods": {
         "cameras", "config", "data", "distributed", "latents", "losses", "nets", "render", "scenes", "storage", "training"
     },
-    "priors": {"config", "distributed", "latents", "storage", "training"},
+    "priors": {"config", "distributed", "latents", "nets", "storage", "training"},
 }  # fmt: skip
 SHARED = {
     "cameras", "config", "data", "device", "distributed", "drawing", "evaluation", "export", "images", "latents", "losses",

@@ -16,6 +16,7 @@ from g3d_cli.options import (
     Keep,
     Out,
     Overwrite,
+    PresetOfPrior,
     Resume,
     SaveEvery,
     Seed,
@@ -31,7 +32,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def fit_prior(
     latents: Annotated[Path, typer.Argument(help="Latents, or a run that has some.")],
     out: Out,
-    kind: Annotated[str, typer.Option("--kind", help="gaussian, interpolation or diffusion.")] = "diffusion",
+    kind: Annotated[
+        str, typer.Option("--kind", help="gaussian, interpolation, diffusion or autoregressive.")
+    ] = "diffusion",
+    preset: PresetOfPrior = None,
     settings: Set = None,
     compile: Compile = False,
     seed: Seed = 0,
@@ -47,8 +51,8 @@ def fit_prior(
 ) -> None:
     """Fit a prior to latents, from which `sample` then draws."""
     options = {
-        "latents": latents, "out": out, "kind": kind, "settings": with_flags(settings, compile), "seed": seed, "device": device,
-        "resume": resume, "overwrite": overwrite,
+        "latents": latents, "out": out, "kind": kind, "preset": preset,
+        "settings": with_flags(settings, compile), "seed": seed, "device": device, "resume": resume, "overwrite": overwrite,
         "allow_change": allow_change, "checkpoint_every": checkpoint_every, "keep": keep,
         "save_every_s": save_every,
     }  # fmt: skip

@@ -30,6 +30,7 @@ Backend = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
 Preset = Annotated[str | None, typer.Option("--preset", help="Start from a preset of the method.")]
+PresetOfPrior = Annotated[str | None, typer.Option("--preset", help="Start from a preset of the kind.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting, key=value; may be repeated.")]
 
 RenderInto = Annotated[
@@ -70,9 +71,9 @@ def with_flags(settings: list[str] | None, compile: bool) -> tuple[str, ...]:
     return (*(settings or ()), *(["compile=true"] if compile else []))
 
 
-def with_truncation(settings: list[str] | None, truncation: float | None) -> tuple[str, ...]:
-    """The pairs of `--set`, with `--truncation`. What has no such setting refuses it."""
-    return (*(settings or ()), *([] if truncation is None else [f"truncation={truncation}"]))
+def with_short(settings: list[str] | None, **short: float | None) -> tuple[str, ...]:
+    """The pairs of `--set`, with those that were given by options of their own. What has no such setting refuses it."""
+    return (*(settings or ()), *(f"{name}={value}" for name, value in short.items() if value is not None))
 
 
 _DEFAULTS: dict[str, Any] = {

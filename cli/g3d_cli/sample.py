@@ -25,7 +25,7 @@ from g3d_cli.options import (
     Size,
     Video,
     drawing,
-    with_truncation,
+    with_short,
 )  # fmt: skip
 
 EXAMPLE = "g3d sample demo/model --prior demo/prior --num 4 --out demo/scenes"
@@ -46,6 +46,16 @@ def sample(
     ] = None,
     truncation: Annotated[
         float | None, typer.Option("--truncation", help="Short for --set truncation=X: 1 all variety, 0 the mean.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Short for --set temperature=X: 1 as fitted, below it safer.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", help="Short for --set top_k=K: only the K most probable tokens.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option("--top-p", help="Short for --set top_p=P: the most probable tokens up to a sum of P."),
     ] = None,
     classes: Annotated[
         str | None,
@@ -73,9 +83,10 @@ def sample(
         cameras=cameras, size=size, settings=render_set, masks=masks, depth=depth, video=video, sheet=sheet, fps=fps,
         seed=seed, into=render_into, pairs=True,
     )  # fmt: skip
+    short = {"truncation": truncation, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     options = {
         "model": model, "prior": prior, "num": num, "seeds": seeds, "out": out, "latents": latents,
-        "settings": with_truncation(settings, truncation), "images": render_into, "seed": seed,
+        "settings": with_short(settings, **short), "images": render_into, "seed": seed,
         "classes": classes, "batch": batch, "device": device, "overwrite": overwrite,
     }  # fmt: skip
     execute("sample", options, as_json=as_json, dry_run=dry_run, drawing=how)

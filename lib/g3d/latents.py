@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CODES, TOKENS, FIELDS = "codes", "tokens", "fields."
+TEST = 1  # the held-out one among the splits of a dataset
 _BESIDES = ("class", "split", "condition_camera")  # of a file: what an item has besides its latent
 
 

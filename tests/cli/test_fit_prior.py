@@ -1,5 +1,6 @@
 """`g3d fit-prior`: kinds, resume, refusals."""
 
+import json
 import os
 import signal
 from dataclasses import replace
@@ -11,7 +12,7 @@ import torch
 from commands import Pipeline, g3d, refused
 from g3d import latents
 from g3d.errors import G3dError, Interrupted
-from g3d.latents import LatentSpace, Part
+from g3d.latents import Latents, LatentSpace, Part
 from g3d.steps import fit_prior
 from g3d.storage import artifacts
 
@@ -90,3 +91,50 @@ def test_tokens_need_another_kind_of_prior(tmp_path: Path) -> None:
     latents.write(tmp_path / "l.safetensors", space.zeros(3))
     with pytest.raises(G3dError, match=r"holds tokens, .* the prior gaussian cannot be fitted to"):
         fit_prior.run(fit_prior.Options(tmp_path / "l.safetensors", tmp_path / "p", "gaussian", device="cpu"))
+
+
+def tokens(path: Path, count: int = 24, vocabulary: int = 5, classes: bool = False) -> Path:
+    """Latents of four tokens each."""
+    space = LatentSpace("tokens", {"tokens": Part((4,), vocabulary)})
+    found = {"tokens": torch.randint(vocabulary, (count, 4), generator=torch.Generator().manual_seed(0))}
+    kinds = torch.arange(count) % 3 if classes else None
+    latents.write(path, Latents(space, found, [str(i) for i in range(count)], kinds))
+    return path
+
+
+def test_presets_of_a_kind(pipeline: Pipeline, tmp_path: Path) -> None:
+    words = ["fit-prior", tokens(tmp_path / "l.safetensors"), "--kind", "autoregressive", "--out", tmp_path / "p"]
+    dry = g3d(*words, "--preset", "smoke", "--set", "steps=7", "--dry-run").json
+    assert (dry["preset"], dry["settings"]["width"], dry["settings"]["steps"]) == ("smoke", 32, 7)
+    assert g3d(*words, "--dry-run").json["settings"]["width"] == 1536
+    refused(g3d(*words, "--preset", "smok"), "did you mean 'smoke'", "vim-base")
+    refused(g3d("fit-prior", pipeline.model, "--preset", "smoke", "--out", tmp_path / "p"), "diffusion has no presets")
+    assert not (tmp_path / "p").exists()
+
+
+def test_figures_of_an_autoregressive_prior_are_returned_and_kept(tmp_path: Path) -> None:
+    words = ["fit-prior", tokens(tmp_path / "l.safetensors"), "--kind", "autoregressive", "--preset", "smoke"]
+    done = g3d(*words, "--device", "cpu", "--out", tmp_path / "p", "--json")
+    assert done.code == 0, done.err
+    figures = json.loads((tmp_path / "p/metrics.json").read_text())
+    assert {k: done.json[k] for k in figures} == figures and done.json["written"][1].endswith("metrics.json")
+    bits = {f"held_out_{n}" for n in ("bits_per_token", "unigram_bits", "position_bits", "bigram_bits")}
+    assert bits <= figures.keys() and all(1 < figures[name] < 4 for name in bits)
+    assert g3d("info", tmp_path / "p", "--json").json["run"]["figures"] == figures
+
+
+def test_what_an_autoregressive_prior_is_not_fitted_to(pipeline: Pipeline, tmp_path: Path) -> None:
+    one, out = tokens(tmp_path / "one.safetensors", 1), tmp_path / "p"
+    words = ["--kind", "autoregressive", "--preset", "smoke", "--device", "cpu", "--out", out]
+    refused(g3d("fit-prior", pipeline.model, *words), "holds numbers, not tokens", "use another --kind")
+    refused(g3d("fit-prior", one, *words), "at least 2 latents, found 1")
+    refused(g3d("fit-prior", one, *words, "--set", "dropout=1"), "at most 0.99")
+    refused(g3d("fit-prior", one, *words, "--set", "lr=1e-6"), "lr_end is 0.0003, above lr 1e-06")
+    space = LatentSpace("tokens", {"tokens": Part((4,), 5)})
+    bad = Latents(space, {"tokens": torch.full((3, 4), 5)}, list("abc"))
+    latents.write(tmp_path / "bad.safetensors", bad)
+    refused(g3d("fit-prior", tmp_path / "bad.safetensors", *words), "no whole numbers below 5")
+    odd = replace(bad, tensors={"tokens": torch.zeros(3, 4, dtype=torch.int64)}, classes=torch.tensor([0, -1, 1]))
+    latents.write(tmp_path / "odd.safetensors", odd)
+    refused(g3d("fit-prior", tmp_path / "odd.safetensors", *words), "a class -1", "0 or more")
+    assert not out.exists()

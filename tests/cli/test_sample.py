@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+import torch
 from commands import Pipeline, g3d, refused
+from g3d import latents
+from g3d.latents import Latents, LatentSpace, Part
 from g3d.scenes.scene_file import load_scene
 from g3d.steps import fit_prior, render, sample
 from g3d.storage import artifacts
@@ -109,3 +113,59 @@ def test_a_prior_of_another_space_is_refused(pipeline: Pipeline, tmp_path: Path)
     artifacts.write(tmp_path / "prior.safetensors", "prior", tensors, about)
     result = g3d("sample", pipeline.model, "--prior", tmp_path, "--num", 2, "--out", tmp_path / "s")
     refused(result, "live in w [5]", "phi [8]", "prior of this model")
+
+
+@pytest.fixture(scope="module")
+def of_tokens(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that says that its latents are tokens (enough to draw latents, not scenes), and a prior on such, by class."""
+    root = tmp_path_factory.mktemp("tokens")
+    space = LatentSpace("tokens", {"tokens": Part((4,), 5)})
+    tokens = torch.randint(5, (24, 4), generator=torch.Generator().manual_seed(0))
+    found = Latents(space, {"tokens": tokens}, [str(i) for i in range(24)], torch.arange(24) % 3)
+    latents.write(root / "l.safetensors", found)
+    fit_prior.run(
+        fit_prior.Options(root / "l.safetensors", root / "prior", "autoregressive", device="cpu", preset="smoke")
+    )
+    model = artifacts.read(pipeline.model / "model.safetensors", "model")
+    about = {**model.config, "latent_space": space.as_json()}
+    artifacts.write(root / "model" / "model.safetensors", "model", model.values, about)
+    return root
+
+
+def test_tokens_by_class_and_what_may_be_drawn(of_tokens: Path, tmp_path: Path) -> None:
+    base = ["sample", of_tokens / "model", "--prior", of_tokens / "prior", "--num", 7, "--device", "cpu"]
+
+    def drawn(name: str, *words: object) -> Latents:
+        done = g3d(*base, *words, "--latents", tmp_path / name)
+        assert done.code == 0, done.err
+        return latents.read(latents.check(tmp_path / name))
+
+    asked = drawn("asked", "--class", "2,0")
+    assert asked.classes is not None and asked.classes.tolist() == [2, 0, 2, 0, 2, 0, 2]
+    free, small = drawn("free"), drawn("small", "--batch", 2)
+    assert free.classes is not None and torch.equal(free.tensors["tokens"], small.tensors["tokens"])
+    assert len(free.tensors["tokens"].unique(dim=0)) > 3
+    still = drawn("still", "--temperature", 0, "--class", 1)
+    assert len(still.tensors["tokens"].unique(dim=0)) == 1
+    one = drawn("one", "--top-k", 1, "--top-p", 0.5, "--class", 1)
+    assert torch.equal(one.tensors["tokens"], still.tensors["tokens"])
+    dry = g3d(
+        *base, "--latents", tmp_path / "d", "--top-k", 3, "--top-p", 0.9, "--set", "temperature=0.7", "--dry-run"
+    ).json
+    assert dry["settings"] == {"temperature": 0.7, "top_k": 3, "top_p": 0.9}
+
+
+def test_refusals_of_tokens(of_tokens: Path, pipeline: Pipeline, tmp_path: Path) -> None:
+    base = ["sample", of_tokens / "model", "--prior", of_tokens / "prior", "--num", 7, "--latents", tmp_path / "l"]
+    refused(g3d(*base, "--top-k", 6), "top_k is 6", "knows 5 tokens")
+    refused(g3d(*base, "--top-k", -1), "at least 0")
+    refused(g3d(*base, "--top-p", 0), "top_p is 0", "above 0 and at most 1")
+    refused(g3d(*base, "--top-p", 1.5), "top_p", "at most 1")
+    refused(g3d(*base, "--temperature", -1), "temperature", "at least 0")
+    refused(g3d(*base, "--class", 3), "knows 3 classes", "0-2")
+    refused(g3d(*base, "--truncation", 0.5), "no setting 'truncation'")
+    gauss = ["sample", pipeline.model, "--prior", pipeline.prior, "--num", 2, "--out", tmp_path / "s"]
+    for word, name in (("--top-k", "top_k"), ("--top-p", "top_p")):
+        refused(g3d(*gauss, word, 1), f"the gaussian prior has no setting '{name}'")
+    assert g3d(*gauss, "--temperature", 0, "--dry-run").json["settings"] == {"temperature": 0.0}
+    assert not list(tmp_path.iterdir())

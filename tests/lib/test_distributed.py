@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 from commands import Pipeline, environment, g3d, refused
-from g3d import distributed
+from g3d import distributed, latents
+from g3d.latents import Latents, LatentSpace, Part
 from g3d.storage import artifacts
 from safetensors.torch import load_file
 
@@ -142,6 +143,25 @@ def test_two_processes_fit_the_prior_that_one_fits(pipeline: Pipeline, tmp_path:
     one, two = (artifacts.read(tmp_path / who / "prior.safetensors", "prior").values for who in ("one", "two"))
     for key in one:
         torch.testing.assert_close(two[key], one[key], rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_fit_the_autoregressive_prior_that_one_fits(tmp_path: Path) -> None:
+    """With dropout and classes; a batch of 5, so shares of 2 and 3."""
+    space = LatentSpace("tokens", {"tokens": Part((4,), 5)})
+    tokens = torch.randint(5, (24, 4), generator=torch.Generator().manual_seed(0))
+    found = Latents(space, {"tokens": tokens}, [str(i) for i in range(24)], torch.arange(24) % 3)
+    latents.write(tmp_path / "l.safetensors", found)
+    words = ["fit-prior", str(tmp_path / "l.safetensors"), "--kind", "autoregressive"]
+    words += ["--preset", "smoke", "--set", "batch=5", "--set", "dropout=0.3", "--device", "cpu"]
+    assert g3d(*words, "--out", tmp_path / "one").code == 0
+    together(["-m", "g3d_cli.main", *words, "--out", str(tmp_path / "two")])
+    one, two = (artifacts.read(tmp_path / who / "prior.safetensors", "prior") for who in ("one", "two"))
+    assert one.values.keys() == two.values.keys()
+    for key in one.values:
+        torch.testing.assert_close(two.values[key], one.values[key], rtol=1e-3, atol=2e-5)
+    assert two.config["figures"] == pytest.approx(one.config["figures"], rel=1e-4)
+    assert (tmp_path / "two/metrics.json").is_file()
 
 
 def test_two_processes_write_the_files_that_one_writes(pipeline: Pipeline, tmp_path: Path) -> None:

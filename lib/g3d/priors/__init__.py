@@ -6,7 +6,7 @@ Letters: N latents, D numbers of one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -39,6 +39,11 @@ class Prior(Generic[C, P]):
     """(prior, numbers, seed, settings, class of each or None) => latents; number i depends on (seed, i) and its class alone."""
     classes: Callable[[artifacts.Header], int] | None = None
     """How many classes a fitted prior can be asked for; None for a kind that knows none."""
+    presets: Mapping[str, C] = field(default_factory=dict)
+    """Settings by name, for --preset; the defaults are those of `config`."""
+    best_by: tuple[tuple[str, bool], ...] = (("loss", False),)
+    """What the best of a run's checkpoints is chosen by, and whether more of it is better: `figures` in the metadata of the
+    prior's file, as far as the kind writes some, and the loss."""
 
 
 PRIORS: Registry[Prior[Any, Any]] = Registry(
@@ -48,6 +53,7 @@ PRIORS: Registry[Prior[Any, Any]] = Registry(
         "gaussian": "g3d.priors.gaussian:PRIOR",
         "interpolation": "g3d.priors.interpolation:PRIOR",
         "diffusion": "g3d.priors.diffusion:PRIOR",
+        "autoregressive": "g3d.priors.autoregressive:PRIOR",
     },
     lambda found: isinstance(found, Prior),
 )

@@ -9,13 +9,14 @@ from g3d import config, device, distributed, latents
 from g3d.errors import G3dError
 from g3d.priors import Prior, prior
 from g3d.progress import SILENT, Progress
+from g3d.storage import artifacts, files
 from g3d.training import folder as folders
 from g3d.training import run as runs
 
 
 @dataclass(frozen=True)
 class Options:
-    """Latents (a file, or a run that has some), the kind of prior, its settings."""
+    """Latents (a file, or a run that has some), the kind of prior, its settings over a preset."""
 
     latents: Path
     out: Path
@@ -29,19 +30,21 @@ class Options:
     checkpoint_every: int = 0
     keep: int = 0
     save_every_s: float = runs.SAVE_EVERY_S
+    preset: str | None = None
 
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
     head, _, settings = _checked(options)
     return {
-        "kind": options.kind, "settings": config.as_json(settings), "latents": str(head.path), "space": head.space.name,
+        "kind": options.kind, "preset": options.preset, "settings": config.as_json(settings),
+        "latents": str(head.path), "space": head.space.name,
         "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
-    """Fit; writes `prior.safetensors` into the run folder."""
+    """Fit; writes `prior.safetensors` into the run folder, and what its kind measures into `metrics.json`."""
     head, kind, settings = _checked(options)
     found, where = latents.read(head), device.pick(options.device)
     identity = {
@@ -50,16 +53,31 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     how = runs.Start(
         options.seed, where, options.resume, options.overwrite, options.allow_change, None, options.save_every_s
     )
-    kept = runs.Checkpoints(options.checkpoint_every, options.keep)
-    with distributed.processes(where), runs.start(options.out, identity, how, progress, kept) as current:
+    kept = runs.Checkpoints(options.checkpoint_every, options.keep, kind.best_by)
+    made = options.out / "prior.safetensors"
+
+    def evaluate(current: runs.Run, step: int) -> dict[str, Any]:
+        return dict(artifacts.check(made, "prior").config.get("figures", {}))
+
+    with distributed.processes(where), runs.start(options.out, identity, how, progress, kept, evaluate) as current:
         kind.fit(settings, found, current)
-    return {"written": [str(options.out / "prior.safetensors")], "seconds": round(current.seconds(), 1)}
+        figures = evaluate(current, 0) if current.writes else {}
+        seconds = round(current.seconds(), 1)
+        if figures:
+            figures = {"seconds": seconds, "peak_memory_mb": round(runs.peak_memory_mb(), 1), **figures}
+            files.write_json(options.out / "metrics.json", figures)
+            progress.log("  ".join(f"{k} {v}" for k, v in figures.items()))
+    written = [made, *([options.out / "metrics.json"] if figures else [])]
+    return {"written": [str(path) for path in written], "seconds": seconds, **figures}
 
 
 def _checked(options: Options) -> tuple[latents.Head, Prior[Any, Any], Any]:
     """The latents' header, the prior, its settings; refuses what cannot be fitted."""
     kind = prior(options.kind)
-    settings = config.override(kind.config(), options.settings, options.kind)
+    if options.preset is not None and not kind.presets:
+        raise G3dError(f"the prior {options.kind} has no presets; leave --preset {options.preset} out")
+    start = config.preset(kind.presets, options.preset, options.kind) if options.preset else kind.config()
+    settings = config.override(start, options.settings, options.kind)
     head = latents.check(options.latents)
     why = kind.refuses(head.space)
     if why:
