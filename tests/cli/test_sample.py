@@ -1,12 +1,15 @@
 """`g3d sample`: sample i depends on (seed, i) alone; --render writes the very pictures of the two-command way."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
 from g3d import latents
 from g3d.latents import Latents, LatentSpace, Part
+from g3d.priors import prior
 from g3d.scenes.scene_file import load_scene
 from g3d.steps import fit_prior, render, sample
 from g3d.storage import artifacts
@@ -169,3 +172,35 @@ def test_refusals_of_tokens(of_tokens: Path, pipeline: Pipeline, tmp_path: Path)
         refused(g3d(*gauss, word, 1), f"the gaussian prior has no setting '{name}'")
     assert g3d(*gauss, "--temperature", 0, "--dry-run").json["settings"] == {"temperature": 0.0}
     assert not list(tmp_path.iterdir())
+
+
+def test_each_latent_is_drawn_once(pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with --latents beside the scenes; in batches of the asked size."""
+    drawn: list[int] = []
+
+    def counting(kind: str) -> Any:
+        known = prior(kind)
+
+        def sampled(loaded: Any, numbers: Any, *words: Any) -> Any:
+            drawn.extend(numbers)
+            assert len(numbers) <= 3
+            return known.sample(loaded, numbers, *words)
+
+        return replace(known, sample=sampled)
+
+    monkeypatch.setattr(sample, "prior", counting)
+    places = ["--out", tmp_path / "s", "--render", tmp_path / "r", "--latents", tmp_path / "l.safetensors"]
+    assert g3d("sample", pipeline.model, "--prior", pipeline.prior, "--num", 7, "--batch", 3, *places).code == 0
+    assert drawn == list(range(7)) and len(latents.check(tmp_path / "l.safetensors").names) == 7
+    few = ["--out", tmp_path / "f", "--device", "cpu"]
+    assert g3d("decode", pipeline.model, tmp_path / "l.safetensors", "--batch", 2, *few).code == 0
+    for name in ("000000.safetensors", "000006.safetensors"):
+        one, other = (artifacts.read(tmp_path / part / name, "scene").values for part in ("s", "f"))
+        assert all(torch.allclose(value, other[key], atol=1e-6) for key, value in one.items())
+    refused(
+        g3d("decode", pipeline.model, tmp_path / "l.safetensors", "--batch", 0, "--out", tmp_path / "z"), "--batch is 0"
+    )
+    refused(
+        g3d("sample", pipeline.model, "--prior", pipeline.prior, "--num", 1, "--class", 3, *few, "--overwrite"),
+        "no classes",
+    )

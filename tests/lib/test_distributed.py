@@ -168,7 +168,8 @@ def test_two_processes_write_the_files_that_one_writes(pipeline: Pipeline, tmp_p
     """sample, decode, render and eval-fid share the work out by rank; the bytes are those of one process."""
 
     def tree(folder: Path) -> dict[str, bytes]:
-        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+        found = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+        return {str(p.relative_to(folder)): p.read_bytes() for p in found if p.is_file()}
 
     def both(name: str, *words: object, outputs: tuple[str, ...] = ("--out",)) -> None:
         places = {who: [str(tmp_path / f"{name}-{who}{o}") for o in outputs] for who in ("one", "two")}
@@ -184,7 +185,8 @@ def test_two_processes_write_the_files_that_one_writes(pipeline: Pipeline, tmp_p
         assert not [p for p in tmp_path.iterdir() if p.name.endswith(".partial")]
 
     sample = ("sample", pipeline.model, "--prior", pipeline.prior, "--num", 37, "--device", "cpu")
-    both("sample", *sample, "--cameras", "prior", "--depth", outputs=("--out", "--render"))
+    both("sample", *sample, "--cameras", "prior", "--depth", outputs=("--out", "--render", "--latents"))
+    both("latents", *sample, "--batch", 5, outputs=("--latents",))
     both(
         "decode",
         "decode",

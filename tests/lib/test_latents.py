@@ -94,3 +94,19 @@ def test_items_are_chosen_by_number_range_or_name() -> None:
     for text, odd in {"5": "5", "1-9": "5", "0-1000000000000": "5", "carr": "carr", "4-2": "4-2", "": ""}.items():
         with pytest.raises(G3dError, match=f"no item '{odd}'.*choose from 0-4"):
             latents.chosen(text, names, Path("l"))
+
+
+@pytest.mark.parametrize("space", [CODES, TOKENS, FIELDS])
+def test_parts_of_two_processes_add_up(space: LatentSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process puts in what it has, the sum is the whole: rows of batches 0 and 2 from the first, of 1 from the second."""
+    whole, sizes = some(space, 8), [3, 3, 2]
+    parts = {0: whole.pick(range(3)), 1: whole.pick(range(3, 6)), 2: whole.pick(range(6, 8))}
+    sent: list[list[torch.Tensor]] = [[], []]
+    monkeypatch.setattr(latents.distributed, "world", lambda: 2)
+    monkeypatch.setattr(latents.distributed, "agree", lambda *flags: [True] * len(flags))
+    for rank, mine in enumerate(((0, 2), (1,))):
+        monkeypatch.setattr(latents.distributed, "sum_value", sent[rank].append)
+        latents.gathered(space, {part: parts[part] for part in mine}, sizes)
+    found = [a + b for a, b in zip(*sent, strict=True)]
+    wanted = [whole.tensors[name] for name in sorted(whole.tensors)]
+    assert all(torch.equal(a, b) for a, b in zip(found, [*wanted, whole.classes, whole.condition_camera], strict=True))

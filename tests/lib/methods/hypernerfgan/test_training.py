@@ -14,7 +14,7 @@ import torch
 from commands import Pipeline, environment, g3d, refused
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
-from g3d.errors import Interrupted
+from g3d.errors import G3dError, Interrupted
 from g3d.losses import adversarial
 from g3d.methods import hypernerfgan as h
 from g3d.methods import settings_of
@@ -295,3 +295,27 @@ def test_what_cannot_be_trained_is_one_sentence(pipeline: Pipeline, tmp_path: Pa
         *smoke, "--set", "cameras=settings", "--set", "rays=shell", "--set", "kimg=0.008", "--out", tmp_path / "run"
     )
     assert found.code == 0, found.err  # pictures without cameras suffice
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sentence"),
+    [
+        (
+            ["cameras=data", "radius_world=3"],
+            "radius_world=3.0 has no effect with cameras=data; it belongs to cameras=settings",
+        ),
+        (["augment=none", "augment_set=bgc"], "it belongs to augment other than none"),
+        (["augment=fixed", "ada_target=0.5"], "it belongs to augment=ada"),
+        (["r1_interval=0", "r1_gamma=3"], "r1_gamma=3.0 has no effect with r1_interval=0"),
+    ],
+)
+def test_settings_without_effect_are_refused(pairs: list[str], sentence: str) -> None:
+    with pytest.raises(G3dError, match=sentence):
+        settings_of("hypernerfgan", None, pairs)
+
+
+def test_presets_can_be_changed_where_their_own_settings_become_idle() -> None:
+    assert settings_of("hypernerfgan", "cars64", ["augment=none"]).augment == "none"
+    assert settings_of("gsgan", "cars64", ["background=true", "background_points=7"]).background_points == 7
+    with pytest.raises(G3dError, match="background_points=7 has no effect with background=False"):
+        settings_of("gsgan", "cars64", ["background_points=7"])
