@@ -17,9 +17,10 @@ import numba
 import numpy as np
 import torch
 from g3d.cameras import Cameras
+from g3d.kernels import threads
+from g3d.kernels.compile import FLAGS
 from g3d.render.splat import rasterize
-from g3d.render.splat.cpu import function, threads
-from g3d.render.splat.cpu.compile import FLAGS
+from g3d.render.splat.cpu import function
 from g3d.render.splat.cpu.inspection import REGISTER, fused_on_wide_registers
 from g3d.render.splat.cpu.lane_type import LANES
 from g3d.render.splat.cpu.lanes import load, store

@@ -3,7 +3,7 @@
 `render_scene` matches on the closed set of scene kinds; `RenderSettings` is what `--set` may change.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,6 +17,7 @@ from g3d.render.background import background_setting as _background
 from g3d.render.gaussians import GaussianSettings, shown
 from g3d.render.splat import rasterize
 from g3d.scenes import mlp
+from g3d.scenes.planes import channels_last
 from g3d.scenes.scene import Field, Gaussians, MlpField, Scene, Triplane, query, query_output, query_proposal
 
 POINTS_PER_CHUNK = 8192  # 4k-16k points a chunk stay in cache (measured); a GPU takes more
@@ -151,6 +152,8 @@ def render_scene(
             return Rendering(*occupancy.first_hit(scene, cameras, settings.background))
         case MlpField() | Triplane():
             assert isinstance(settings, FieldSettings | TriplaneSettings)
+            if isinstance(scene, Triplane):  # once, not for every chunk of points
+                scene = replace(scene, planes=channels_last(scene.planes))
             grid = empty_space(scene, cameras, settings) if grid is None else grid
             views = [_render_field(scene, cameras[v], settings, grid, depth_kind) for v in range(len(cameras))]
             return Rendering(*(torch.stack(parts) for parts in zip(*views, strict=True)))

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from g3d.cameras import CameraPrior, Cameras, focal_from_fov
 from g3d.errors import G3dError
-from g3d.scenes import mlp
+from g3d.scenes import mlp, planes
 
-Corner = tuple[float, float, float]
+Corner = planes.Corner
 
 
 @dataclass(frozen=True)
@@ -140,13 +140,21 @@ class MlpField:
 class Triplane:
     """B scenes of three feature planes (XY, XZ, YZ), a small MLP that reads them and, optionally, a proposal MLP.
 
-    Hidden layers are softplus; the last layer of `nerf` gives rgb and density, of `proposal` density."""
+    Hidden layers are softplus; the last layer of `nerf` gives rgb and density, of `proposal` density. The planes cover the
+    middle of contracted space, `extent` to both sides of each axis; rows of XY run upward in y (see `scenes.planes`)."""
 
     planes: Tensor  # [B, 3, C, H, W]
     nerf: tuple[tuple[Tensor, Tensor], ...]  # weight [B, O, I], bias [B, O]
     world: World
     proposal: tuple[tuple[Tensor, Tensor], ...] = ()
-    contraction: Literal["none", "sphere"] = "none"  # sphere: mip-NeRF 360, unbounded space into a ball of radius 2
+    contraction: Literal["none", "sphere"] = (
+        "none"  # sphere: mip-NeRF 360, unbounded space into a ball; none: by bounds
+    )
+    extent: Corner = (1.0, 1.0, 1.0)  # half-widths of the planes along x, y, z; contracted space is [-1, 1]
+    scale: float = 1.0  # of the world before the sphere contraction, which keeps what is nearer than 1 / scale straight
+
+    def __post_init__(self) -> None:
+        assert self.contraction == "sphere" or self.scale == 1, "scale belongs to the contraction"
 
     def __len__(self) -> int:
         return int(self.planes.shape[0])
@@ -182,18 +190,10 @@ def query_proposal(scene: Triplane, points: Tensor) -> Tensor:
 
 
 def plane_features(scene: Triplane, points: Tensor) -> Tensor:
-    """Mean over the planes of their bilinear features [B, P, C] at world `points`."""
-    if scene.contraction == "sphere":  # mip-NeRF 360, eq. 10; into [-1, 1]
-        norm = points.norm(dim=-1, keepdim=True).clamp(min=1e-9)
-        x = torch.where(norm <= 1, points, (2 - 1 / norm) * points / norm) / 2
-    else:
-        low, high = (torch.tensor(c, dtype=points.dtype, device=points.device) for c in scene.world.bounds)
-        x = (points - low) / (high - low) * 2 - 1
-    pairs = torch.stack([x[..., [0, 1]], x[..., [0, 2]], x[..., [1, 2]]], dim=1)  # [B, 3, P, 2]
-    planes = scene.planes.flatten(0, 1)  # [3B, C, H, W]; plane axis u runs along W, v along H
-    found = F.grid_sample(planes, pairs.flatten(0, 1).unsqueeze(1), align_corners=False, padding_mode="border")
-    features: Tensor = found.squeeze(2).unflatten(0, (-1, 3)).mean(dim=1)  # [B, C, P]
-    return features.transpose(1, 2)
+    """Mean over the planes of their bilinear features [B, P, C] at world `points`; see `scenes.planes`."""
+    low, high = scene.world.bounds
+    frame = planes.Frame(low, high, scene.contraction == "sphere", scene.scale, scene.extent)
+    return planes.features(scene.planes, points, frame)
 
 
 def _plane_mlp(layers: Sequence[tuple[Tensor, Tensor]], h: Tensor) -> Tensor:

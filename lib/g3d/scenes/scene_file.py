@@ -3,6 +3,7 @@
 Every weight is checked against the shapes that its description implies, so that a file that loads can be drawn.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from g3d.errors import G3dError
 from g3d.scenes import mlp
+from g3d.scenes.planes import channels_last
 from g3d.scenes.scene import Gaussians, MlpField, Scene, Triplane, World, mlp_pairs, tensors_of
 from g3d.storage import artifacts
 
@@ -37,7 +39,7 @@ def save_scene(
             config |= {"signal": scene.signal, "network": mlp.to_json(scene.network)}
         case Triplane():
             kind = "triplane"
-            config |= {"contraction": scene.contraction}
+            config |= {"contraction": scene.contraction, "extent": list(scene.extent), "scale": scene.scale}
     tensors = {name: value[0] for name, value in tensors_of(scene).items()}
     return artifacts.write(path, f"scene/{kind}", tensors, {"scene": kind, **config}, seed=seed, parents=parents)
 
@@ -62,13 +64,28 @@ def load_scene(path: Path, device: str | torch.device = "cpu") -> Scene:
         case "scene/mlp_field":
             return _load_mlp_field(file, tensors, world)
         case _:
-            contraction = file.config["contraction"]
-            if contraction not in ("none", "sphere"):
-                raise G3dError(f"'{path}' has the contraction '{contraction}'; allowed: none, sphere")
-            _check_plane_mlp(file, "nerf", outputs=4)
-            _check_plane_mlp(file, "proposal", outputs=1)
-            nerf, proposal = mlp_pairs(tensors, "nerf"), mlp_pairs(tensors, "proposal")
-            return Triplane(tensors["planes"], nerf, world, proposal, contraction)
+            return _load_triplane(file, tensors, world)
+
+
+def _load_triplane(file: artifacts.Artifact, tensors: Mapping[str, Tensor], world: World) -> Triplane:
+    contraction = file.config["contraction"]
+    if contraction not in ("none", "sphere"):
+        raise G3dError(f"'{file.path}' has the contraction '{contraction}'; allowed: none, sphere")
+    extent, scale = file.config.get("extent", [1, 1, 1]), file.config.get("scale", 1)  # what triplanes @1 meant
+    numbers = [*extent, scale] if isinstance(extent, list) and len(extent) == 3 else []
+    if not numbers or not all(type(x) in (int, float) and 0 < x < math.inf for x in numbers):
+        raise G3dError(
+            f"'{file.path}' has the extent {extent} and the scale {scale}; wanted are three numbers above 0, and one"
+        )
+    if contraction == "none" and scale != 1:
+        raise G3dError(
+            f"'{file.path}' has the scale {scale}, but no contraction that it belongs to; write it with scale 1"
+        )
+    _check_plane_mlp(file, "nerf", outputs=4)
+    _check_plane_mlp(file, "proposal", outputs=1)
+    x, y, z, factor = (float(number) for number in numbers)
+    nerf, proposal = mlp_pairs(tensors, "nerf"), mlp_pairs(tensors, "proposal")
+    return Triplane(channels_last(tensors["planes"]), nerf, world, proposal, contraction, (x, y, z), factor)
 
 
 def _check_plane_mlp(file: artifacts.Artifact, name: str, outputs: int) -> None:

@@ -64,7 +64,7 @@ def header(path: Path) -> Header:
     rule = ARTIFACTS.get(kind)
     if rule is None:
         raise G3dError(f"'{path}' holds '{kind}', which this version of g3d ({__version__}) does not know; update g3d")
-    if found != rule.version:
+    if found != rule.version and found not in rule.reads:
         raise G3dError(
             f"'{path}' has format {name}@{found}; this version of g3d ({__version__}) reads {name}@{rule.version}: "
             + ("update g3d" if found > rule.version else f"write it again, or read it with g3d {written_by}")

@@ -32,6 +32,7 @@ class ArtifactRule:
     config: tuple[str, ...] = ()
     what: str = ""
     digested: bool = True  # nothing has a state as its parent, and it may be tens of gigabytes, written every minute
+    reads: tuple[int, ...] = ()  # versions before this one that its reader understands
 
 
 T = TensorRule
@@ -115,16 +116,17 @@ ARTIFACTS: dict[str, ArtifactRule] = {
         "a scene that is an MLP",
     ),
     "scene/triplane": ArtifactRule(
-        1,
+        2,  # @1 had no extent and no scale: both were 1
         {
-            "planes": T("3 C H W"),
+            "planes": T("3 C H W"),  # XY, XZ, YZ: the first axis along W, the second along H, both upward
             "nerf.*.weight": T("* *"),
             "nerf.*.bias": T("*"),
             "proposal.*.weight": T("* *", optional=True),
             "proposal.*.bias": T("*", optional=True),
         },
-        (*_WORLD, "contraction"),
+        (*_WORLD, "contraction"),  # also extent [x, y, z] and scale
         "a scene of three feature planes and a small MLP",
+        reads=(1,),
     ),
     "features": ArtifactRule(1, {"features": T("N D")}, ("extractor",), "image features of an evaluation"),
 }

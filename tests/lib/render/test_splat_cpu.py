@@ -136,7 +136,7 @@ def test_several_contexts_at_once(threads: None) -> None:
 
 def alpha_sum(threads_used: int) -> float:
     """With a number of threads, whatever torch has."""
-    with mock.patch("g3d.render.splat.cpu.threads.count", lambda: threads_used):
+    with mock.patch("g3d.kernels.threads.count", lambda: threads_used):
         return float(rasterize(crowd(5000, log_scale=-3.0), CAMERAS).alpha.sum())
 
 

@@ -31,6 +31,7 @@ from g3d.scenes.scene import (
     with_tensors,
 )
 from g3d.scenes.scene_file import load_scene, save_scene, scene_files
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -224,6 +225,45 @@ def test_sphere_contraction() -> None:
     for radius, wanted in ((0.0, 0.0), (0.5, 0.25), (1.0, 0.5), (2.0, 0.75), (4.0, 0.875), (1e6, 1.0)):
         found = plane_features(scene, (direction * radius).view(1, 1, 3))
         assert float(found) == pytest.approx(min(0.6 * wanted, 62 / 63), abs=1e-5)
+
+
+def test_extent_and_scale_are_kept(tmp_path: Path) -> None:
+    """And change the picture; a file of version 1, which had neither, means 1; what is not sane is refused."""
+    path = tmp_path / "a.safetensors"
+    plain = triplane(True, True)
+    scene = replace(plain, extent=(0.5, 0.5, 1.0), scale=2.0)
+    save_scene(path, scene)
+    loaded = load_scene(path)
+    assert isinstance(loaded, Triplane) and (loaded.extent, loaded.scale) == ((0.5, 0.5, 1.0), 2.0)
+    drawn = draw(scene)
+    assert all(torch.equal(a, b) for a, b in zip(drawn, draw(loaded), strict=True))
+    assert float((drawn[0] - draw(plain)[0]).abs().max()) > 0.01
+    for changes in (
+        {"extent": [0.5, 0.5]}, {"extent": [0.5, 0, 1]}, {"extent": 1}, {"extent": ["1", 1, 1]}, {"scale": -2.0}, {"scale": None},
+        {"scale": True},
+    ):  # fmt: skip
+        assert "wanted are three numbers above 0, and one" in rewrite(path, load_file(path), **changes)
+    assert "scale 2.0, but no contraction" in rewrite(path, load_file(path), contraction="none")
+    with pytest.raises(AssertionError, match="contraction"):
+        replace(scene, contraction="none")
+
+
+def test_a_triplane_of_version_1_has_whole_planes(tmp_path: Path) -> None:
+    scene, path = triplane(True, True), tmp_path / "a.safetensors"
+    save_scene(path, scene)
+    with safe_open(path, "pt") as file:
+        meta = json.loads(file.metadata()["g3d"])
+    assert meta["format"] == "g3d/scene@2"
+    meta["format"] = "g3d/scene@1"
+    del meta["config"]["extent"], meta["config"]["scale"]
+    save_file(load_file(path), tmp_path / "b.safetensors", {"g3d": json.dumps(meta)})
+    loaded = load_scene(tmp_path / "b.safetensors")
+    assert isinstance(loaded, Triplane) and (loaded.extent, loaded.scale) == ((1, 1, 1), 1)
+    assert all(torch.equal(a, b) for a, b in zip(draw(scene), draw(loaded), strict=True))
+    meta["format"] = "g3d/scene@3"
+    save_file(load_file(path), tmp_path / "b.safetensors", {"g3d": json.dumps(meta)})
+    with pytest.raises(G3dError, match=r"scene@3.*reads scene@2: update g3d"):
+        load_scene(tmp_path / "b.safetensors")
 
 
 def test_triplane_mlps_against_a_loop() -> None:

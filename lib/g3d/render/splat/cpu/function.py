@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from g3d.kernels import threads
 from g3d.render.splat import rule
-from g3d.render.splat.cpu import threads
 from g3d.render.splat.cpu.bins import fill, lay_out
 from g3d.render.splat.cpu.blend import TABLE, blend
 from g3d.render.splat.cpu.blend_backward import MOMENTS, blend_backward

@@ -8,8 +8,8 @@ from typing import Any
 import numba
 from numba.core import types
 
+from g3d.kernels.compile import FLAGS
 from g3d.render.splat.cpu import blend, blend_backward
-from g3d.render.splat.cpu.compile import FLAGS
 from g3d.render.splat.cpu.lane_type import LANES
 
 REGISTER = {8: "ymm", 16: "zmm"}[LANES]  # of x86; on another processor nothing is counted

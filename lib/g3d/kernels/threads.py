@@ -22,7 +22,7 @@ def count() -> int:
 def share(task: Callable[[int], object], parts: int) -> None:
     """task(0), ..., task(parts - 1), side by side; the first runs here. An error of any is raised."""
     if parts > 1 and not _POOL:
-        _POOL.append(ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="splat"))
+        _POOL.append(ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="kernel"))
     others = [_POOL[0].submit(task, part) for part in range(1, parts)]
     try:
         task(0)

@@ -1,0 +1,1 @@
+"""How numba kernels are compiled, kept and shared out to threads. Import it only where kernels are used."""
