@@ -20,9 +20,11 @@ from g3d.errors import G3dError
 from g3d.latents import Latents
 from g3d.losses.lpips import load_lpips
 from g3d.losses.paired import WINDOW_PX, dssim
+from g3d.losses.perceptual import LEAST_PX, perceptual_distance
 from g3d.methods.contract import Encoded, Tuned
 from g3d.methods.gsgan.codec import Model, described, scene_of
 from g3d.methods.gsgan.networks import Generator
+from g3d.nets import efficientnet
 from g3d.render.splat import rasterize
 from g3d.training import schedules
 
@@ -45,7 +47,12 @@ class EncodeSettings:
     lr: float = setting(0.05, "Adam, styles", low=0)
     camera_lr: float = setting(0.02, "Adam, angles of cameras, radians", low=0)
     near_mean: float = setting(0.002, "weight of the mean squared distance of styles from the mean style", low=0)
-    lpips: str = setting("", "a file of LPIPS weights; none: L1 at three scales and SSIM")
+    perceptual: float = setting(
+        0.03,
+        "weight of the distance in EfficientNet's features, beside L1 at three scales and SSIM; 0: these alone",
+        low=0,
+    )
+    lpips: str = setting("", "a file of LPIPS weights: compare by LPIPS and L1 instead of all these")
     tune_steps: int = setting(200, "of pivotal tuning, for --tuned-model", low=1)
     tune_lr: float = setting(5e-4, "Adam, the generator, for --tuned-model", low=0)
 
@@ -54,7 +61,10 @@ def encode_note(settings: EncodeSettings) -> str:
     """What `encode` says of how pictures are compared."""
     if settings.lpips:
         return f"pictures are compared by LPIPS of '{settings.lpips}' and L1"
-    return "pictures are compared by L1 at three scales and SSIM; for LPIPS give --set lpips=FILE"
+    if not settings.perceptual:
+        return "pictures are compared by L1 at three scales and SSIM; for LPIPS give --set lpips=FILE"
+    more = f"{settings.perceptual:g} times EfficientNet's features"
+    return f"pictures are compared by L1 at three scales, SSIM and {more}; for LPIPS give --set lpips=FILE"
 
 
 def items(model: Model, dataset: Dataset, split: str) -> list[Item]:
@@ -232,6 +242,8 @@ def _distance(how: EncodeSettings, device: torch.device) -> Distance:
         lpips = load_lpips(Path(how.lpips)).to(device)
         return lambda a, b: lpips(a, b) + (a - b).abs().mean(dim=(1, 2, 3))
 
+    network = efficientnet.load(device) if how.perceptual else None
+
     def plain(a: Tensor, b: Tensor) -> Tensor:
         total = dssim(a, b, "reflect" if min(a.shape[2:]) >= WINDOW_PX else "zero")
         for scale in range(_SCALES):
@@ -239,6 +251,8 @@ def _distance(how: EncodeSettings, device: torch.device) -> Distance:
                 break
             x, y = (F.avg_pool2d(t, 1 << scale) for t in (a, b))
             total = total + (x - y).abs().mean(dim=(1, 2, 3))
+        if network is not None and min(a.shape[2:]) >= LEAST_PX:
+            total = total + how.perceptual * perceptual_distance(a, b, network)
         return total
 
     return plain

@@ -11,8 +11,10 @@ from commands import Pipeline, g3d, refused
 from g3d import images
 from g3d.cameras import condition_numbers, read_transforms
 from g3d.data.opening import open_dataset
+from g3d.losses.perceptual import perceptual_distance
 from g3d.methods import gsgan as g
 from g3d.methods.gsgan import inversion
+from g3d.nets import efficientnet
 from g3d.scenes.scene import ImportedFrame
 from g3d.storage import artifacts
 
@@ -78,7 +80,7 @@ def test_what_was_drawn_is_found_again_at_given_cameras(lively: Path, posed: Pat
         out = tmp_path / f"{space}.safetensors"
         done = g3d(*words, "--set", f"space={space}", "--set", "steps=40", "--out", out)
         assert done.code == 0, done.err
-        assert "L1 at three scales and SSIM" in done.err and done.json["latents"] == 2
+        assert "L1 at three scales, SSIM and 0.03 times EfficientNet" in done.err and done.json["latents"] == 2
         found[space] = done.json["psnr_of_mean_mse_db"]
         file = artifacts.read(out, "latents")
         codes = file.values["codes"]
@@ -181,6 +183,10 @@ def test_distances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = torch.rand(2, 3, 24, 24), torch.rand(2, 3, 24, 24)
     plain = inversion._distance(g.EncodeSettings(), CPU)
     assert float(plain(a, a).abs().max()) < 1e-5 and (plain(a, b) > 0.1).all()
+    alone = inversion._distance(g.EncodeSettings(perceptual=0), CPU)
+    more = inversion._distance(g.EncodeSettings(perceptual=0.5), CPU)(a, b) - alone(a, b)
+    torch.testing.assert_close(more, 0.5 * perceptual_distance(a, b, efficientnet.load()), rtol=1e-4, atol=1e-4)
+    assert "EfficientNet" not in inversion.encode_note(g.EncodeSettings(perceptual=0))
     assert "LPIPS of 'x'" in inversion.encode_note(replace(g.EncodeSettings(), lpips="x"))
     with monkeypatch.context() as patched:  # a file's network is that of eval-recon, tested there
 
