@@ -106,6 +106,16 @@ class Dataset:
             wanted &= of[self.view_object]
         return wanted.nonzero().squeeze(1)
 
+    def view_items(self, split: str) -> list[Item]:
+        """Every view as an item of its own: `train` training views of training objects, `test` the others, `all`."""
+        training = torch.zeros(len(self.view_split), dtype=torch.bool)
+        training[self.views_of("train", "train")] = True
+        wanted = {"train": training, "test": ~training}.get(split, torch.ones_like(training))
+        shown, names = self.view_object.tolist(), self.object_names
+        several = len(shown) > len(set(shown))
+        found = wanted.nonzero().squeeze(1).tolist()
+        return [Item(f"{names[shown[v]]}/{v:06d}" if several else names[shown[v]], shown[v], v) for v in found]
+
     def pictures(self, views: Sequence[int] | Tensor) -> NDArray[np.uint8]:
         """Pictures [n, H, W, 3] of the given views."""
         size = (self.info["height"], self.info["width"], 3)

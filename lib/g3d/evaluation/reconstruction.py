@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from g3d.data.dataset import Dataset, Item
 from g3d.evaluation.generation import generation
@@ -58,10 +59,10 @@ def reconstruct(
     """How near the scenes of `fitted` are to the dataset, on at most `most` views, pictures or solids, drawn by seed.
 
     Radiance: PSNR of views of each split; of held-out objects, of all their views; figures of a set where the data has no
-    cameras. Images: PSNR. Occupancy: MSE and PSNR over the
-    cells of the grid, occupancy clamped to [0, 1]; the rows then hold drawn solids alone."""
+    cameras. Items that are pictures: PSNR, by the scene's own camera. Occupancy: MSE and PSNR over the cells of the grid,
+    occupancy clamped to [0, 1]; the rows then hold drawn solids alone."""
     scene = decode(fitted.latents.pick([0]))
-    if isinstance(scene, MlpField) and scene.signal == "image":
+    if fitted.items[0].view is not None:
         return _pictures(decode, fitted, dataset, seed, most, progress)
     if isinstance(scene, MlpField) and scene.signal == "occupancy":
         return _solids(decode, fitted, dataset, seed, most, progress)
@@ -114,12 +115,19 @@ def _pictures(
     true, drawn = dataset.pictures([fitted.items[i].number for i in chosen]), []
     progress.start("reconstruction (pictures)", len(chosen))
     for done, row in enumerate(chosen, 1):
-        scene = decode(fitted.latents.pick([row]))
-        assert isinstance(scene, MlpField)
-        drawn.append(render_image_field(scene, width, height).cpu().numpy())
+        drawn.append(_picture(decode(fitted.latents.pick([row])), width, height))
         progress.update(done, len(chosen))
     found = to_u8(np.stack(drawn))
     return Reconstruction(_psnr(HELD_OUT if fitted.held_out else NAMES["train"], true, found), _rows(true, found))
+
+
+def _picture(scene: Scene, width: int, height: int) -> NDArray[np.float32]:
+    """[H, W, 3] of a scene that stands for one picture: an image field, or what its default camera sees."""
+    if isinstance(scene, MlpField) and scene.signal == "image":
+        return render_image_field(scene, width, height).cpu().numpy()
+    assert scene.world.camera_prior is not None
+    camera = scene.world.camera_prior.default().resized(width, height)
+    return render_scene(scene, camera.to(next(iter(tensors_of(scene).values())).device)).rgb[0].cpu().numpy()
 
 
 def _solids(

@@ -17,6 +17,7 @@ METHODS: Registry[Method[Any, Any]] = Registry(
         "mnif": "g3d.methods.mnif:METHOD",
         "hypernerfgan": "g3d.methods.hypernerfgan:METHOD",
         "gsgan": "g3d.methods.gsgan:METHOD",
+        "vq3d": "g3d.methods.vq3d:METHOD",
     },
     lambda found: isinstance(found, Method),
 )

@@ -164,10 +164,18 @@ Scene = Gaussians | MlpField | Triplane
 Field = MlpField | Triplane
 
 
-def query(scene: Field, points: Tensor, directions: Tensor | None = None, buffers: mlp.Buffers | None = None) -> Sample:
+def query(
+    scene: Field,
+    points: Tensor,
+    directions: Tensor | None = None,
+    buffers: mlp.Buffers | None = None,
+    *,
+    clamp: bool = True,
+) -> Sample:
     """Colour and density at world `points` [B, P, 3], seen along unit `directions` [B, P, 3] where the field uses them.
 
-    `buffers` is memory that an MLP may use again, where no gradients are wanted."""
+    `buffers` is memory that an MLP may use again, where no gradients are wanted. Without `clamp` a triplane's colour may leave
+    [0, 1] by a thousandth, where a clamped one has no gradient."""
     match scene:
         case MlpField():
             inputs = {"x": points} if directions is None else {"x": points, "direction": directions}
@@ -176,7 +184,7 @@ def query(scene: Field, points: Tensor, directions: Tensor | None = None, buffer
         case Triplane():
             raw = _plane_mlp(scene.nerf, plane_features(scene, points))
             rgb = raw[..., :3].sigmoid() * 1.002 - 0.001  # a little wider than [0, 1], so that both ends can be reached
-            return Sample(rgb.clamp(0, 1), F.softplus(raw[..., 3] - 1))
+            return Sample(rgb.clamp(0, 1) if clamp else rgb, F.softplus(raw[..., 3] - 1))
 
 
 def query_output(scene: MlpField, points: Tensor, name: str, buffers: mlp.Buffers | None = None) -> Tensor:

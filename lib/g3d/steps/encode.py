@@ -115,7 +115,7 @@ def _write(
     options: Options, head: artifacts.Header, dataset: Dataset, items: list[Item], whole: Latents, settings: Any
 ) -> None:
     """The latents, with the split and, where they are known, the class of each and the camera that it is decoded at."""
-    split = torch.tensor([SPLITS.index(dataset.info["objects"][item.object]["split"]) for item in items])
+    split = torch.tensor([_split(dataset, item) for item in items])
     classes = None
     if "class" in dataset.labels:
         views = [int(dataset.views(item.object)[0]) if item.view is None else item.view for item in items]
@@ -124,6 +124,12 @@ def _write(
     names = [item.name for item in items]
     whole = replace(whole, names=names, classes=classes, split=split, about=about)
     latents.write(options.out, whole, seed=options.seed, parents={"model": head.digest, "dataset": dataset.digest})
+
+
+def _split(dataset: Dataset, item: Item) -> int:
+    """That of the object; a test view of a training object is of the test split, too."""
+    of_object = SPLITS.index(dataset.info["objects"][item.object]["split"])
+    return of_object if item.view is None else max(of_object, int(dataset.view_split[item.view]))
 
 
 def _write_tuned(options: Options, head: artifacts.Header, dataset: Dataset, moved: Tuned) -> None:

@@ -1,0 +1,30 @@
+#!/bin/sh
+# VQ3D on one object before a photograph in each picture, as its MVS-1 has them: meshes of a folder (Kenney's Car Kit, CC0) before
+# photographs of another. Both stages of `laptop32` take about an hour of one core, `laptop64` two.
+# usage: recipes/vq3d-mvs1.sh FOLDER_OF_GLB FOLDER_OF_PHOTOS [OUT]
+#   PRESET=laptop64 SIZE=64      MORE="--set steps=1000" (stage 1)      MORE2="--set steps=500" (stage 2)      SAMPLES=300
+set -eu
+MESHES=${1:?give the folder with the GLB files}
+PHOTOS=${2:?give a folder of photographs}
+D=${3:-runs/vq3d-mvs1}
+PRESET=${PRESET:-laptop32}; SIZE=${SIZE:-32}; MORE=${MORE:-}; MORE2=${MORE2:-}; SAMPLES=${SAMPLES:-300}
+
+g3d prepare-data meshes "$MESHES" --backgrounds "$PHOTOS" --size "$SIZE" --views 108 --test-views 12 --seed 0 --out "$D/rgb"
+g3d prepare-data depth "$D/rgb" --out "$D/data" # exact inverse depth, of known surfaces
+# shellcheck disable=SC2086
+g3d fit-stage1 vq3d --data "$D/data" --preset "$PRESET" $MORE --out "$D/model"
+
+g3d encode "$D/model" --data "$D/data" --split all --out "$D/tokens.safetensors" # test views are held out of stage 2, too
+# shellcheck disable=SC2086
+g3d fit-prior "$D/tokens.safetensors" --kind autoregressive --preset laptop $MORE2 --out "$D/prior"
+
+g3d encode "$D/model" --data "$D/data" --split test --out "$D/held_out.safetensors"
+g3d decode "$D/model" "$D/held_out.safetensors" --out "$D/scenes" --render "$D/reconstructed"
+g3d render "$D/scenes" --cameras disc:0.25 --out "$D/novel"
+g3d sample "$D/model" --prior "$D/prior" --num "$SAMPLES" --render "$D/sampled"
+g3d sample "$D/model" --prior "$D/prior" --num "$SAMPLES" --top-k 100 --render "$D/sampled_top_k"
+
+g3d eval-fid "$D/data" "$D/reconstructed" --split test --out "$D/fid_s1.json"
+g3d eval-fid "$D/data" "$D/sampled" --split train --out "$D/fid_s2.json"
+g3d eval-fid "$D/reconstructed" "$D/sampled" --out "$D/sampled_to_reconstructed.json"
+g3d sheet "$D/data:test" "$D/reconstructed" "$D/novel" "$D/sampled" "$D/sampled_top_k" --columns 12 --out "$D/sheet.png"

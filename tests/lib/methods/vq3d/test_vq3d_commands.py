@@ -1,0 +1,101 @@
+"""The commands around a VQ3D model: encode, decode, render, export, profile."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import g3d, refused
+from g3d import images, latents
+from g3d.data.opening import open_dataset
+from g3d.scenes.scene import Triplane
+from g3d.scenes.scene_file import load_scene
+
+
+def test_figures_of_the_run(fitted: Path) -> None:
+    figures = json.loads((fitted / "metrics.json").read_text())
+    assert 5 < figures["psnr_db"] < 30 and 5 < figures["psnr_held_out_db"] < 30
+    lines = [json.loads(line) for line in (fitted / "log.jsonl").read_text().splitlines()]
+    assert {"codes_used", "perplexity", "latent_spread", "disparity_scale", "disparity_accuracy", "d_loss"} <= set(
+        lines[-1]
+    )
+    assert "d_loss" not in lines[0]
+
+
+def test_from_pictures_to_scenes_that_are_drawn_without_the_model(pictures: Path, fitted: Path, tmp_path: Path) -> None:
+    tokens, scenes = tmp_path / "t.safetensors", tmp_path / "scenes"
+    found = json.loads(g3d("encode", fitted, "--data", pictures, "--split", "all", "--out", tokens, "--json").out)
+    assert found["latents"] == 12 and 0 < found["mse"] < 0.5
+    head = latents.check(tokens)
+    assert head.space.parts["tokens"].vocabulary == 32
+    values = latents.read(head)
+    assert values.split is not None and values.split.sum() == 6  # two test views, and the four of the third car
+    assert g3d("decode", fitted, tokens, "--items", "0-2", "--out", scenes, "--render", tmp_path / "r").code == 0
+    scene = load_scene(scenes / "000001.safetensors")
+    assert isinstance(scene, Triplane) and scene.world.opaque_end and scene.contraction == "sphere"
+    assert g3d("render", scenes, "--out", tmp_path / "again").code == 0
+    drawn = images.read_image(tmp_path / "r" / "000001.png")
+    assert (drawn == images.read_image(tmp_path / "again" / "000001.png")).all() and drawn.shape == (16, 16, 3)
+    true = open_dataset(pictures).pictures([1])[0].astype(float)
+    assert np.square(drawn - true).mean() < 0.5 * np.square(true - 0).mean()  # its own picture, by the canonical camera
+    words = ["--as", "points", "--num", 50, "--level", 0.4, "--out", tmp_path / "ply"]
+    assert g3d("export-ply", scenes, *words).code == 0
+
+
+def test_encode_takes_splits_and_decode_gives_back_what_it_measured(
+    pictures: Path, fitted: Path, tmp_path: Path
+) -> None:
+    found = json.loads(g3d("encode", fitted, "--data", pictures, "--out", tmp_path / "t.safetensors", "--json").out)
+    assert found["latents"] == 6
+    assert g3d("decode", fitted, tmp_path / "t.safetensors", "--render", tmp_path / "r").code == 0
+    names = latents.check(tmp_path / "t.safetensors").names
+    data = open_dataset(pictures)
+    views = [int(name.rsplit("/", 1)[1]) for name in names]
+    drawn = np.stack([images.read_image(tmp_path / "r" / f"{i:06d}.png") for i in range(6)])
+    mse = np.square((drawn.astype(float) - data.pictures(views)) / 255).mean()
+    assert mse == pytest.approx(found["mse"], rel=0.02)
+
+
+def test_profile_counts_the_papers_decoder_without_drawing_it(fitted: Path) -> None:
+    found = json.loads(g3d("profile", "vq3d", "--preset", "smoke", "--size", 8, "--repeats", 1, "--json").out)
+    assert (
+        found["parameters"]
+        == json.loads(g3d("profile", fitted, "--size", 8, "--repeats", 1, "--json").out)["parameters"]
+    )
+
+
+def test_a_gaussian_prior_refuses_tokens(pictures: Path, fitted: Path, tmp_path: Path) -> None:
+    assert g3d("encode", fitted, "--data", pictures, "--out", tmp_path / "t.safetensors").code == 0
+    refused(g3d("fit-prior", tmp_path / "t.safetensors", "--kind", "gaussian", "--out", tmp_path / "p"), "holds tokens")
+    refused(g3d("edit", "interpolate", tmp_path / "t.safetensors", "--out", tmp_path / "e"), "holds tokens")
+    assert torch.is_tensor(latents.read(latents.check(tmp_path / "t.safetensors")).tensors["tokens"])
+
+
+def test_from_tokens_to_new_scenes(pictures: Path, fitted: Path, tmp_path: Path) -> None:
+    """Stage 2: samples of the prior are tokens, which the decoder draws; the same ones from their latents."""
+    tokens, prior, scenes = tmp_path / "t.safetensors", tmp_path / "prior", tmp_path / "scenes"
+    assert g3d("encode", fitted, "--data", pictures, "--split", "all", "--out", tokens).code == 0
+    made = g3d("fit-prior", tokens, "--kind", "autoregressive", "--preset", "smoke", "--out", prior, "--device", "cpu")
+    assert made.code == 0, made.err
+    words = [
+        "--num",
+        3,
+        "--top-k",
+        8,
+        "--out",
+        scenes,
+        "--render",
+        tmp_path / "r",
+        "--latents",
+        tmp_path / "l.safetensors",
+    ]
+    done = g3d("sample", fitted, "--prior", prior, *words)
+    assert done.code == 0, done.err
+    drawn = latents.read(latents.check(tmp_path / "l.safetensors"))
+    assert drawn.tensors["tokens"].shape == (3, 16) and drawn.space == latents.check(tokens).space
+    assert g3d("decode", fitted, tmp_path / "l.safetensors", "--render", tmp_path / "d").code == 0
+    for i in range(3):
+        a, b = (images.read_image(tmp_path / folder / f"{i:06d}.png") for folder in ("r", "d"))
+        assert np.abs(a.astype(int) - b).max() <= 1
+    refused(g3d("sample", fitted, "--num", 1, "--out", tmp_path / "s"), "draws its latents from a prior")
