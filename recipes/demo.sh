@@ -23,18 +23,21 @@ g3d sheet "$D/interpolation" --columns 9 --out "$D/interpolation.png"
 
 g3d decode "$D/model" "$D/model" --render "$D/reconstructed" --cameras "dataset:$D/data:train"
 g3d sample "$D/model" --prior "$D/prior" --num 256 --render "$D/sampled" --cameras "dataset:$D/data:train"
-g3d eval-fid "$D/data" "$D/sampled" --split train --extractor random --out "$D/frechet_sampled.json"
-g3d eval-fid "$D/data" "$D/reconstructed" --split train --extractor random --out "$D/frechet_reconstructed.json"
+for made in sampled reconstructed; do
+    g3d eval-fid "$D/data" "$D/$made" --split train --num 256 --extractor efficientnet --out "$D/kernel_$made.json"
+done
 g3d sheet "$D/data:train" "$D/reconstructed" "$D/sampled" --columns 12 --out "$D/sheet.png"
 
 # one JSON object of all figures
 python3 - "$D" <<'PY'
 import json, pathlib, sys
 demo = pathlib.Path(sys.argv[1])
-figures = {name: json.loads((demo / f"{name}.json").read_text()) for name in ("frechet_sampled", "frechet_reconstructed")}
+figures = {name: json.loads((demo / f"{name}.json").read_text()) for name in ("kernel_sampled", "kernel_reconstructed")}
 figures["reconstruction"] = json.loads((demo / "model" / "metrics.json").read_text())
 (demo / "metrics.json").write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
 print(json.dumps(figures["reconstruction"], sort_keys=True))
+near, new = (figures[f"kernel_{name}"]["kernel_efficientnet"] for name in ("reconstructed", "sampled"))
+print(f"kernel_efficientnet, 256 pictures, against training views: {near:.3f} reconstructed, {new:.3f} sampled (0: cannot be told apart)")
 PY
 
 echo "The demo is in $D:"

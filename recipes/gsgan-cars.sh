@@ -21,5 +21,5 @@ g3d eval-consistency "$D/scenes" --num 4 --out "$D/consistency.json"
 g3d export-ply "$D/scenes" --as splats --out "$D/splats" # open them in a splat viewer
 
 g3d sample "$D/model" --num 1000 --render "$D/fakes" --cameras prior # scene i is baked at the camera that it is drawn by
-g3d eval-fid "$D/data" "$D/fakes" --split train --extractor random --out "$D/frechet.json"
+g3d eval-fid "$D/data" "$D/fakes" --split train --extractor efficientnet --out "$D/kernel.json"
 SIZE=128 GRID=3x8 sh "$(dirname "$0")/gsgan-figures.sh" "$D/model" "$D/figures"

@@ -23,4 +23,4 @@ g3d decode "$D/model" "$D/path.safetensors" --render "$D/interpolation" --size "
 g3d sheet "$D/interpolation" --columns 9 --out "$D/interpolation.png"
 
 g3d sample "$D/model" --num 1000 --render "$D/fakes" --cameras prior
-g3d eval-fid "$D/data" "$D/fakes" --split train --extractor random --out "$D/frechet.json"
+g3d eval-fid "$D/data" "$D/fakes" --split train --extractor efficientnet --out "$D/kernel.json"

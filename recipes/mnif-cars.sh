@@ -22,7 +22,7 @@ g3d eval-recon "$D/data" "$D/held_out" --objects test --split test --out "$D/rec
 g3d decode "$D/model" "$D/model" --render "$D/reconstructed" --cameras "dataset:$D/data:test"
 g3d eval-recon "$D/data" "$D/reconstructed" --objects train --split test --out "$D/recon_train.json"
 g3d sample "$D/model" --prior "$D/prior" --num 200 --render "$D/sampled" --cameras "dataset:$D/data:test"
-g3d eval-fid "$D/data" "$D/reconstructed" --split test --objects train --extractor random --out "$D/frechet_reconstructed.json"
-g3d eval-fid "$D/data" "$D/sampled" --split test --objects train --extractor random --out "$D/frechet_sampled.json"
+g3d eval-fid "$D/data" "$D/reconstructed" --split test --objects train --extractor efficientnet --out "$D/kernel_reconstructed.json"
+g3d eval-fid "$D/data" "$D/sampled" --split test --objects train --extractor efficientnet --out "$D/kernel_sampled.json"
 g3d sheet "$D/data:test" "$D/reconstructed" "$D/sampled" --columns 12 --rows 2 --out "$D/sheet.png"
 g3d profile "$D/model" --size 128

@@ -16,7 +16,7 @@ g3d decode "$D/model" "$D/train.safetensors" --render "$D/reconstructed"
 g3d decode "$D/model" "$D/test.safetensors" --render "$D/held_out"
 g3d eval-recon "$D/data" "$D/reconstructed" --objects train --out "$D/recon_train.json"
 g3d eval-recon "$D/data" "$D/held_out" --objects test --out "$D/recon_test.json"
-g3d eval-fid "$D/data" "$D/reconstructed" --split train --extractor random --out "$D/frechet_reconstructed.json"
+g3d eval-fid "$D/data" "$D/reconstructed" --split train --extractor efficientnet --out "$D/kernel_reconstructed.json"
 
 for kind in diffusion interpolation; do
     case $kind in
@@ -25,7 +25,7 @@ for kind in diffusion interpolation; do
     esac
     g3d fit-prior "$D/train.safetensors" --kind $kind "$@" --out "$D/$kind"
     g3d sample "$D/model" --prior "$D/$kind" --num 250 --render "$D/sampled_$kind"
-    g3d eval-fid "$D/data" "$D/sampled_$kind" --split train --extractor random --out "$D/frechet_$kind.json"
+    g3d eval-fid "$D/data" "$D/sampled_$kind" --split train --extractor efficientnet --out "$D/kernel_$kind.json"
 done
 
 g3d edit grid "$D/train.safetensors" --items 0,60,120,180 --steps 6 --out "$D/grid.safetensors"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 run = Path(sys.argv[1])
 fitted = json.loads((run / "metrics.json").read_text())
-names = ("frechet_random", "precision", "recall", "cloudy_share", "halo", "seconds")
+names = ("kernel_efficientnet", "frechet_random", "precision", "recall", "cloudy_share", "halo", "seconds")
 found = {name: fitted[name] for name in names if fitted.get(name) is not None}
 lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 losses = [line["loss"] for line in lines if "loss" in line]

@@ -41,6 +41,6 @@ near="--set position=local --set anchors=false"
 }
 
 python3 "$HERE/table.py" "$D" anchors \
-    --order "table 3, Frechet distance (random features)" frechet_random anchors background scale position clipped-scale no-constraints \
+    --order "table 3, kernel distance (EfficientNet)" kernel_efficientnet anchors background scale position clipped-scale no-constraints \
     --order "recall" recall no-constraints clipped-scale position scale background anchors | tee "$D/table.md"
 python "$HERE/logits.py" "$D" "$D/figure-7-logits.png"

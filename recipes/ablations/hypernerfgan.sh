@@ -38,7 +38,7 @@ fit no-augment --set augment=none --set augment_p=0
 fit half-gamma --set r1_gamma=0.5
 
 python3 "$HERE/table.py" "$D" baseline \
-    --order "Frechet distance (random features), report" frechet_random no-augment baseline half-gamma few-samples small-patch \
+    --order "kernel distance (EfficientNet), report" kernel_efficientnet no-augment baseline half-gamma few-samples small-patch \
     --order "recall: fewer modes without augmentation" recall no-augment baseline \
     --order "cloudy rays with few samples" cloudy_share baseline few-samples \
     --order "the loss varies more with half of gamma" loss_spread baseline half-gamma | tee "$D/table.md"
