@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugins": set(),
     "progress": set(),
     "seeds": set(),
+    "threads": set(),
     "config": set(),
     "device": set(),
     "importers": set(),
@@ -56,7 +57,7 @@ OF_STEPS: dict[str, set[str]] = {
     "encode": {"methods"},
     "decode": {"methods"},
     "sample": {"methods", "priors"},
-    "profile": {"methods"},
+    "profile": {"methods", "threads"},
     "import_checkpoint": {"methods"},
     "fit_prior": {"priors"},
     "prepare_data": {"sources"},
@@ -108,9 +109,9 @@ def test_a_room_imports_only_what_the_table_allows(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(CLI.glob("*.py")), ids=lambda p: p.name)
-def test_the_command_line_imports_only_errors_and_steps(path: Path) -> None:
+def test_the_command_line_imports_only_errors_steps_and_threads(path: Path) -> None:
     for target in imported_rooms(path.read_text()):
-        assert target[0] in {"steps", "errors"}, f"{path} may not import g3d.{'.'.join(target)}"
+        assert target[0] in {"steps", "errors", "threads"}, f"{path} may not import g3d.{'.'.join(target)}"
 
 
 def test_every_step_is_in_the_table_and_has_its_command_and_its_test() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from g3d import __version__
 from g3d.errors import G3dError, did_you_mean
+from g3d.threads import bound_spin
 from typer.core import TyperGroup
 
 COMMANDS = {
@@ -75,6 +76,7 @@ def _root(
 
 def main() -> None:
     """Entry point of the `g3d` program: one sentence and the exit code for whatever is wrong with the words typed."""
+    bound_spin()  # before a command imports torch
     try:
         code = app(standalone_mode=False)
     except G3dError as error:

@@ -34,6 +34,7 @@ def made(root: Path, kind: str) -> Path:
     return root / "data"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["image", "voxel"])
 def test_from_data_to_a_held_out_reconstruction(tmp_path: Path, kind: str) -> None:
     """Meta-learning, then codes of what was held out, a prior on the training codes, samples: all that files say fits."""
@@ -98,6 +99,7 @@ def test_auto_decoded_models_find_codes_of_views(pipeline: Pipeline, tmp_path: P
     assert zero.code == 0 and zero.json["mse"] != few.json["mse"]
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_bytes_of_one(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def test_the_run_folder_holds_its_settings_log_and_figures(pipeline: Pipeline) -
     assert figures["mean_image_psnr_db"] > 5
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_tensors(pipeline: Pipeline, tmp_path: Path) -> None:
     """SIGTERM saves and ends with 143; --resume then reaches what an undisturbed run reaches, bit for bit."""
     words = words_of(pipeline, "epochs=400")
@@ -95,6 +96,7 @@ def test_a_state_of_other_data_is_refused(pipeline: Pipeline, tmp_path: Path) ->
     assert (tmp_path / "run" / "state.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> None:
     """Shares of the same batch, summed gradients: equal up to the order of floating-point sums. Batch 3 splits unevenly."""
     words = words_of(pipeline, "epochs=6", "batch=3")
@@ -112,6 +114,7 @@ def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> 
             torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_signal_to_two_processes_saves_first(pipeline: Pipeline, tmp_path: Path) -> None:
     """They agree on the step to stop at, so that none waits for another; the state is that of one process."""
     words = words_of(pipeline, "epochs=4000")

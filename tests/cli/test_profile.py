@@ -25,10 +25,11 @@ ROW = {
     "parameters", "inference_parameters", "macs", "macs_by_hand", "flops", "ms_per_view", "ms_quartiles", "views_per_second",
     "memory_rise_mb", "width", "height",
 }  # fmt: skip
-KEYS = ROW | {"peak_memory_mb", "device", "threads", "repeats"}
+KEYS = ROW | {"peak_memory_mb", "device", "threads", "omp_wait", "repeats"}
 SMALL = ["signal=image", "hidden_layers=1", "width=16", "bases=4", "latent_dim=8"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_figures_of_the_paper() -> None:
     words = [f"--set={pair}" for pair in ("signal=image", "hidden_layers=2", "width=64", "bases=64", "latent_dim=256")]
     found = g3d_process("profile", "mnif", *words, "--json").json

@@ -107,6 +107,7 @@ def test_another_number_of_samples_is_another_picture(pipeline: Pipeline, tmp_pa
     assert a == b != c  # the smoke preset has 8
 
 
+@pytest.mark.slow
 def test_model_dataset_and_methods_can_be_deleted(pipeline: Pipeline, tmp_path: Path) -> None:
     """A copy of the library without methods and priors, and nothing of the run but the scenes, draws the same pictures."""
     for part in ("lib", "cli"):
@@ -131,6 +132,7 @@ def test_model_dataset_and_methods_can_be_deleted(pipeline: Pipeline, tmp_path: 
         assert picture.read_bytes() == (tmp_path / "alone" / picture.relative_to(tmp_path / "here")).read_bytes()
 
 
+@pytest.mark.slow
 def test_rendering_needs_neither_open3d_nor_clean_fid(pipeline: Pipeline, tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['open3d'] = sys.modules['cleanfid'] = None; sys.argv[0] = 'g3d'; "

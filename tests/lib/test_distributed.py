@@ -86,6 +86,7 @@ def together(command: list[str]) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 def test_gradients_of_gradients_add_up(tmp_path: Path) -> None:
     """R1 and second-order meta-gradients, shares of 2 and 3 items, whole and in micro-batches, latents of single items."""
     (tmp_path / "toy.py").write_text(TOY)
@@ -125,6 +126,7 @@ def test_gradient_accumulation_fits_the_same(kind: str, pipeline: Pipeline, tmp_
         torch.testing.assert_close(two[key], one[key], rtol=1e-3, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_fit_the_prior_that_one_fits(pipeline: Pipeline, tmp_path: Path) -> None:
     words = [
         "fit-prior",
@@ -224,6 +226,7 @@ def test_two_processes_write_the_files_that_one_writes(pipeline: Pipeline, tmp_p
     assert figures[0] == figures[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_others_with_a_sentence(victim: int, pipeline: Pipeline, tmp_path: Path) -> None:
     out = tmp_path / "run"
@@ -259,6 +262,7 @@ def test_processes_that_cannot_meet(pipeline: Pipeline, tmp_path: Path, monkeypa
     assert not (tmp_path / "run").exists() and os.environ["WORLD_SIZE"] == "2"
 
 
+@pytest.mark.slow
 def test_two_processes_resume_to_what_they_end_with_undisturbed(pipeline: Pipeline, tmp_path: Path) -> None:
     words = [
         "fit-stage1",

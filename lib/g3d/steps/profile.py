@@ -35,6 +35,7 @@ from g3d.render.splat import choose
 from g3d.scenes.scene import Scene, pick, to
 from g3d.scenes.scene_file import load_scene
 from g3d.storage import artifacts, files
+from g3d.threads import wait_policy
 from g3d.training.run import peak_memory_mb
 
 REPEATS = 5
@@ -106,7 +107,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         row["memory_rise_mb"] = round(rise_mb(draw, where), 1)
     for row, times in zip(rows, times_ms(views, options.repeats, where, progress), strict=True):
         row |= spread(times)
-    common = {"device": str(where), "threads": torch.get_num_threads(), "repeats": options.repeats}
+    common = {
+        "device": str(where), "threads": torch.get_num_threads(), "omp_wait": wait_policy(), "repeats": options.repeats,
+    }  # fmt: skip
     plot: dict[str, Any] = {} if options.plot is None else {"plot": _plotted(rows, options)}
     plot |= {} if options.similarity is None else {"similarity": _alike(subjects[0], options.similarity, where)}
     if len(rows) == 1:

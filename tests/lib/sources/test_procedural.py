@@ -63,6 +63,7 @@ def test_cars_stand_on_their_wheels_and_look_along_z() -> None:
         assert points[red, 2].max() < 0  # tail lights
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_workers(small: Path, tmp_path: Path) -> None:
     run(_options(tmp_path / "two", holdout=1, workers=2))
     assert _bytes(tmp_path / "two") == _bytes(small)

@@ -101,6 +101,7 @@ def test_bad_items_are_left_out_and_listed(tmp_path: Path) -> None:
         written(tmp_path / "none", collection(2, p0="bad", p1="bad"), skip_bad=True)
 
 
+@pytest.mark.slow
 def test_a_failure_of_the_machine_is_not_a_bad_item(tmp_path: Path) -> None:
     for workers in (1, 2):
         with pytest.raises(Failure, match="no space left"):
@@ -109,6 +110,7 @@ def test_a_failure_of_the_machine_is_not_a_bad_item(tmp_path: Path) -> None:
         written(tmp_path / "dies", collection(4, p2="dies"), workers=2)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_while_an_item_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next item is handed to a pool that is broken by then."""
     from concurrent.futures import ProcessPoolExecutor
@@ -159,6 +161,7 @@ def note(folder: Path, number: int) -> Made:
     return make(number)
 
 
+@pytest.mark.slow
 def test_memory_holds_a_few_items_at_a_time_in_several_processes(tmp_path: Path) -> None:
     """Of 2 workers, at most 8 items are made or being made that were not taken."""
     from g3d.sources.writing import worker

@@ -95,6 +95,7 @@ def undisturbed(words: list[object], log: Path) -> None:
     assert os.waitstatus_to_exitcode(status) == 0, log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["fit-stage1", "fit-prior"])
 def test_killed_at_random_moments_it_ends_with_the_same_tensors(
     command: str, pipeline: Pipeline, tmp_path: Path
