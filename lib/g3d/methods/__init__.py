@@ -19,6 +19,7 @@ METHODS: Registry[Method[Any, Any]] = Registry(
         "gsgan": "g3d.methods.gsgan:METHOD",
     },
     lambda found: isinstance(found, Method),
+    lambda found: found.name,
 )
 
 
