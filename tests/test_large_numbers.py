@@ -46,6 +46,16 @@ def test_samples(pipeline: Pipeline, tmp_path: Path, words: list[object], senten
 def test_items_of_latents(pipeline: Pipeline, tmp_path: Path) -> None:
     words = ["decode", pipeline.model, pipeline.model, "--items", f"0-{HUGE}", "--out", tmp_path / "s"]
     refused(g3d(*words), "it holds 4: choose from 0-3")
+    words[words.index("--items") + 1] = f"0-{DIGITS}"
+    refused(g3d(*words), "it holds 4: choose from 0-3")
+
+
+def test_steps_of_an_edit(pipeline: Pipeline, tmp_path: Path) -> None:
+    for words, count in ((("interpolate", "--steps", HUGE), HUGE), (("grid", "--steps", 1001), 1001**2)):
+        refused(
+            g3d("edit", words[0], pipeline.model, *words[1:], "--out", tmp_path / "p"),
+            f"{count} latents; at most 1000000",
+        )
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,13 @@ boxes = plugin_boxes:METHOD
 gone = plugin_that_is_not_there:METHOD
 broken = plugin_broken:METHOD
 wrong = plugin_boxes:SPACE
+exits = plugin_exits:METHOD
+fog = plugin_boxes:METHOD
+twice = plugin_boxes:METHOD
 mnif = plugin_boxes:METHOD
 
 [g3d.priors]
+mixed = plugin_shuffled:PRIOR
 shuffled = plugin_shuffled:PRIOR
 broken = plugin_broken:PRIOR
 
@@ -39,9 +43,14 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     info.mkdir(parents=True)
     for path in (Path(__file__).parent / "plugin").glob("*.py"):
         shutil.copy(path, site / f"plugin_{path.name}")
-    (site / "plugin_broken.py").write_text("raise RuntimeError('no such library')\n")
+    (site / "plugin_broken.py").write_text("raise RuntimeError('no such\\nlibrary')\n")
+    (site / "plugin_exits.py").write_text("import sys; sys.exit('not on this machine')\n")
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: g3d-boxes\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    other = site / "g3d_other-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: g3d-other\nVersion: 1.0\n")
+    (other / "entry_points.txt").write_text("[g3d.methods]\ntwice = plugin_gone:METHOD\n")
     monkeypatch.syspath_prepend(str(site))
     registries = (METHODS, PRIORS, SOURCES)
     for registry in registries:
@@ -110,6 +119,12 @@ def test_a_broken_plug_in_is_one_sentence_and_harms_no_other(plugin: Path) -> No
         g3d("fit-stage1", "gone", *words), "'gone' of the package 'g3d-boxes' cannot be loaded (ModuleNotFoundError"
     )
     refused(g3d("fit-stage1", "wrong", *words), "(plugin_boxes:SPACE) does not fulfil the contract of a method")
+    refused(
+        g3d("fit-stage1", "exits", *words), "'exits' of the package 'g3d-boxes' cannot be loaded (SystemExit: not on"
+    )
+    refused(g3d("fit-stage1", "twice", *words), "the packages 'g3d-boxes', 'g3d-other' each have a method 'twice'")
+    refused(g3d("fit-stage1", "fog", *words), "the method 'fog'", "calls itself 'boxes'", "the same name")
+    refused(g3d("fit-prior", plugin, "--kind", "mixed", "--out", plugin / "p"), "the prior 'mixed'", "calls itself")
     refused(g3d("fit-prior", plugin, "--kind", "broken", "--out", plugin / "p"), "the prior 'broken' of the package")
     refused(g3d("prepare-data", "broken", "--out", plugin / "d"), "the source 'broken' of the package")
     refused(

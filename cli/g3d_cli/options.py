@@ -23,7 +23,9 @@ SaveEvery = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random; the same seed gives the same bytes.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Batch = Annotated[int, typer.Option("--batch", help="Scenes made at once: memory against speed; changes no result.")]
+Batch = Annotated[
+    int, typer.Option("--batch", help="Scenes made at once: memory against speed; numbers change by rounding alone.")
+]
 Backend = Annotated[
     str, typer.Option("--backend", help="What draws 3D Gaussians: auto, cpu, gpu (Triton), gsplat, reference.")
 ]

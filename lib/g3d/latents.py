@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CODES, TOKENS, FIELDS = "codes", "tokens", "fields."
+MOST_TOKENS = 2**31 - 1  # of a vocabulary: training keeps them in 32 bits
 TEST = 1  # the held-out one among the splits of a dataset
+_DIGITS = 18  # of the number of an item, so that it fits in 64 bits
+_SHOWN = 80  # letters of an item that is not there
 _BESIDES = ("class", "split", "condition_camera")  # of a file: what an item has besides its latent
 
 
@@ -85,15 +88,18 @@ class LatentSpace:
         try:
             tensors = {CODES: {"shape": data["shape"]}} if "shape" in data else dict(data["tensors"])
             parts = {str(name): Part(tuple(about["shape"]), about.get("vocabulary")) for name, about in tensors.items()}
-            whole = [n for p in parts.values() for n in (*p.shape, p.vocabulary or 1)]
-            sane = bool(parts) and all(isinstance(n, int) and n >= 0 for n in whole) and all(map(_known, parts))
+            whole = [n for p in parts.values() for n in p.shape]
+            sane = bool(parts) and all(isinstance(n, int) and n >= 0 for n in whole)
+            sane = sane and all(_known(n) and _counted(n, p.vocabulary) for n, p in parts.items())
+            name = str(data["space"])
         except (KeyError, TypeError, ValueError, AttributeError):
             sane = False
         if not sane:
             raise G3dError(
-                f"{where}: the metadata 'latent_space' is {data}; wanted is one with a shape; write it again"
+                f"{where}: the metadata 'latent_space' is {data}; wanted is one with a name, a shape, and of tokens how many "
+                "different ones there are; write it again"
             )
-        return LatentSpace(str(data["space"]), parts)
+        return LatentSpace(name, parts)
 
     def __str__(self) -> str:
         if set(self.parts) == {CODES}:
@@ -236,6 +242,8 @@ def read(head: Head) -> Latents:
     about = {k: v for k, v in file.config.items() if k not in {"names", *head.space.as_json()}}
     tensors = {name: values[name] for name in head.space.parts}
     classes, split, camera = (values.get(name) for name in _BESIDES)
+    if camera is not None:
+        _check_values(head.path, "condition_camera", Part((25,)), camera)
     return Latents(head.space, tensors, head.names, classes, split, camera, about)
 
 
@@ -260,21 +268,24 @@ def check_same(model: artifacts.Header, other: LatentSpace, path: Path, what: st
 
 
 def chosen(text: str, names: Sequence[str], path: Path) -> list[int]:
-    """Numbers, ranges (0-4) or names, separated by commas => numbers of items, in that order."""
+    """Numbers, ranges (0-4) or names, separated by commas => numbers of items, in that order. A number with zeros before it,
+    as samples are named by, is a name where an item has it."""
     found: list[int] = []
     for word in (w.strip() for w in text.split(",")):
         first, dash, last = word.partition("-")
-        if word.isdecimal():
-            numbers = range(int(word), int(word) + 1)
-        elif word in names:
+        padded = word.startswith("0") and len(word) > 1
+        if word in names and (padded or not word.isdecimal()):
             numbers = range(names.index(word), names.index(word) + 1)
-        elif dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last):
+        elif _number(word):
+            numbers = range(int(word), int(word) + 1)
+        elif dash and _number(first) and _number(last) and int(first) <= int(last):
             numbers = range(int(first), int(last) + 1)
         else:
             numbers = range(0)
         if not numbers or numbers[-1] >= len(names):
             close = did_you_mean(word, names) if not word.isdecimal() and len(names) <= 200 else ""
             odd = word if len(numbers) < 2 else str(max(numbers[0], len(names)))
+            odd = odd if len(odd) <= _SHOWN else f"{odd[:_SHOWN]}..."
             raise G3dError(
                 f"'{path}' has no item '{odd}'{close}; it holds {len(names)}: choose from 0-{len(names) - 1}, or by name"
             )
@@ -282,8 +293,20 @@ def chosen(text: str, names: Sequence[str], path: Path) -> list[int]:
     return found
 
 
+def _number(word: str) -> bool:
+    """Whether it is one, small enough that a range has a length."""
+    return word.isdecimal() and len(word) <= _DIGITS
+
+
 def _known(name: str) -> bool:
     return name in (CODES, TOKENS) or (name.startswith(FIELDS) and len(name) > len(FIELDS))
+
+
+def _counted(name: str, vocabulary: Any) -> bool:
+    """Whether it is said how many different ones there are of tokens, and of nothing else."""
+    if name != TOKENS:
+        return vocabulary is None
+    return isinstance(vocabulary, int) and 1 <= vocabulary <= MOST_TOKENS
 
 
 def _check_values(path: Path, name: str, part: Part, values: "Tensor") -> None:

@@ -154,6 +154,7 @@ def test_refusals_of_fields(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(
         run(*swap, "--fields", "expresion", "--from", 0, "--to", 1), "no field 'expresion'", "did you mean 'expression'"
     )
+    assert run(*swap, "--fields", "shape, shape", "--from", 2, "--to", 1, "--dry-run").out.count("fields.shape") == 1
     refused(run(*swap, "--fields", "shape", "--from", 0), "--from ITEM and --to ITEMS")
     refused(run(*swap, "--fields", "shape", "--from", "0,1", "--to", "0-2"), "--from names 2 items and --to 3")
     refused(run(*swap, "--fields", "shape", "--from", 0, "--to", 7), "no item '7'")

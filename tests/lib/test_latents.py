@@ -13,6 +13,7 @@ from g3d.storage import artifacts
 
 CODES = LatentSpace.codes("w+", 2, 3)
 TOKENS = LatentSpace("tokens", {"tokens": Part((4,), 5)})
+ZEROS = {"tokens": torch.zeros(1, 4, dtype=torch.int64)}
 FIELDS = LatentSpace("face", {"fields.shape": Part((2,)), "fields.expression": Part((3,))})
 
 
@@ -80,6 +81,11 @@ def test_choosing_joining_and_flattening() -> None:
         ({"class": torch.zeros(1, dtype=torch.int64)}, {"space": "w"}, "neither codes, tokens nor fields"),
         ({"codes": torch.zeros(1, 3)}, {"space": "w", "shape": "3"}, "'latent_space' is"),
         ({"codes": torch.zeros(1, 3)}, {"space": "w", "shape": [-3]}, "'latent_space' is"),
+        (ZEROS, {"space": "t", "tensors": {"tokens": {"shape": [4]}}}, "'latent_space' is"),
+        (ZEROS, {"space": "t", "tensors": {"tokens": {"shape": [4], "vocabulary": 0}}}, "of tokens how many"),
+        (ZEROS, {"space": "t", "tensors": {"tokens": {"shape": [4], "vocabulary": 2**31}}}, "of tokens how many"),
+        ({"codes": torch.zeros(1, 3)}, {"space": "w", "tensors": {"codes": {"shape": [3], "vocabulary": 2}}}, "_space' is"),
+        ({"codes": torch.zeros(1, 3), "condition_camera": torch.full((1, 25), torch.nan)}, {"space": "w"}, "_camera that are"),
     ],
 )  # fmt: skip
 def test_files_that_do_not_fit(tensors: dict[str, Any], about: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -91,9 +97,31 @@ def test_files_that_do_not_fit(tensors: dict[str, Any], about: dict[str, Any], s
 def test_items_are_chosen_by_number_range_or_name() -> None:
     names = ["car", "5-7", "red car", "x", "y"]
     assert latents.chosen("0,2-4,red car,5-7,0", names, Path("l")) == [0, 2, 3, 4, 2, 1, 0]
-    for text, odd in {"5": "5", "1-9": "5", "0-1000000000000": "5", "carr": "carr", "4-2": "4-2", "": ""}.items():
+    for text, odd in {
+        "5": "5",
+        "1-9": "5",
+        "0-1000000000000": "5",
+        "9" * 5000: "9" * 80 + r"\.\.\.",
+        f"0-{'9' * 30}": f"0-{'9' * 30}",
+        "carr": "carr",
+        "4-2": "4-2",
+        "": "",
+    }.items():
         with pytest.raises(G3dError, match=f"no item '{odd}'.*choose from 0-4"):
             latents.chosen(text, names, Path("l"))
+
+
+def test_a_space_without_a_name_is_refused() -> None:
+    with pytest.raises(G3dError, match=r"here: the metadata 'latent_space' is .* with a name"):
+        LatentSpace.from_json({"shape": [3]}, "here")
+
+
+def test_a_padded_number_is_the_name_of_a_sample() -> None:
+    """`sample --seeds 3,0 --latents` names its items 000003 and 000000."""
+    names = ["000003", "000000"]
+    assert latents.chosen("000003,000000,0,1,0-1", names, Path("l")) == [0, 1, 0, 1, 0, 1]
+    assert latents.chosen("00,01", names, Path("l")) == [0, 1]  # no name, so a number
+    assert latents.chosen("1,0", ["1", "0"], Path("l")) == [1, 0]  # a plain number stays one
 
 
 @pytest.mark.parametrize("space", [CODES, TOKENS, FIELDS])

@@ -20,6 +20,7 @@ METHODS: Registry[Method[Any, Any]] = Registry(
         "vq3d": "g3d.methods.vq3d:METHOD",
     },
     lambda found: isinstance(found, Method),
+    lambda found: found.name,
 )
 
 

@@ -24,6 +24,10 @@ class Loaded(Protocol):
     """A model as `load` gives it: what else it holds is its method's own."""
 
     @property
+    def config(self) -> Any:
+        """The settings that it was fitted with."""
+
+    @property
     def network(self) -> nn.Module:
         """Its parameters, to be counted."""
 

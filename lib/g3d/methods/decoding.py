@@ -13,14 +13,21 @@ from g3d.scenes.scene import Scene, pick
 from g3d.storage import artifacts
 
 
+def decode(method: Method[Any, M], model: M, latents: Latents, settings: Any) -> Scene:
+    """A batch of scenes, a scene for each latent, at its camera where scenes depend on one."""
+    seen = latents.condition_camera
+    if seen is not None and method.condition is not None:
+        model = method.condition(model, seen)
+    return method.decode(model, latents, settings)
+
+
 def scenes_of(method: Method[Any, M], model: M, latents: Latents, settings: Any) -> list[Scene]:
     """A scene for each latent, with a record of the camera that it was baked at."""
-    seen = latents.condition_camera
+    batch, seen = decode(method, model, latents, settings), latents.condition_camera
+    scenes = [pick(batch, place) for place in range(len(latents))]
     if seen is None or method.condition is None:
-        scenes = method.decode(model, latents, settings)
-        return [pick(scenes, place) for place in range(len(latents))]
-    scenes = method.decode(method.condition(model, seen), latents, settings)
-    return [_baked(pick(scenes, place), seen[place]) for place in range(len(latents))]
+        return scenes
+    return [_baked(scene, camera) for scene, camera in zip(scenes, seen, strict=True)]
 
 
 def draw(

@@ -56,6 +56,7 @@ PRIORS: Registry[Prior[Any, Any]] = Registry(
         "autoregressive": "g3d.priors.autoregressive:PRIOR",
     },
     lambda found: isinstance(found, Prior),
+    lambda found: found.kind,
 )
 
 

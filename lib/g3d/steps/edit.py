@@ -15,6 +15,7 @@ from g3d import latents
 from g3d.errors import G3dError, did_you_mean
 from g3d.latents import FIELDS, Latents
 from g3d.progress import SILENT, Progress
+from g3d.seeds import MOST
 from g3d.storage import files
 
 
@@ -182,7 +183,7 @@ def _fields(options: Options, head: latents.Head) -> list[str]:
             known = f"which has {', '.join(there)}" if there else "which has none"
             raise G3dError(f"a swap needs --fields, names of fields of '{head.path}', {known}")
         return list(head.space.parts)
-    asked = [word.strip() for word in options.fields.split(",")]
+    asked = list(dict.fromkeys(word.strip() for word in options.fields.split(",")))
     for word in asked:
         if word not in there:
             known = f"fields: {', '.join(there)}" if there else "it has none"
@@ -198,6 +199,10 @@ def _items(options: Options, head: latents.Head) -> list[int]:
         raise G3dError(f"--items '{text}' names {len(found)}; a grid has four corners, e.g. 0,5,2,7")
     if len(found) < 2:
         raise G3dError(f"--items '{text}' names one item; an interpolation needs two or more, e.g. 0,5")
+    steps = options.steps or STEPS
+    count = steps * steps if options.operation == "grid" else (len(found) - 1) * (steps - 1) + 1
+    if count > MOST:
+        raise G3dError(f"--steps {steps} makes {count} latents; at most {MOST} can be made: take fewer steps")
     return found
 
 

@@ -138,7 +138,7 @@ def _measured(
 
     def judged(fitted: Fitted) -> Reconstruction:
         def decode(few: Latents) -> Scene:
-            return chosen.decode(model, few, chosen.decode_settings())
+            return decoding.decode(chosen, model, few, chosen.decode_settings())
 
         return reconstruct(decode, fitted, dataset, options.seed, most, progress)
 

@@ -46,6 +46,11 @@ def test_equals_of_the_last_one_stay() -> None:
     assert (filtered(logits, SampleSettings(top_k=2)) > 0).tolist() == [[True, True, True, False]]
 
 
+def test_next_to_no_temperature_is_the_most_probable_token() -> None:
+    found = filtered(torch.tensor([[1.0, 3.0, 2.0], [-1.0, -3.0, -2.0]]), SampleSettings(temperature=1e-310))
+    assert found.tolist() == [[0, 1, 0], [1, 0, 0]]
+
+
 @pytest.mark.parametrize("settings", [SampleSettings(), SampleSettings(top_k=3), SampleSettings(top_p=0.6)])
 def test_what_is_drawn_is_as_frequent_as_it_is_probable(settings: SampleSettings) -> None:
     n = 20_000

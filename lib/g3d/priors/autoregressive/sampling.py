@@ -24,7 +24,7 @@ def filtered(logits: Tensor, settings: SampleSettings) -> Tensor:
     if settings.temperature == 0:
         top_k = 1
     else:
-        logits = logits / settings.temperature
+        logits = (logits - logits.amax(dim=1, keepdim=True)) / settings.temperature  # the largest is 0, never infinite
     if top_k:
         last = logits.topk(top_k, dim=1).values[:, -1:]
         logits = logits.masked_fill(logits < last, -torch.inf)
