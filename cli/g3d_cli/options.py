@@ -56,6 +56,9 @@ DepthKind = Annotated[
         show_default=False,
     ),
 ]
+Disparity = Annotated[
+    bool, typer.Option("--disparity", help="Write sums of inverse depth as disparity/*.safetensors, too.")
+]
 Video = Annotated[Path | None, typer.Option("--video", help="Write the views as a video (.mp4), too.")]
 Sheet = Annotated[Path | None, typer.Option("--sheet", help="Write a contact sheet (.png), too.")]
 Fps = Annotated[
@@ -78,7 +81,7 @@ def with_short(settings: list[str] | None, **short: float | None) -> tuple[str, 
 
 _DEFAULTS: dict[str, Any] = {
     "cameras": "default", "size": None, "settings": (), "masks": False, "depth": False, "video": None, "sheet": None,
-    "fps": None, "depth_kind": None,
+    "fps": None, "depth_kind": None, "disparity": False,
 }  # fmt: skip
 _WORDS = {"settings": "--render-set", "masks": "--alpha", "depth_kind": "--depth-kind"}
 
