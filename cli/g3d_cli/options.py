@@ -40,7 +40,9 @@ RenderSet = Annotated[list[str] | None, typer.Option("--render-set", help="As --
 CamerasOption = Annotated[
     str,
     typer.Option(
-        "--cameras", help="default, orbit[:N], spiral[:N], grid[:RxC], far[:X], prior, dataset:DIR[:SPLIT], file:JSON."
+        "--cameras",
+        help="default, orbit[:N], spiral[:N], grid[:RxC], far[:X], disc:R[:N], ring:R[:N] (R: world units), prior, "
+        "dataset:DIR[:SPLIT], file:JSON.",
     ),
 ]
 Size = Annotated[
