@@ -33,6 +33,9 @@ Preset = Annotated[str | None, typer.Option("--preset", help="Start from a prese
 PresetOfPrior = Annotated[str | None, typer.Option("--preset", help="Start from a preset of the kind.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting, key=value; may be repeated.")]
 
+AnyCamera = Annotated[
+    bool, typer.Option("--any-camera", help="Pairs may differ in their cameras: scenes drawn by one of their own.")
+]
 RenderInto = Annotated[
     Path | None, typer.Option("--render", help="Folder of pictures to draw, without keeping scenes.")
 ]
