@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "threads": set(),
     "config": set(),
     "device": set(),
+    "depth_estimator": {"device", "images", "storage"},
     "importers": set(),
     "kernels": set(),
     "losses": {"nets"},
@@ -37,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": {"images", "storage"},
     "render": {"cameras", "config", "kernels", "scenes"},
     "drawing": {"cameras", "config", "data", "distributed", "export", "images", "render", "scenes", "storage"},
-    "sources": {"cameras", "data", "device", "images", "storage"},
+    "sources": {"cameras", "data", "depth_estimator", "device", "images", "storage"},
     "training": {"config", "distributed", "storage"},
     "metrics": {"distributed", "images", "losses"},
     "evaluation": {
@@ -49,8 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "priors": {"config", "distributed", "latents", "nets", "storage", "training"},
 }  # fmt: skip
 SHARED = {
-    "cameras", "config", "data", "device", "distributed", "drawing", "evaluation", "export", "images", "latents", "losses",
-    "metrics", "render", "scenes", "storage", "training",
+    "cameras", "config", "data", "depth_estimator", "device", "distributed", "drawing", "evaluation", "export", "images",
+    "latents", "losses", "metrics", "render", "scenes", "storage", "training",
 }  # fmt: skip
 OF_STEPS: dict[str, set[str]] = {
     "fit_stage1": {"methods"},

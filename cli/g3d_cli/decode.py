@@ -12,6 +12,7 @@ from g3d_cli.options import (
     CamerasOption,
     Depth,
     Device,
+    Disparity,
     DryRun,
     Fps,
     Json,
@@ -45,6 +46,7 @@ def decode(
     render_set: RenderSet = None,
     masks: Masks = False,
     depth: Depth = False,
+    disparity: Disparity = False,
     video: Video = None,
     sheet: Sheet = None,
     fps: Fps = None,
@@ -62,7 +64,7 @@ def decode(
         )
     how = drawing(
         cameras=cameras, size=size, settings=render_set, masks=masks, depth=depth, video=video, sheet=sheet, fps=fps,
-        seed=seed, into=render_into,
+        disparity=disparity, seed=seed, into=render_into,
     )  # fmt: skip
     options = {
         "model": model, "latents": latents, "out": out, "items": items, "settings": settings or (), "images": render_into,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import Device, DryRun, Json, Overwrite
+from g3d_cli.options import AnyCamera, Device, DryRun, Json, Overwrite
 
 EXAMPLE = "g3d eval-identity demo/data demo/data --split test --network pixels"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -27,6 +27,7 @@ def eval_identity(
     channels: Annotated[str, typer.Option(help="What the network wants: bgr (AdaFace) or rgb.")] = "bgr",
     split: Annotated[str | None, typer.Option(help="Views of datasets: train, test or all (default).")] = None,
     objects: Annotated[str | None, typer.Option(help="Objects of datasets: train, test or all (default).")] = None,
+    any_camera: AnyCamera = False,
     batch: Annotated[int, typer.Option(help="Faces at a time; changes memory and speed only.")] = 64,
     per_item: Annotated[Path | None, typer.Option(help="JSON lines to write: the cosine of each pair.")] = None,
     device: Device = "auto",
@@ -38,6 +39,7 @@ def eval_identity(
     """Say whether faces are still the same person's: the cosine of a face network's embeddings."""
     options = {
         "true": true, "test": test, "network": network, "trust": trust, "channels": channels, "split": split,
-        "objects": objects, "batch": batch, "per_item": per_item, "device": device, "out": out, "overwrite": overwrite,
+        "objects": objects, "any_camera": any_camera, "batch": batch, "per_item": per_item, "device": device, "out": out,
+        "overwrite": overwrite,
     }  # fmt: skip
     execute("eval_identity", options, as_json=as_json, dry_run=dry_run)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import Device, DryRun, Json, Overwrite
+from g3d_cli.options import AnyCamera, Device, DryRun, Json, Overwrite
 
 EXAMPLE = "g3d eval-recon demo/data demo/data --split test --masks"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -36,6 +36,7 @@ def eval_recon(
         Path | None, typer.Option(help="Weights of LPIPS: safetensors of the lpips package, or TorchScript (.pt).")
     ] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Run the TorchScript file of --lpips, which is code.")] = False,
+    any_camera: AnyCamera = False,
     per_item: Annotated[Path | None, typer.Option(help="JSON lines to write: the figures of each pair.")] = None,
     device: Device = "auto",
     out: Annotated[Path | None, typer.Option("--out", help="JSON file to write; default: print the figures.")] = None,
@@ -47,6 +48,6 @@ def eval_recon(
     options = {
         "true": true, "test": test, "split": split, "objects": objects, "masks": masks, "mask": mask, "region": region,
         "ssim_borders": ssim_borders, "ms_ssim_scales": ms_ssim_scales, "lpips": lpips, "trust": trust,
-        "per_item": per_item, "device": device, "out": out, "overwrite": overwrite,
+        "any_camera": any_camera, "per_item": per_item, "device": device, "out": out, "overwrite": overwrite,
     }  # fmt: skip
     execute("eval_recon", options, as_json=as_json, dry_run=dry_run)

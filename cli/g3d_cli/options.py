@@ -35,6 +35,9 @@ Preset = Annotated[str | None, typer.Option("--preset", help="Start from a prese
 PresetOfPrior = Annotated[str | None, typer.Option("--preset", help="Start from a preset of the kind.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting, key=value; may be repeated.")]
 
+AnyCamera = Annotated[
+    bool, typer.Option("--any-camera", help="Pairs may differ in their cameras: scenes drawn by one of their own.")
+]
 RenderInto = Annotated[
     Path | None, typer.Option("--render", help="Folder of pictures to draw, without keeping scenes.")
 ]
@@ -42,7 +45,9 @@ RenderSet = Annotated[list[str] | None, typer.Option("--render-set", help="As --
 CamerasOption = Annotated[
     str,
     typer.Option(
-        "--cameras", help="default, orbit[:N], spiral[:N], grid[:RxC], far[:X], prior, dataset:DIR[:SPLIT], file:JSON."
+        "--cameras",
+        help="default, orbit[:N], spiral[:N], grid[:RxC], far[:X], disc:R[:N], ring:R[:N] (R: world units), prior, "
+        "dataset:DIR[:SPLIT], file:JSON.",
     ),
 ]
 Size = Annotated[
@@ -57,6 +62,9 @@ DepthKind = Annotated[
         help="What --depth is where a ray has several: expected (their mean; default) or max_weight (the heaviest interval's).",
         show_default=False,
     ),
+]
+Disparity = Annotated[
+    bool, typer.Option("--disparity", help="Write sums of inverse depth as disparity/*.safetensors, too.")
 ]
 Video = Annotated[Path | None, typer.Option("--video", help="Write the views as a video (.mp4), too.")]
 Sheet = Annotated[Path | None, typer.Option("--sheet", help="Write a contact sheet (.png), too.")]
@@ -80,7 +88,7 @@ def with_short(settings: list[str] | None, **short: float | None) -> tuple[str, 
 
 _DEFAULTS: dict[str, Any] = {
     "cameras": "default", "size": None, "settings": (), "masks": False, "depth": False, "video": None, "sheet": None,
-    "fps": None, "depth_kind": None,
+    "fps": None, "depth_kind": None, "disparity": False,
 }  # fmt: skip
 _WORDS = {"settings": "--render-set", "masks": "--alpha", "depth_kind": "--depth-kind"}
 

@@ -11,6 +11,7 @@ from g3d_cli.options import (
     CamerasOption,
     Depth,
     Device,
+    Disparity,
     DryRun,
     Fps,
     Json,
@@ -68,6 +69,7 @@ def sample(
     render_set: RenderSet = None,
     masks: Masks = False,
     depth: Depth = False,
+    disparity: Disparity = False,
     video: Video = None,
     sheet: Sheet = None,
     fps: Fps = None,
@@ -81,7 +83,7 @@ def sample(
     """Draw scenes from a model (with its prior, where it needs one), or with --render at once the pictures of `render`."""
     how = drawing(
         cameras=cameras, size=size, settings=render_set, masks=masks, depth=depth, video=video, sheet=sheet, fps=fps,
-        seed=seed, into=render_into, pairs=True,
+        disparity=disparity, seed=seed, into=render_into, pairs=True,
     )  # fmt: skip
     short = {"truncation": truncation, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     options = {

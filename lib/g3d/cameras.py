@@ -144,6 +144,28 @@ class CameraPrior:
             azimuth = torch.linspace(*self.azimuth_deg, columns, dtype=torch.float64)
         return self.at(azimuth.repeat(rows), elevation.repeat_interleave(columns))
 
+    def disc(self, radius_world: float, count: int, seed: int, index: int) -> Cameras:
+        """`count` views of scene `index`, uniform in the area of a disc around the default camera that touches its sphere there;
+        aimed at the target. View k depends on (seed, index, k) alone."""
+        rng = generator(seed, index, "disc camera")
+        u = torch.stack([torch.rand(2, generator=rng, dtype=torch.float64) for _ in range(count)])
+        return self._on_tangent(radius_world * u[:, 0].sqrt(), 2 * math.pi * u[:, 1])
+
+    def ring(self, radius_world: float, count: int) -> Cameras:
+        """`count` views evenly on the rim of that disc, from the right of the default camera upward."""
+        angle = torch.arange(count, dtype=torch.float64) * 2 * math.pi / count
+        return self._on_tangent(torch.full_like(angle, radius_world), angle)
+
+    def _on_tangent(self, radius_world: Tensor, angle: Tensor) -> Cameras:
+        """Views from the plane through the default camera, perpendicular to its direction: so far [V] from it, at this angle
+        [V] from its right toward its up."""
+        default = self.default()
+        c2w = default.c2w[0].double()
+        right, down, eye = c2w[:3, 0], c2w[:3, 1], c2w[:3, 3]
+        aside = radius_world[:, None] * (angle.cos()[:, None] * right - angle.sin()[:, None] * down)
+        poses = look_at(eye + aside, torch.tensor(self.target, dtype=torch.float64)).float()
+        return replace(default, c2w=poses, intrinsics=default.intrinsics.expand(len(angle), -1).clone())
+
     def at(self, azimuth_deg: Tensor, elevation_deg: Tensor) -> Cameras:
         """Views from these angles [V]; differentiable in them."""
         a, e = torch.deg2rad(azimuth_deg.double()), torch.deg2rad(elevation_deg.double())

@@ -128,6 +128,11 @@ def decode_grey(data: bytes, where: str) -> NDArray[np.uint8] | NDArray[np.uint1
         return np.asarray(_upright(file, file if file.mode == "L" else file.convert("L")))
 
 
+def resized_map(values: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """A map of numbers [h, w] => [height, width], bilinear; averaged where it shrinks."""
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR))
+
+
 def write_image(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
     """[H, W, 3] or [H, W] as PNG, whole or not at all. The same pixels give the same bytes."""
     with files.atomic(path) as temporary:

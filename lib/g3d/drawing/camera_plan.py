@@ -5,6 +5,8 @@ orbit[:N]          N views once around at the default elevation (60)
 spiral[:N]         N fixed views that cover the prior's band evenly (251)
 grid[:RxC[:A,B:E,F]]  R elevations by C azimuths (3x5); of these ranges, degrees: azimuth A to B, elevation E to F
 far[:X]            the default camera, X times as far away (3)
+disc:R[:N]         N views (1) drawn uniformly in a disc of radius R world units around the default camera, aimed as it is
+ring:R[:N]         N views (60) evenly on the rim of that disc
 prior              one view a scene, drawn from where the training cameras stood
 dataset:DIR[:SPLIT]   the views of the item that the scene shows; one view of the set, drawn, for a scene without a name
 file:JSON          the cameras of a transforms.json
@@ -27,7 +29,7 @@ from g3d.seeds import generator
 
 VIEWS_MOST = 10_000  # of a scene, as for the views of an object in a dataset
 FAR_MOST = 1_000_000
-KINDS = ("orbit", "spiral", "grid", "far", "prior", "default", "dataset", "file")
+KINDS = ("orbit", "spiral", "grid", "far", "disc", "ring", "prior", "default", "dataset", "file")
 
 
 class CameraPlan:
@@ -42,6 +44,7 @@ class CameraPlan:
         self._file: Cameras | None = None
         self._split: str | None = None
         self._numbers: tuple[int, ...] = ()
+        self._radius_world = 0.0  # of a disc or a ring
         self._ranges: tuple[tuple[float, float], tuple[float, float]] | None = None  # azimuth, elevation, degrees
         match self.kind:
             case "orbit" | "spiral":
@@ -51,6 +54,10 @@ class CameraPlan:
                 self._numbers, self._ranges = self._parse(r"\d+x\d+", "3x5", VIEWS_MOST), self._angles(ranges)
             case "far":
                 self._numbers = self._parse(r"\d+", "3", FAR_MOST)
+            case "disc" | "ring":
+                radius, _, self.argument = self.argument.partition(":")
+                self._radius_world = self._parse_radius(radius)
+                self._numbers = self._parse(r"\d+", "1" if self.kind == "disc" else "60", VIEWS_MOST)
             case "dataset":
                 self._open_dataset()
             case "file":
@@ -104,6 +111,10 @@ class CameraPlan:
                 return prior.grid(*self._numbers)
             case "far":
                 return replace(prior, radius_world=prior.radius_world * self._numbers[0]).default()
+            case "disc":
+                return prior.disc(self._radius_world, self._numbers[0], self.seed, index)
+            case "ring":
+                return prior.ring(self._radius_world, self._numbers[0])
             case "prior":
                 return prior.sample(self.seed, [index], "new camera")
             case _:
@@ -151,16 +162,23 @@ class CameraPlan:
         (a, b), (e, f) = (tuple(float(n) for n in word.split(",")) for word in words)
         return (a, b), (e, f)
 
+    def _parse_radius(self, text: str) -> float:
+        radius = float(text) if re.fullmatch(r"\d+(?:\.\d+)?", text) else math.inf
+        if not math.isfinite(radius):
+            raise G3dError(
+                f"the cameras '{self.spec}' are not understood; write the radius in world units, e.g. --cameras {self.kind}:0.25"
+            )
+        return radius
+
     def _parse(self, pattern: str, default: str, most: int) -> tuple[int, ...]:
         """The numbers, whose product is at most `most`; words too long to be small are not even read."""
         text = self.argument or default
         words = text.split("x") if re.fullmatch(pattern, text) else []
         numbers = tuple(int(word) if len(word) <= 9 else most + 1 for word in words)
+        example = f"--cameras {self.kind}:{'0.25:' if self.kind in ('disc', 'ring') else ''}{default}"
         if not numbers or min(numbers) < 1:
-            raise G3dError(f"the cameras '{self.spec}' are not understood; write e.g. --cameras {self.kind}:{default}")
+            raise G3dError(f"the cameras '{self.spec}' are not understood; write e.g. {example}")
         if math.prod(numbers) > most:
             what = "times as far" if self.kind == "far" else "views of a scene"
-            raise G3dError(
-                f"the cameras '{self.spec}' are more than {most} {what}; write e.g. --cameras {self.kind}:{default}"
-            )
+            raise G3dError(f"the cameras '{self.spec}' are more than {most} {what}; write e.g. {example}")
         return numbers

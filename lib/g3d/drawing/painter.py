@@ -19,18 +19,21 @@ from g3d.drawing.camera_plan import CameraPlan
 from g3d.errors import G3dError
 from g3d.export.video import write_video
 from g3d.render import (
+    Disparity,
     ImageSettings,
     Rendering,
     RenderSettings,
     check_background,
     check_depth_kind,
+    check_disparity,
     default_settings,
     empty_space,
     render_image_field,
     render_scene,
+    render_with_disparity,
 )
 from g3d.scenes.scene import Gaussians, MlpField, Scene, tensors_of
-from g3d.storage import files
+from g3d.storage import artifacts, files
 
 # A contact sheet shows so many scenes and views of each at most; of scenes with one view, a square of this side.
 SHEET_SCENES, SHEET_VIEWS, SHEET_SIDE = 25, 12, 16
@@ -56,19 +59,25 @@ class Drawing:
     seed: int = 0
     backend: str = "auto"  # of 3D Gaussians
     depth_kind: str = "expected"  # or max_weight
+    disparity: bool = False
 
 
 def settings_of(scene: Scene, drawing: Drawing) -> RenderSettings:
     """What `--set` gives on top of the scene's own settings; what the kind of scene does not take is refused."""
     defaults = default_settings(scene)
     if isinstance(defaults, ImageSettings):
-        given = {"--cameras": drawing.cameras != "default", "--depth": drawing.depth, "--alpha": drawing.masks}
+        given = {
+            "--cameras": drawing.cameras != "default", "--depth": drawing.depth, "--alpha": drawing.masks,
+            "--disparity": drawing.disparity,
+        }  # fmt: skip
         for option, used in given.items():
             if used:
                 raise G3dError(f"an image field takes no cameras, depth or coverage; leave {option} out")
         if drawing.settings:
             raise G3dError(f"an image field has no settings to change; leave '{drawing.settings[0]}' out")
     check_depth_kind(scene, drawing.depth_kind)
+    if drawing.disparity:
+        check_disparity(scene)
     settings = config.override(defaults, drawing.settings, f"a scene of {type(scene).__name__}")
     check_background(settings)
     return settings
@@ -103,9 +112,12 @@ class Painter:
         depth_scale = _farthest_world(scene, seen) / 65535
         grid = empty_space(scene, cameras.to(where), settings)
         for view, file_name in enumerate(names):
-            drawn = render_scene(
-                scene, cameras[view].to(where), settings, grid, self.drawing.backend, self.drawing.depth_kind
-            )
+            camera, kind = cameras[view].to(where), self.drawing.depth_kind
+            if self.drawing.disparity:
+                drawn, sums = render_with_disparity(scene, camera, settings, grid, kind)
+                _write_disparity(folder / "disparity" / f"{file_name}.safetensors", drawn, sums, scene)
+            else:
+                drawn = render_scene(scene, camera, settings, grid, self.drawing.backend, kind)
             self._write(folder, file_name, drawn, depth_scale)
         scales = {f"{n}.png": depth_scale for n in names}
         if flat:
@@ -195,6 +207,13 @@ class Painter:
             cells = [self._picture(row[view]) for row in shown]
             page = images.sheet([cells[i : i + columns] for i in range(0, len(cells), columns)])
             yield images.enlarge(page, max(1, 256 // max(page.shape[:2])))
+
+
+def _write_disparity(path: Path, drawn: Rendering, sums: Disparity, scene: Scene) -> None:
+    """Of one view, beside its picture."""
+    maps = {"first": sums.first[0], "second": sums.second[0], "weight": drawn.alpha[0]}
+    ends = {"near_world": scene.world.near_world, "far_world": scene.world.far_world}
+    artifacts.write(path, "disparity", maps, ends)
 
 
 def _farthest_world(scene: Scene, cameras: Cameras) -> float:

@@ -26,6 +26,7 @@ from g3d.data.columns import SPLITS
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, existing
+from g3d.evaluation.disparity import Sums, read_sums
 from g3d.images import U8
 from g3d.storage import zips
 
@@ -44,6 +45,7 @@ class Item:
     inverse_depth: Callable[[], F32] | None = None  # [H, W] of an estimator, in units of its own
     c2w: NDArray[np.float64] | None = None  # OpenCV
     landmarks_px: NDArray[np.float64] | None = None  # [68, 2]
+    disparity: Callable[[], Sums] | None = None  # of its rays
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def side(path: Path, what: str, split: str | None = None, objects: str | None = 
     return _Files(images.image_set(path, what)).side(path)
 
 
-def pair(true: Side, test: Side) -> Pairs:
-    """Every picture with its partner of the same name."""
+def pair(true: Side, test: Side, any_camera: bool = False) -> Pairs:
+    """Every picture with its partner of the same name; `any_camera`: scenes may be drawn by cameras of their own."""
     choices = [(a, b) for a in true.schemes for b in test.schemes]
     overlap = {ab: len(true.schemes[ab[0]].keys() & test.schemes[ab[1]].keys()) for ab in choices}
     whole = [ab for ab in choices if true.schemes[ab[0]].keys() == test.schemes[ab[1]].keys()]
@@ -91,7 +93,7 @@ def pair(true: Side, test: Side) -> Pairs:
     firsts, seconds = true.schemes[naming[0]], test.schemes[naming[1]]
     _refuse_missing(true, firsts, test, seconds)
     pairs = [Pair(name, firsts[name], seconds[name]) for name in sorted(firsts)]
-    for one in pairs:
+    for one in pairs if not any_camera else ():
         _same_camera(one)
     return Pairs(pairs, true, test, naming[0] if naming[0] == naming[1] else " = ".join(naming))
 
@@ -134,7 +136,8 @@ def _same_camera(one: Pair) -> None:
     if a is not None and b is not None and np.abs(a - b).max() > _SAME_POSE * max(1.0, float(np.abs(a).max())):
         raise G3dError(
             f"'{one.true.where}' and '{one.test.where}' have the name '{one.name}' but other cameras (poses differ by "
-            f"{np.abs(a - b).max():.3g}); draw with --cameras dataset:DIR:SPLIT and give the same --split here"
+            f"{np.abs(a - b).max():.3g}); draw with --cameras dataset:DIR:SPLIT and give the same --split here, or add "
+            "--any-camera if each scene has a camera of its own"
         )
 
 
@@ -181,7 +184,8 @@ def _dataset_item(data: Dataset, view: int, stores: set[str]) -> Item:
 
 
 class _Files:
-    """A folder or a zip: `a/masks/x.png` and `a/depth/x.png` belong to `a/x.png`, `a/transforms.json` to all of `a`."""
+    """A folder or a zip: `a/masks/x.png`, `a/depth/x.png` and, in a folder, `a/disparity/x.safetensors` belong to `a/x.png`,
+    `a/transforms.json` to all of `a`."""
 
     def __init__(self, found: images.ImageSet):
         self.set = found
@@ -211,6 +215,7 @@ class _Files:
     def _item(self, name: str, notes: set[str], kinds: set[str]) -> Item:
         where = self._where(name)
         mask, depth = self._beside(name, "masks"), self._beside(name, "depth")
+        disparity = self._beside(name, "disparity", ".safetensors") if self.set.path.is_dir() else None
         scale = None
         if depth is not None:
             scale, kind = self._depth_scale(depth)
@@ -227,15 +232,16 @@ class _Files:
             None if depth is None or scale is None else lambda: self._depth(depth, scale),
             None,
             self._poses(str(PurePosixPath(name).parent)).get(PurePosixPath(name).stem),
+            disparity=None if disparity is None else lambda: read_sums(self.set.path / disparity),
         )
 
     def _depth(self, name: str, scale: float) -> F32:
         return images.decode_grey(self._read(name), self._where(name)).astype(np.float32) * np.float32(scale)
 
-    def _beside(self, name: str, kind: str) -> str | None:
+    def _beside(self, name: str, kind: str, suffix: str = ".png") -> str | None:
         """The file of another kind for a picture: in a folder beside it, or in one at the root."""
         path = PurePosixPath(name)
-        choices = [path.parent / kind / f"{path.stem}.png", PurePosixPath(kind) / path.with_suffix(".png")]
+        choices = [path.parent / kind / f"{path.stem}{suffix}", PurePosixPath(kind) / path.with_suffix(suffix)]
         return next((str(choice) for choice in choices if str(choice) in self.names), None)
 
     def _depth_scale(self, name: str) -> tuple[float | None, str]:

@@ -13,18 +13,21 @@ import torch
 from numpy.typing import NDArray
 
 from g3d.data.dataset import Dataset, Item
+from g3d.evaluation import disparity
 from g3d.evaluation.generation import generation
 from g3d.evaluation.shape_files import Lattice, field_grid
 from g3d.images import U8, sheet, to_u8
 from g3d.latents import Latents
+from g3d.metrics.depth import min_max
 from g3d.metrics.paired import psnr
 from g3d.progress import SILENT, Progress
-from g3d.render import render_image_field, render_scene
-from g3d.scenes.scene import MlpField, Scene, pick, tensors_of
+from g3d.render import render_image_field, render_scene, render_with_disparity
+from g3d.scenes.scene import MlpField, Scene, Triplane, pick, tensors_of
 from g3d.seeds import generator
 
 NAMES = {"train": "psnr_db", "test": "psnr_test_views_db"}  # split of the views => name of the figure
 HELD_OUT = "psnr_held_out_db"  # of pictures or grids of the objects of the split test
+_OF_HELD_OUT = "_held_out"  # ends the names of their other figures
 _SHOWN = 8  # pictures in a row of the sheet
 _MOST_GRIDS = 64
 
@@ -40,7 +43,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Figures, and rows of pictures: true and drawn, of each split."""
+    """Figures, and rows of pictures: true and drawn (and how near the drawn ones are), of each split."""
 
     figures: dict[str, Any]
     rows: list[list[U8]]
@@ -59,7 +62,8 @@ def reconstruct(
     """How near the scenes of `fitted` are to the dataset, on at most `most` views, pictures or solids, drawn by seed.
 
     Radiance: PSNR of views of each split; of held-out objects, of all their views; figures of a set where the data has no
-    cameras. Items that are pictures: PSNR, by the scene's own camera. Occupancy: MSE and PSNR over the cells of the grid,
+    cameras. Items that are pictures: PSNR, by the scene's own camera, and figures of disparity if the data has inverse depth
+    and the scene rays. Occupancy: MSE and PSNR over the cells of the grid,
     occupancy clamped to [0, 1]; the rows then hold drawn solids alone."""
     scene = decode(fitted.latents.pick([0]))
     if fitted.items[0].view is not None:
@@ -112,22 +116,39 @@ def _pictures(
 ) -> Reconstruction:
     width, height = int(dataset.info["width"]), int(dataset.info["height"])
     chosen = _drawn_by_seed(len(fitted.items), seed, most)
-    true, drawn = dataset.pictures([fitted.items[i].number for i in chosen]), []
+    views = [fitted.items[i].number for i in chosen]
+    true, drawn, near = dataset.pictures(views), [], []
+    judged: list[dict[str, float]] = []
     progress.start("reconstruction (pictures)", len(chosen))
-    for done, row in enumerate(chosen, 1):
-        drawn.append(_picture(decode(fitted.latents.pick([row])), width, height))
+    for done, (row, view) in enumerate(zip(chosen, views, strict=True), 1):
+        rgb, sums = _picture(decode(fitted.latents.pick([row])), width, height)
+        drawn.append(rgb)
+        if sums is not None and "inverse_depth" in dataset.stores:
+            judged.append(disparity.figures(sums, dataset.inverse_depth(view), where=f"picture {view}"))
+            near.append(min_max(sums.first.double().numpy()))
         progress.update(done, len(chosen))
     found = to_u8(np.stack(drawn))
-    return Reconstruction(_psnr(HELD_OUT if fitted.held_out else NAMES["train"], true, found), _rows(true, found))
+    end = _OF_HELD_OUT if fitted.held_out else ""
+    means = {f"{name}{end}": round(float(np.mean([one[name] for one in judged])), 4) for name in (judged or [{}])[0]}
+    maps = [np.repeat(to_u8(np.stack(near))[..., None], 3, axis=3)] if near else []
+    figures = _psnr(HELD_OUT if fitted.held_out else NAMES["train"], true, found) | means
+    return Reconstruction(figures, _rows(true, found, *maps))
 
 
-def _picture(scene: Scene, width: int, height: int) -> NDArray[np.float32]:
-    """[H, W, 3] of a scene that stands for one picture: an image field, or what its default camera sees."""
+def _picture(scene: Scene, width: int, height: int) -> tuple[NDArray[np.float32], disparity.Sums | None]:
+    """[H, W, 3] of a scene that stands for one picture: an image field, or what its default camera sees; sums of inverse depth
+    where there are rays."""
     if isinstance(scene, MlpField) and scene.signal == "image":
-        return render_image_field(scene, width, height).cpu().numpy()
-    assert scene.world.camera_prior is not None
-    camera = scene.world.camera_prior.default().resized(width, height)
-    return render_scene(scene, camera.to(next(iter(tensors_of(scene).values())).device)).rgb[0].cpu().numpy()
+        return render_image_field(scene, width, height).cpu().numpy(), None
+    world = scene.world
+    assert world.camera_prior is not None
+    camera = world.camera_prior.default().resized(width, height).to(next(iter(tensors_of(scene).values())).device)
+    radiance = isinstance(scene, Triplane) or (isinstance(scene, MlpField) and scene.signal == "radiance")
+    if not radiance or world.near_world <= 0:
+        return render_scene(scene, camera).rgb[0].cpu().numpy(), None
+    view, sums = render_with_disparity(scene, camera)
+    first, second, weight = (values[0].cpu() for values in (*sums, view.alpha))
+    return view.rgb[0].cpu().numpy(), disparity.Sums(first, second, weight, world.near_world, world.far_world)
 
 
 def _solids(
@@ -167,9 +188,10 @@ def _psnr(name: str, true: U8, drawn: U8) -> dict[str, Any]:
     return {name: db(found.mean_of_db), f"{name[:-3]}_of_mean_mse_db": db(found.db_of_mean_mse)}
 
 
-def _rows(true: U8, drawn: U8) -> list[list[U8]]:
-    shown = np.linspace(0, len(true) - 1, min(_SHOWN, len(true))).round().astype(int)
-    return [[true[i] for i in shown], [drawn[i] for i in shown]]
+def _rows(*sets: U8) -> list[list[U8]]:
+    """The same places of each set [n, H, W, 3]."""
+    shown = np.linspace(0, len(sets[0]) - 1, min(_SHOWN, len(sets[0]))).round().astype(int)
+    return [[one[i] for i in shown] for one in sets]
 
 
 def _drawn(

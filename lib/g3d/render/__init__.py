@@ -36,6 +36,14 @@ class Rendering(NamedTuple):
     depth: Tensor
 
 
+class Disparity(NamedTuple):
+    """Of the samples along each pixel's ray, weights W and inverse depth D, 1 at the scene's near and 0 at its far plane: the
+    sums `first` of W D and `second` of W D^2, [V, H, W]. The sum of W is a rendering's alpha."""
+
+    first: Tensor
+    second: Tensor
+
+
 # What --set may change, a class a kind of scene: a setting that a scene would not use is unknown there. Defaults come
 # from the scene.
 @dataclass(frozen=True)
@@ -117,6 +125,19 @@ def check_depth_kind(scene: Scene, kind: str) -> None:
         raise G3dError(f"the depth kind max_weight is of a ray's intervals, and {drawn}; use expected")
 
 
+def check_disparity(scene: Scene) -> None:
+    """Refuse a scene whose rays have no weights, or whose near plane is no unit of inverse depth."""
+    if not isinstance(scene, MlpField | Triplane) or (isinstance(scene, MlpField) and scene.signal != "radiance"):
+        kind = f"{type(scene).__name__} of signal {scene.signal}" if isinstance(scene, MlpField) else "Gaussians"
+        raise G3dError(
+            f"disparity is summed over the samples of a radiance field's rays, and this scene is {kind}; leave --disparity out"
+        )
+    if not 0 < scene.world.near_world < scene.world.far_world:
+        raise G3dError(
+            f"disparity is 1 at the scene's near plane, which lies at {scene.world.near_world:g}; it must be above 0"
+        )
+
+
 @torch.no_grad()
 def render_scene(
     scene: Scene,
@@ -152,11 +173,26 @@ def render_scene(
             return Rendering(*occupancy.first_hit(scene, cameras, settings.background))
         case MlpField() | Triplane():
             assert isinstance(settings, FieldSettings | TriplaneSettings)
-            if isinstance(scene, Triplane):  # once, not for every chunk of points
-                scene = replace(scene, planes=channels_last(scene.planes))
-            grid = empty_space(scene, cameras, settings) if grid is None else grid
-            views = [_render_field(scene, cameras[v], settings, grid, depth_kind) for v in range(len(cameras))]
-            return Rendering(*(torch.stack(parts) for parts in zip(*views, strict=True)))
+            return Rendering(*_render_views(scene, cameras, settings, grid, depth_kind))
+
+
+@torch.no_grad()
+def render_with_disparity(
+    scene: Scene,
+    cameras: Cameras,
+    settings: RenderSettings | None = None,
+    grid: empty.Grid | None = None,
+    depth_kind: str = "expected",
+) -> tuple[Rendering, Disparity]:
+    """As `render_scene`, to the bit, with the sums of inverse depth; of a radiance field (`check_disparity`)."""
+    assert len(scene) == 1, "render_with_disparity draws one scene"
+    check_depth_kind(scene, depth_kind)
+    check_disparity(scene)
+    settings = default_settings(scene) if settings is None else settings
+    check_background(settings)
+    assert isinstance(scene, MlpField | Triplane) and isinstance(settings, FieldSettings | TriplaneSettings)
+    parts = _render_views(scene, cameras, settings, grid, depth_kind, disparity=True)
+    return Rendering(*parts[:3]), Disparity(*parts[3:])
 
 
 @torch.no_grad()
@@ -204,10 +240,32 @@ def render_image_field(scene: MlpField, width: int, height: int) -> Tensor:
     return torch.cat(chunks).reshape(height, width, 3)
 
 
+def _render_views(
+    scene: Field,
+    cameras: Cameras,
+    settings: FieldSettings | TriplaneSettings,
+    grid: empty.Grid | None,
+    depth_kind: str,
+    disparity: bool = False,
+) -> list[Tensor]:
+    """What `_render_field` returns, stacked over the views."""
+    if isinstance(scene, Triplane):  # once, not for every chunk of points
+        scene = replace(scene, planes=channels_last(scene.planes))
+    grid = empty_space(scene, cameras, settings) if grid is None else grid
+    views = [_render_field(scene, cameras[v], settings, grid, depth_kind, disparity) for v in range(len(cameras))]
+    return [torch.stack(parts) for parts in zip(*views, strict=True)]
+
+
 def _render_field(
-    scene: Field, camera: Cameras, settings: FieldSettings | TriplaneSettings, grid: empty.Grid | None, depth_kind: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One view: rays that miss the bounds cost nothing, the rest go in chunks of points."""
+    scene: Field,
+    camera: Cameras,
+    settings: FieldSettings | TriplaneSettings,
+    grid: empty.Grid | None,
+    depth_kind: str,
+    disparity: bool,
+) -> tuple[Tensor, ...]:
+    """One view: rays that miss the bounds cost nothing, the rest go in chunks of points. rgb, alpha, depth; with `disparity`
+    its two sums, too."""
     world, shape = scene.world, (camera.height, camera.width)
     origin, directions = rays.camera_rays(camera)  # [3], [HW, 3]
     low, high = (torch.tensor(c, device=origin.device) for c in world.bounds)
@@ -217,6 +275,7 @@ def _render_field(
     hit = (far > near).nonzero().squeeze(1)
     rgb = background.repeat(shape[0] * shape[1], 1)
     alpha, depth = torch.zeros_like(near), torch.zeros_like(near)
+    sums = (torch.zeros_like(near), torch.zeros_like(near)) if disparity else ()
     uses_direction = isinstance(scene, MlpField) and "direction" in scene.network.encodings
 
     buffers = mlp.Buffers()
@@ -243,8 +302,11 @@ def _render_field(
         )  # fmt: skip
         rgb[part], alpha[part] = found.rgb[0], found.alpha[0]
         depth[part] = (found.depth if depth_kind == "expected" else volume.heaviest(found))[0]
+        if sums:
+            for whole, some in zip(sums, volume.disparity_sums(found, world.near_world, world.far_world), strict=True):
+                whole[part] = some[0]
         del found  # its samples, before the next ones
-    return rgb.reshape(*shape, 3), alpha.reshape(shape), depth.reshape(shape)
+    return rgb.reshape(*shape, 3), *(values.reshape(shape) for values in (alpha, depth, *sums))
 
 
 def _chunk(device: torch.device) -> int:

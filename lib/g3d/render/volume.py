@@ -102,6 +102,14 @@ def heaviest(rays: Rays) -> Tensor:
     return torch.where(rays.alpha > NOTHING, middle, 0.0)
 
 
+def disparity_sums(rays: Rays, near_world: float, far_world: float) -> tuple[Tensor, Tensor]:
+    """sum_k W_k D_k and sum_k W_k D_k^2 of each ray [B, R]; D is inverse depth, 1 at `near_world` and 0 at `far_world` (VQ3D,
+    section 3.2). With alpha, the sum of W, all that an alignment by scale and shift needs."""
+    disparity = (1 / rays.t - 1 / far_world) / (1 / near_world - 1 / far_world)
+    weighted = rays.weights * disparity
+    return weighted.sum(dim=-1), (weighted * disparity).sum(dim=-1)
+
+
 def edges(near: Tensor, far: Tensor, count: int, spacing: str) -> Tensor:
     """Edges [B, R, count + 1] of intervals that are even in t, or in 1 / t."""
     u = torch.linspace(0, 1, count + 1, dtype=near.dtype, device=near.device)

@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from g3d import device
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress, track
 
 if TYPE_CHECKING:
+    from g3d.evaluation.disparity_judge import Estimate
     from g3d.evaluation.pairs import Item, Pair, Pairs
     from g3d.metrics.depth import Fit
+
+REGIONS = ("mask", "picture")
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,11 @@ class Options:
     """`images`: what `render --alpha --depth` wrote, or a dataset. `true`: a dataset, or a folder with masks (and depth).
 
     `near_world`, `far_world`: disparity in VQ3D's units, 1 at near and 0 at far, against true disparity stretched to 0..1 in
-    each picture; without them both are inverse depths in world units."""
+    each picture; without them both are inverse depths in world units.
+
+    `region`: what counts, the object in the `mask`, or the whole `picture`, of which only the disparity that `render
+    --disparity` wrote is judged. `estimator`: a TorchScript file that stands for the truth, as of `prepare-data depth`.
+    `any_camera`: pairs may be seen by cameras that differ."""
 
     images: Path
     true: Path | None = None
@@ -28,6 +37,13 @@ class Options:
     objects: str | None = None
     near_world: float | None = None
     far_world: float | None = None
+    region: str = "mask"
+    estimator: Path | None = None
+    estimator_size: int = 384
+    estimator_norm: str = "half"
+    trust: bool = False
+    device: str = "auto"
+    any_camera: bool = False
     per_item: Path | None = None
     out: Path | None = None
     overwrite: bool = False
@@ -40,7 +56,11 @@ def resolve(options: Options) -> dict[str, Any]:
     inputs = [existing(options.images, "the images")]
     if options.true is not None:
         inputs.append(existing(options.true, "the true images"))
-    check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, SPLITS)})
+    words = {"--split": (options.split, SPLITS), "--objects": (options.objects, SPLITS)}
+    check_words({**words, "--region": (options.region, REGIONS)})
+    if options.estimator is not None:
+        inputs.append(existing(options.estimator, "the estimator"))
+    _check_truth(options)
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
     near, far = options.near_world, options.far_world
     if (near is None) != (far is None):
@@ -51,12 +71,30 @@ def resolve(options: Options) -> dict[str, Any]:
         if options.true is None:
             raise G3dError("--near and --far are units of a comparison with true depth; give the true images, too")
     check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, tuple(inputs))
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    shown = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    return {**shown, "device": str(device.pick(options.device))}
+
+
+def _check_truth(options: Options) -> None:
+    """Refuse what says twice what is true, or nothing where it is needed."""
+    default = Options(options.images)
+    if options.estimator is None:
+        for name in ("estimator_size", "estimator_norm", "trust", "device"):
+            if getattr(options, name) != getattr(default, name):
+                raise G3dError(f"--{name.replace('_', '-')} is for an --estimator; give one, or leave it out")
+    elif options.true is not None:
+        raise G3dError(f"'{options.true}' and --estimator both say what is true; give one of them")
+    if options.region == "picture":
+        if options.true is None and options.estimator is None:
+            raise G3dError("--region picture compares disparity; give a dataset with inverse depth, or an --estimator")
+        if options.near_world is not None:
+            raise G3dError("--near and --far are of depth maps, disparity records its own; leave them out")
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """The figures with all one must know to compare them; written to `out` if given."""
     resolve(options)
+    from g3d.evaluation.disparity_judge import Judge
     from g3d.evaluation.outcome import write_results
     from g3d.evaluation.pairs import pair, side
 
@@ -66,24 +104,59 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     if options.true is None:
         items = [(name, item, None) for name, item in next(iter(test.schemes.values())).items()]
     else:
-        found = pair(side(options.true, "the true images", options.split, options.objects), test)
+        found = pair(side(options.true, "the true images", options.split, options.objects), test, options.any_camera)
         items = [(one.name, one.test, one) for one in found.pairs]
-        _need_masks([(one.name, one.true) for one in found.pairs], "the true pictures", "prepare them with masks")
-    _need_masks([(name, item) for name, item, _ in items], "the pictures", "draw them with render --alpha")
+        if options.region == "mask":
+            _need_masks([(one.name, one.true) for one in found.pairs], "the true pictures", "prepare them with masks")
+    judge = Judge(options.region, _estimate(options))
+    judge.check([(item, one) for _, item, one in items])
+    if options.region == "mask":
+        _need_masks([(name, item) for name, item, _ in items], "the pictures", "draw them with render --alpha")
     for note in (*test.notes, *(found.true.notes if found else ())):
         progress.log(f"note: {note}")
     lines = []
     for name, item, one in track(items, len(items), "pictures", progress):
-        line = {"name": name, **_solid(item, one)}
-        lines.append(line | (_depth(one, options) if one is not None else {}))
+        solid = options.region == "mask"
+        line = {"name": name, **(_solid(item, one) if solid else {}), **judge.figures(item, one)}
+        lines.append(line | (_depth(one, options) if one is not None and solid else {}))
     result = {
-        "metric": "geometry", "n": len(lines), **_summary(lines), **_depth_words(options, found, lines),
-        "cloudy": "0.1 < alpha < 0.9; object rays: alpha > 0.1" + (" or in the true mask" if found else ""),
+        "metric": "geometry", "n": len(lines), **_figures(lines, options, found), **judge.words(found is not None),
+        **_estimator_words(options),
         "std": "over pictures, divided by n", "images": str(options.images),
         "true": None if options.true is None else str(options.true), "naming": found.naming if found else None,
         "split": options.split, "objects": options.objects,
     }  # fmt: skip
     return write_results(result, lines, options.out, options.per_item)
+
+
+def _estimate(options: Options) -> "Estimate | None":
+    """What the estimator makes of a picture, if there is one."""
+    if options.estimator is None:
+        return None
+    from g3d.depth_estimator import accepted, estimated
+
+    size, norm = options.estimator_size, options.estimator_norm
+    return partial(estimated, accepted(options.estimator, size, norm, options.trust, options.device))
+
+
+def _estimator_words(options: Options) -> dict[str, Any]:
+    """Of the estimator what its figures depend on."""
+    if options.estimator is None:
+        return {}
+    names = ("estimator", "estimator_size", "estimator_norm")
+    return {name: str(value) if isinstance(value := getattr(options, name), Path) else value for name in names}
+
+
+def _figures(lines: "list[dict[str, Any]]", options: Options, found: "Pairs | None") -> dict[str, Any]:
+    """Means over pictures, and what they are of."""
+    if options.region == "picture":
+        from g3d.metrics.paired import summary
+
+        return summary([{name: value for name, value in line.items() if name != "name"} for line in lines])
+    return {
+        **_summary(lines), **_depth_words(options, found, lines),
+        "cloudy": "0.1 < alpha < 0.9; object rays: alpha > 0.1" + (" or in the true mask" if found else ""),
+    }  # fmt: skip
 
 
 def _need_masks(items: "list[tuple[str, Item]]", what: str, instead: str) -> None:

@@ -22,7 +22,8 @@ class Options:
     """`true`, `test`: a dataset, a folder of images or a zip. `network`: a TorchScript file, `dlib` (optional packages), or
     `pixels` for none.
 
-    `channels`: the order that the network wants, bgr (AdaFace) or rgb."""
+    `channels`: the order that the network wants, bgr (AdaFace) or rgb. `any_camera`: pairs may be seen by cameras that
+    differ."""
 
     true: Path
     test: Path
@@ -31,6 +32,7 @@ class Options:
     channels: str = "bgr"
     split: str | None = None
     objects: str | None = None
+    any_camera: bool = False
     batch: int = 64
     per_item: Path | None = None
     device: str = "auto"
@@ -71,6 +73,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     found = pair(
         side(options.true, "the true images", options.split, options.objects),
         side(options.test, "the images to judge", options.split, options.objects),
+        options.any_camera,
     )
     embedder = _embedder(options)
     by_landmarks = all(one.true.landmarks_px is not None for one in found.pairs)

@@ -31,7 +31,8 @@ class Options:
 
     What counts: everything, or the object in the true masks (`masks`), or in those of a folder (`mask`), and of that the
     rectangle `region`, to which pictures are cut first. `ms_ssim_scales`: five where pictures are large enough if None.
-    `lpips`: a file of weights. `out`: a JSON file; `per_item`: a file of a JSON line a pair."""
+    `any_camera`: pairs may be seen by cameras that differ. `lpips`: a file of weights. `out`: a JSON file; `per_item`: a file
+    of a JSON line a pair."""
 
     true: Path
     test: Path
@@ -44,6 +45,7 @@ class Options:
     ms_ssim_scales: int | None = None
     lpips: Path | None = None
     trust: bool = False
+    any_camera: bool = False
     per_item: Path | None = None
     device: str = "auto"
     out: Path | None = None
@@ -92,7 +94,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 
     true = side(options.true, "the true images", options.split, options.objects)
     test = side(options.test, "the images to judge", options.split, options.objects)
-    found = pair(true, test)
+    found = pair(true, test, options.any_camera)
     mask_of, mask_word = _masks(options, found)
     perceptual, where = _perceptual(options), device.pick(options.device)
     installed, lacking = _installed(where)

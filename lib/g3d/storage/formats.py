@@ -128,6 +128,13 @@ ARTIFACTS: dict[str, ArtifactRule] = {
         "a scene of three feature planes and a small MLP",
         reads=(1,),
     ),
+    "disparity": ArtifactRule(
+        1,
+        {"first": T("H W"), "second": T("H W"), "weight": T("H W")},  # sums along a ray of W D, of W D^2, of W
+        ("near_world", "far_world"),  # D is inverse depth, 1 at near and 0 at far
+        "sums of the inverse depth of a picture's rays",
+        digested=False,
+    ),
     "features": ArtifactRule(1, {"features": T("N D")}, ("extractor",), "image features of an evaluation"),
 }
 """Every artifact by name; the version is raised whenever a reader of the old one would misread the new one."""

@@ -90,6 +90,7 @@ def test_other_cameras_under_the_same_name_are_refused(pipeline: Pipeline, drawn
     file.write_text(json.dumps(about))
     with pytest.raises(G3dError, match=r"000022\.png' and '.*000002/000000\.png' have the name .* but other cameras"):
         pair(side(pipeline.data, "true", "test"), side(swapped, "test"))
+    assert len(pair(side(pipeline.data, "true", "test"), side(swapped, "test"), any_camera=True).pairs) == 8
     for file in swapped.rglob("transforms.json"):  # of another tool: its world may be turned, so it says nothing
         about = json.loads(file.read_text())
         del about["world_up"]

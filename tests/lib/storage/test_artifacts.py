@@ -29,6 +29,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "scene/gaussians": WORLD,
     "scene/mlp_field": {"scene": "mlp_field", "world": {}, "signal": "radiance", "network": {}},
     "scene/triplane": {"scene": "triplane", "world": {}, "contraction": "none"},
+    "disparity": {"near_world": 0.5, "far_world": 10.0},
     "features": {"extractor": "e"},
 }
 SIZES = {"V": 2, "N": 3, "B": 8, "P": 5, "S": 6, "K": 4, "C": 2, "H": 3, "W": 3, "D": 7, "*": 2}

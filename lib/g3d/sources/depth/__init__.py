@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d import images
+from g3d.depth_estimator import CPU_WORKERS_MOST, Estimator, accepted, estimated
 from g3d.errors import G3dError
 from g3d.sources import Collection, Item, Made, Request, Summary, View, needs_input
-from g3d.sources.depth.estimator import CPU_WORKERS_MOST, Estimator, accepted, estimated
 from g3d.sources.depth.files import matched, read_map, stamp_of
 
 if TYPE_CHECKING:

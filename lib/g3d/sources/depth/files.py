@@ -69,12 +69,7 @@ def read_map(path: Path, width: int, height: int) -> F32:
         raise G3dError(
             f"the inverse depth '{path}' has the size {w}x{h}, its picture {width}x{height}; give both the same form"
         )
-    return resized(values, width, height)
-
-
-def resized(values: F32, width: int, height: int) -> F32:
-    """[h, w] => [H, W], bilinear; averaged where it shrinks."""
-    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR))
+    return images.resized_map(values, width, height)
 
 
 def _png(data: bytes, path: Path) -> F32:

@@ -16,6 +16,8 @@ from g3d.scenes.scene_file import load_scene
 def test_figures_of_the_run(fitted: Path) -> None:
     figures = json.loads((fitted / "metrics.json").read_text())
     assert 5 < figures["psnr_db"] < 30 and 5 < figures["psnr_held_out_db"] < 30
+    for end in ("", "_held_out"):
+        assert 0 <= figures[f"disparity_accuracy{end}"] <= 4 and f"disparity_scale_pointwise{end}" in figures
     lines = [json.loads(line) for line in (fitted / "log.jsonl").read_text().splitlines()]
     assert {"codes_used", "perplexity", "latent_spread", "disparity_scale", "disparity_accuracy", "d_loss"} <= set(
         lines[-1]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from g3d import images
 from g3d.errors import G3dError
-from g3d.sources.depth.files import resized
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +84,7 @@ def estimated(estimator: Estimator, picture: NDArray[np.uint8], where: str) -> F
             f"the estimator '{estimator.path}' returns numbers that are not finite for {where}; use another one"
         )
     height, width = picture.shape[:2]
-    return resized(values, width, height)
+    return images.resized_map(values, width, height)
 
 
 @lru_cache(maxsize=1)
