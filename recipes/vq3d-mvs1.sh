@@ -19,12 +19,17 @@ g3d encode "$D/model" --data "$D/data" --split all --out "$D/tokens.safetensors"
 g3d fit-prior "$D/tokens.safetensors" --kind autoregressive --preset laptop $MORE2 --out "$D/prior"
 
 g3d encode "$D/model" --data "$D/data" --split test --out "$D/held_out.safetensors"
-g3d decode "$D/model" "$D/held_out.safetensors" --out "$D/scenes" --render "$D/reconstructed"
-g3d render "$D/scenes" --cameras disc:0.25 --out "$D/novel"
+g3d decode "$D/model" "$D/held_out.safetensors" --out "$D/scenes" --render "$D/reconstructed" --disparity
+g3d eval-recon "$D/data" "$D/reconstructed" --split test --any-camera --out "$D/recon.json"
+g3d eval-geometry "$D/reconstructed" "$D/data" --split test --region picture --any-camera --out "$D/geometry.json"
+for radius in 0 0.1 0.2 0.3; do # figure 7: how pictures from elsewhere fare
+    g3d render "$D/scenes" --cameras "disc:$radius" --out "$D/disc_$radius"
+    g3d eval-fid "$D/data" "$D/disc_$radius" --split test --out "$D/fid_disc_$radius.json"
+done
 g3d sample "$D/model" --prior "$D/prior" --num "$SAMPLES" --render "$D/sampled"
 g3d sample "$D/model" --prior "$D/prior" --num "$SAMPLES" --top-k 100 --render "$D/sampled_top_k"
 
 g3d eval-fid "$D/data" "$D/reconstructed" --split test --out "$D/fid_s1.json"
 g3d eval-fid "$D/data" "$D/sampled" --split train --out "$D/fid_s2.json"
 g3d eval-fid "$D/reconstructed" "$D/sampled" --out "$D/sampled_to_reconstructed.json"
-g3d sheet "$D/data:test" "$D/reconstructed" "$D/novel" "$D/sampled" "$D/sampled_top_k" --columns 12 --out "$D/sheet.png"
+g3d sheet "$D/data:test" "$D/reconstructed" "$D/disc_0.2" "$D/sampled" "$D/sampled_top_k" --columns 12 --out "$D/sheet.png"
