@@ -29,6 +29,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_figures_of_held_out_views(scenes: Path, tmp_path: Path) -> None:
     out, lines = tmp_path / "c.json", tmp_path / "c.jsonl"
     done = g3d("eval-consistency", scenes, *QUICK, "--out", out, "--per-item", lines)
@@ -42,6 +43,7 @@ def test_figures_of_held_out_views(scenes: Path, tmp_path: Path) -> None:
     assert masked["mask"] == "object" and masked["scenes"] == 1 and masked["psnr_db"] < rows[0]["psnr_db"]
 
 
+@pytest.mark.slow
 def test_a_longer_fit_explains_more(scenes: Path) -> None:
     base = ["eval-consistency", scenes, "--num", 1, "--cameras", "spiral:10", "--size", 12, "--json"]
     short, long = (g3d(*base, "--steps", n).json for n in (1, 60))

@@ -63,6 +63,7 @@ def _dataset(path: Path, count: int, tests: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_json_names_all_that_makes_figures_comparable(tmp_path: Path) -> None:
     real, fake = _folder(tmp_path / "real", 12, 0), _folder(tmp_path / "fake", 9, 1, bright=120)
     done = _g3d(real, fake, "--extractor", "random", "--json", "--device", "cpu")
@@ -94,6 +95,7 @@ def test_wrong_input_exits_2_with_one_sentence(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_missing_weights_exit_4(tmp_path: Path) -> None:
     real = _folder(tmp_path / "real", 2, 0)
     nowhere = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
@@ -103,6 +105,7 @@ def test_missing_weights_exit_4(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_without_a_file_the_default_is_what_is_installed(tmp_path: Path) -> None:
     """A fresh machine without a network: figures under their own names, one note, exit 0."""
     real, fake = _folder(tmp_path / "real", 12, 0), _folder(tmp_path / "fake", 9, 1, bright=120)

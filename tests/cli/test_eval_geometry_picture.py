@@ -43,6 +43,7 @@ def walls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_walls_of_known_depth(walls: Path, tmp_path: Path) -> None:
     """Accuracy 0; s* is 1 over the range of D of each, for nothing spreads along the rays."""
     scales = []

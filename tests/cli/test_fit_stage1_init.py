@@ -57,6 +57,7 @@ class Notes:
     def update(self, done: int, total: int, **figures: Any) -> None: ...
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", list(LENGTH))
 def test_a_run_of_no_step_publishes_the_model_that_it_started_from(
     method: str, models: Path, pipeline: Pipeline, tmp_path: Path

@@ -21,6 +21,7 @@ def _g3d(*words: object, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
 
 
+@pytest.mark.slow
 def test_the_example_runs(tmp_path: Path) -> None:
     words = EXAMPLE.split()[2:]
     words[words.index("--out") + 1] = str(tmp_path / "data")

@@ -31,6 +31,7 @@ def _command(**policy: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_command_bounds_the_spin_before_torch_is_imported() -> None:
     done = _command()
     assert "torch sees 10000" in done.stdout and "a child sees 10000" in done.stdout

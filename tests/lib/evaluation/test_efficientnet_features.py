@@ -69,6 +69,7 @@ def test_the_class_score_is_that_of_its_classes_by_hand() -> None:
     assert 1 <= values["class_score_efficientnet"] <= 1000 and by_hand > 1.01
 
 
+@pytest.mark.slow
 def test_it_tells_flowers_apart_where_random_features_do_not(shared_data: Path) -> None:
     """Halves of one kind are nearer to each other than two kinds: in units of what halves differ by, by far."""
     sides = {}
@@ -107,6 +108,7 @@ def test_a_run_is_measured_by_it_and_by_random_features_alone_without_the_packag
     assert len(notes) == 1 and "random features, which know no pictures" in notes[0] and "pip install" in notes[0]
 
 
+@pytest.mark.slow
 def test_the_training_views_of_a_run_are_embedded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two checkpoints: the real side is kept, the generated one is not; the figures are those of eval-fid's functions."""
     data = tmp_path / "data"

@@ -64,6 +64,7 @@ def drawn(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_drawn_views_find_those_of_the_dataset(pipeline: Pipeline, drawn: Path) -> None:
     found = pair(side(pipeline.data, "true", "test"), side(drawn, "test"))
     assert found.naming == "item/view = file" and len(found.pairs) == 8

@@ -16,6 +16,8 @@ from g3d.scenes.scene import Scene
 from toy_scenes import gaussians, image_field
 from walls import FAR, NEAR, PRIOR, inverse_depth, wall
 
+pytestmark = pytest.mark.slow
+
 SIZE, WALLS = 12, ((-0.5, 0.4), (0.5, -0.7), (0.0, 0.2))
 SPACE = LatentSpace.codes("z", 2)
 

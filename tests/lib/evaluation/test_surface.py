@@ -35,6 +35,7 @@ def psnr_db(a: Tensor, b: Tensor) -> float:
     return float(-10 * (a - b).square().mean().log10())
 
 
+@pytest.mark.slow
 def test_a_ball_is_found_from_its_pictures(cameras: Cameras) -> None:
     pictures = ball(cameras)
     fitted = fit_surface(pictures[:10], cameras[:10], BOX, WHITE, FEW, 0)

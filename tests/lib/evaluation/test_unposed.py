@@ -18,6 +18,8 @@ from g3d.latents import Latents, LatentSpace
 from g3d.scenes.scene import MlpField, Scene, pick
 from toy_scenes import radiance
 
+pytestmark = pytest.mark.slow
+
 SPACE = LatentSpace.codes("z", 1)
 PRIOR = CameraPrior(radius_world=2.6, fov_deg=45.0, width=8, height=8)
 

@@ -24,12 +24,14 @@ from torch import Tensor
 CASES = nasty()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("antialiased", [False, True])
 @pytest.mark.parametrize("log_scale", [-1.0, -2.0, -4.0])
 def test_picture_and_gradients_are_those_of_the_reference(log_scale: float, antialiased: bool) -> None:
     compare(crowd(400, 2, log_scale=log_scale), "cpu", antialiased=antialiased)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("antialiased", [False, True])
 @pytest.mark.parametrize("name", CASES)
 def test_nasty_scenes(name: str, antialiased: bool) -> None:

@@ -23,6 +23,7 @@ def interpreted(code: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_picture_and_gradients_are_those_of_the_reference() -> None:
     interpreted("compare(crowd(12, 2), 'gpu', cameras, antialiased=True)")
 

@@ -62,6 +62,7 @@ def test_channels_last_changes_nothing_but_the_memory() -> None:
                                normal(2, 3, 4, 5, 6, seed=1))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_few_points_and_other_precisions_need_no_kernels() -> None:
     code = (
         "import sys, torch; from g3d.scenes.planes import *; frame = Frame((-1, -1, -1), (1, 1, 1)); "

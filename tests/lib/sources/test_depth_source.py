@@ -224,6 +224,7 @@ def scripted(path: Path, leading: int = 2, bad: bool = False) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "leading"), [("half", 2), ("imagenet", 1), ("none", 2)])
 def test_an_estimator_gives_the_known_function(norm: str, leading: int, tmp_path: Path) -> None:
     """Of pictures that are smooth, so that resizing there and back loses little."""

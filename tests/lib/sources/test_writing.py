@@ -62,6 +62,7 @@ def written(folder: Path, what: Collection, **more: Any) -> dict[str, Any]:
     return write(folder, what, plan(**more), SILENT)
 
 
+@pytest.mark.slow
 def test_workers_give_the_bytes_of_one_process(tmp_path: Path) -> None:
     one = written(tmp_path / "one", collection(9))
     two = written(tmp_path / "two", collection(9), workers=2)
@@ -87,6 +88,7 @@ def test_a_bad_item_ends_it_and_the_same_call_goes_on(tmp_path: Path) -> None:
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_bad_items_are_left_out_and_listed(tmp_path: Path) -> None:
     for workers in (1, 2):
         folder = tmp_path / str(workers)

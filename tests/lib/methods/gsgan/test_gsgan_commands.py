@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 from snapshot import write_snapshot
 from torch import Tensor
 
+pytestmark = pytest.mark.slow
+
 
 def scene(path: Path) -> Gaussians:
     found = load_scene(path)

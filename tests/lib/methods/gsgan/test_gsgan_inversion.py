@@ -18,6 +18,8 @@ from g3d.nets import efficientnet
 from g3d.scenes.scene import ImportedFrame
 from g3d.storage import artifacts
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

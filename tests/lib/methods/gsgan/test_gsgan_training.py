@@ -203,6 +203,7 @@ def options(pipeline: Pipeline, out: Path, *pairs: str, **more: Any) -> fit_stag
     return fit_stage1.Options("gsgan", pipeline.data, out, preset="smoke", settings=pairs, device="cpu", **more)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_bytes(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

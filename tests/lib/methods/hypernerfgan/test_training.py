@@ -208,6 +208,7 @@ def options(pipeline: Pipeline, out: Path, *pairs: str, **more: Any) -> fit_stag
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_bytes(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +280,7 @@ def test_the_log_and_the_figures_of_a_run(gan: Path) -> None:
     assert (gan / "grid.png").is_file() and not (gan / "latents.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained_is_one_sentence(pipeline: Pipeline, tmp_path: Path) -> None:
     base = ["fit-stage1", "hypernerfgan", "--data", pipeline.data, "--out", tmp_path / "run", "--device", "cpu"]
     refused(g3d(*base), "patch_size", "24", "set patch_size=24 or less")

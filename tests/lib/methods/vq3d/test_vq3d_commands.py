@@ -12,6 +12,8 @@ from g3d.data.opening import open_dataset
 from g3d.scenes.scene import Triplane
 from g3d.scenes.scene_file import load_scene
 
+pytestmark = pytest.mark.slow
+
 
 def test_figures_of_the_run(fitted: Path) -> None:
     figures = json.loads((fitted / "metrics.json").read_text())
