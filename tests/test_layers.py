@@ -146,3 +146,23 @@ def test_heavy_packages_are_imported_only_where_they_are_used(module: str) -> No
 def test_numba_is_imported_only_when_gaussians_are_drawn_or_planes_are_read() -> None:
     code = "import sys, g3d.render, g3d.steps.render, g3d.steps.profile, g3d.steps.import_ply; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment())
+
+
+def test_what_a_method_can_do_is_never_asked_by_hasattr() -> None:
+    """Methods and priors are typed values; `hasattr` and `getattr` with a default are for the system's modules alone."""
+    seen, files = (
+        [],
+        [
+            p
+            for p in library_files()
+            if p.relative_to(LIB).parts[0] in {"steps", "methods", "priors", "drawing", "training"}
+        ],
+    )
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+                continue
+            asks = node.func.id == "hasattr" or (node.func.id == "getattr" and len(node.args) == 3)
+            if asks and not (isinstance(node.args[0], ast.Name) and node.args[0].id in {"os", "signal"}):
+                seen.append(f"{path.relative_to(LIB)}:{node.lineno}")
+    assert files and not seen
