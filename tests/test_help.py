@@ -15,22 +15,25 @@ from snapshot import official_state, write_snapshot
 LIMIT_S = 0.3
 
 
+def _timed(words: list[str]) -> tuple[subprocess.CompletedProcess[str], float]:
+    """What a process said, and the processor time that it took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment(), check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_appears_at_once_with_an_example(command: str) -> None:
     """Under 0.3 s of processor time, so that tests side by side do not count; nothing heavy may be imported."""
     words = [sys.executable, "-X", "importtime", "-m", "g3d_cli.main", *command.split(), "--help"]
-    seen = subprocess.run(words, capture_output=True, text=True, env=environment(), check=True)
+    seen, spent_s = _timed(words)
     assert "Example: g3d" in " ".join(seen.stdout.split())
     imported = {line.rpartition("|")[2].strip() for line in seen.stderr.splitlines()}
     assert "typer" in imported and not imported & {"torch", "numpy", "open3d", "PIL", "safetensors"}
-    times_s: list[float] = []
-    while not times_s or (
-        min(times_s) >= LIMIT_S and len(times_s) < 20
-    ):  # a busy machine makes a process slower, never faster
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([words[0], *words[3:]], capture_output=True, env=environment(), check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times_s.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    times_s = [spent_s]  # to list the imports takes time, too: where this is quick, so is the command
+    while min(times_s) >= LIMIT_S and len(times_s) < 20:  # a busy machine makes a process slower, never faster
+        times_s.append(_timed([words[0], *words[3:]])[1])
     assert min(times_s) < LIMIT_S
 
 
@@ -50,7 +53,10 @@ def test_the_example_of_the_help_runs(
     if command == "import-checkpoint":
         write_snapshot(tmp_path / "demo" / "network.pkl", official_state())
     monkeypatch.chdir(tmp_path)
-    more = {"fit-stage1": ["--set", "epochs=1"], "export-ply": ["--level", "0.05"]}  # a smoke model is a fog
+    more = {
+        "prepare-data": ["--workers", "1"], "fit-stage1": ["--set", "epochs=1"],
+        "export-ply": ["--level", "0.05"],  # a smoke model is a fog
+    }  # fmt: skip
     result = g3d(*words[1:], *more.get(command, []))
     assert result.code == 0, result.err
     assert result.out.strip()

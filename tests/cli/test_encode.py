@@ -30,7 +30,7 @@ def made(root: Path, kind: str) -> Path:
             lines = ["OFF", f"{len(corners)} {len(faces)} 0", *(" ".join(map(str, c)) for c in corners)]
             (root / "in" / f"{i}.off").write_text("\n".join([*lines, *("4 " + " ".join(map(str, f)) for f in faces)]))
         words = ["voxels", root / "in", "--cells", 12, "--points", 400, "--holdout", 1]
-    assert g3d("prepare-data", *words, "--out", root / "data").code == 0
+    assert g3d("prepare-data", "--workers", 1, *words, "--out", root / "data").code == 0
     return root / "data"
 
 

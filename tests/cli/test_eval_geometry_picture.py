@@ -34,8 +34,8 @@ def walls(tmp_path_factory: pytest.TempPathFactory) -> Path:
         images.write_image(root / "pictures" / f"{i}.png", np.full((SIZE, SIZE, 3), 90 * i, np.uint8))
         np.save(root / "maps" / f"{i:06d}.npy", 7 * inverse_depth(z, tilt, SIZE) - 3)
     for words in (
-        ["prepare-data", "images", root / "pictures", "--size", SIZE, "--out", root / "plain"],
-        ["prepare-data", "depth", root / "plain", "--files", root / "maps", "--out", root / "data"],
+        ["prepare-data", "--workers", 1, "images", root / "pictures", "--size", SIZE, "--out", root / "plain"],
+        ["prepare-data", "--workers", 1, "depth", root / "plain", "--files", root / "maps", "--out", root / "data"],
         ["render", root / "scenes", "--alpha", "--disparity", "--device", "cpu", "--out", root / "drawn"],
     ):
         done = g3d(*words)

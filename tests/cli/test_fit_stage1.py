@@ -76,9 +76,8 @@ def test_an_interrupted_run_resumes_to_the_same_tensors(pipeline: Pipeline, tmp_
 
 
 def test_a_state_of_other_data_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
-    prepared = g3d(
-        "prepare-data", "procedural", "cars", "--num", 3, "--views", 6, "--size", 24, "--out", tmp_path / "data"
-    )
+    cars = ["procedural", "cars", "--workers", 1, "--num", 3, "--views", 6, "--size", 24]
+    prepared = g3d("prepare-data", *cars, "--out", tmp_path / "data")
     assert prepared.code == 0, prepared.err
     fit_stage1.run(options(pipeline, tmp_path / "run"))
     before = (tmp_path / "run" / "state.safetensors").read_bytes()

@@ -78,6 +78,7 @@ def test_a_damaged_mesh_ends_with_2_in_a_worker_too(tmp_path: Path) -> None:
     )  # the mesh before it is not lost
 
 
+@pytest.mark.slow
 def test_a_missing_open3d_ends_with_4_and_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "open3d.py").write_text("raise ImportError('libusb-1.0.so.0: cannot open shared object file')\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])

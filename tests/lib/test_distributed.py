@@ -166,6 +166,7 @@ def test_two_processes_fit_the_autoregressive_prior_that_one_fits(tmp_path: Path
     assert (tmp_path / "two/metrics.json").is_file()
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_files_that_one_writes(pipeline: Pipeline, tmp_path: Path) -> None:
     """sample, decode, render and eval-fid share the work out by rank; the bytes are those of one process."""
 

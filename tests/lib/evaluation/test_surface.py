@@ -50,6 +50,7 @@ def test_a_ball_is_found_from_its_pictures(cameras: Cameras) -> None:
     assert torch.equal(again.view(cameras[0]), same.view(cameras[0]))
 
 
+@pytest.mark.slow
 def test_views_that_disagree_are_not_explained(cameras: Cameras) -> None:
     """Every second picture with its colours the other way round."""
     pictures = ball(cameras)

@@ -42,7 +42,7 @@ class Notes:
 def photographs(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """32 pictures of 16², and nothing of where they were taken."""
     out = tmp_path_factory.mktemp("photographs") / "data"
-    made = g3d("prepare-data", "images", pipeline.data / "images", "--size", 16, "--out", out)
+    made = g3d("prepare-data", "--workers", 1, "images", pipeline.data / "images", "--size", 16, "--out", out)
     assert made.code == 0, made.err
     found = open_dataset(out)
     assert found.cameras is None and "camera_prior" not in found.info and found.info["views"] == 32
@@ -112,7 +112,7 @@ def test_a_gan_on_photographs(count: int, pipeline: Pipeline, tmp_path: Path) ->
     (tmp_path / "in").mkdir()
     for path in sorted((pipeline.data / "images").iterdir())[:count]:
         (tmp_path / "in" / path.name).write_bytes(path.read_bytes())
-    made = g3d("prepare-data", "images", tmp_path / "in", "--size", 16, "--out", tmp_path / "data")
+    made = g3d("prepare-data", "--workers", 1, "images", tmp_path / "in", "--size", 16, "--out", tmp_path / "data")
     assert made.code == 0, made.err
     words = ["fit-stage1", "hypernerfgan", "--data", tmp_path / "data", "--preset", "smoke", "--device", "cpu"]
     for pair in ("cameras=settings", "rays=shell", "kimg=0.016"):

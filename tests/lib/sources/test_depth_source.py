@@ -251,6 +251,7 @@ def test_an_estimator_gives_the_known_function(norm: str, leading: int, tmp_path
     assert settings["way"] == "estimator" and settings["estimator"] == "net.pt" and len(settings["sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_bytes(tmp_path: Path) -> None:
     old, network = whole(tmp_path / "old"), scripted(tmp_path / "net.pt")
     options = {"estimator": network, "trust": True, "estimator_size": 32, "device": "cpu"}

@@ -84,6 +84,7 @@ def test_the_face_looks_to_plus_z_and_its_surface_is_closed_below(model: FaceMod
     assert (model.neutral[open_edges][..., 1] > -13).any(1).all()  # none is left around the shoulders
 
 
+@pytest.mark.slow
 def test_expressions_do_what_their_names_say(model: FaceModel) -> None:
     rest = landmarks(model, "neutral")
     move = {name: landmarks(model, name) - rest for name in EXPRESSIONS}

@@ -133,6 +133,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_tensors(
     assert not [p for p in (tmp_path / "cut").rglob(".*") if p.name.endswith(".partial")]
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_state_and_resume_goes_on(pipeline: Pipeline, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the state does not fit any more when the next save comes."""
     words: list[object] = [

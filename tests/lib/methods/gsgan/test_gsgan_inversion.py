@@ -54,7 +54,7 @@ def drawn(lively: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photos(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a dataset of pictures without cameras."""
     out = tmp_path_factory.mktemp("unposed") / "data"
-    found = g3d("prepare-data", "images", drawn, "--size", 24, "--out", out)
+    found = g3d("prepare-data", "--workers", 1, "images", drawn, "--size", 24, "--out", out)
     assert found.code == 0, found.err
     return out
 
@@ -70,7 +70,7 @@ def posed(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         images.write_image(root / "in" / f"{i}.png", images.read_image(drawn / f"{i:06d}.png"))
         labels.append([f"{i}.png", numbers])
     (root / "in" / "dataset.json").write_text(json.dumps({"labels": labels}))
-    found = g3d("prepare-data", "eg3d", root / "in", "--size", 24, "--out", root / "data")
+    found = g3d("prepare-data", "--workers", 1, "eg3d", root / "in", "--size", 24, "--out", root / "data")
     assert found.code == 0, found.err
     return root / "data"
 
@@ -211,7 +211,7 @@ def test_refusals(lively: Path, photos: Path, pipeline: Pipeline, tmp_path: Path
     refused(g3d(*base, "--set", "views=2"), "set views=1")  # auto finds them, for there are none
     refused(g3d(*base, "--set", "space=z"), "w+, w")
     small = tmp_path / "small"
-    assert g3d("prepare-data", "images", photos / "images", "--size", 16, "--out", small).code == 0
+    assert g3d("prepare-data", "--workers", 1, "images", photos / "images", "--size", 16, "--out", small).code == 0
     refused(g3d("encode", lively, "--data", small, "--split", "all", *out), "16 x 16", "--size 24")
     mnif = ["encode", pipeline.model, "--data", pipeline.data, *out, "--tuned-model", tmp_path / "t"]
     refused(g3d(*mnif), "mnif tunes no model")

@@ -288,7 +288,7 @@ def test_what_cannot_be_trained_is_one_sentence(pipeline: Pipeline, tmp_path: Pa
     refused(g3d(*base, "--set", "D_kwarg.r1_gamma=0.5"), "did you mean 'r1_gamma'")
     refused(g3d(*base, "--set", "augment=some"), "none, fixed, ada")
     unposed = tmp_path / "unposed"
-    images = ["prepare-data", "images", pipeline.data / "images", "--size", 16, "--out", unposed]
+    images = ["prepare-data", "--workers", 1, "images", pipeline.data / "images", "--size", 16, "--out", unposed]
     assert g3d(*images).code == 0
     smoke = ["fit-stage1", "hypernerfgan", "--data", unposed, "--preset", "smoke", "--device", "cpu"]
     refused(g3d(*smoke, "--out", tmp_path / "run"), "camera_prior", "cameras=settings")

@@ -18,7 +18,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     (root / "in").mkdir()
     for i in range(3):
         Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(root / "in" / f"{i}.png")
-    assert g3d("prepare-data", "images", root / "in", "--size", 8, "--out", root / "data").code == 0
+    assert g3d("prepare-data", "--workers", 1, "images", root / "in", "--size", 8, "--out", root / "data").code == 0
     return open_dataset(root / "data")
 
 
@@ -53,7 +53,8 @@ def solids(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     lines = ["OFF", f"{len(corners)} {len(faces)} 0", *(" ".join(map(str, c)) for c in corners)]
     lines += ["4 " + " ".join(map(str, f)) for f in faces]
     (root / "in" / "box.off").write_text("\n".join(lines) + "\n")
-    words = ["prepare-data", "voxels", root / "in", "--cells", 16, "--points", 500, "--out", root / "data"]
+    how = ["--workers", 1, "--cells", 16, "--points", 500]
+    words = ["prepare-data", "voxels", root / "in", *how, "--out", root / "data"]
     assert g3d(*words).code == 0
     return open_dataset(root / "data")
 

@@ -12,8 +12,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three cars at 16², three training views and a test view each; the third is of the split test."""
     root = tmp_path_factory.mktemp("vq3d")
     words = ["--num", 3, "--holdout", 1, "--views", 3, "--test-views", 1, "--size", 16]
-    assert g3d("prepare-data", "procedural", "cars", *words, "--out", root / "rgb").code == 0
-    assert g3d("prepare-data", "depth", root / "rgb", "--out", root / "data").code == 0
+    assert g3d("prepare-data", "--workers", 1, "procedural", "cars", *words, "--out", root / "rgb").code == 0
+    assert g3d("prepare-data", "--workers", 1, "depth", root / "rgb", "--out", root / "data").code == 0
     return root / "data"
 
 
