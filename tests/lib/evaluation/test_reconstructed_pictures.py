@@ -30,10 +30,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     for i, (z, tilt) in enumerate(WALLS):
         images.write_image(root / "pictures" / f"{i}.png", np.full((SIZE, SIZE, 3), [204, 102, 51], np.uint8))
         np.save(root / "maps" / f"{i:06d}.npy", inverse_depth(z, tilt, SIZE) * (1 if i < 2 else -1))
-    assert (
-        g3d("prepare-data", "--workers", 1, "images", root / "pictures", "--size", SIZE, "--out", root / "plain").code
-        == 0
-    )
+    how = ["--workers", 1, "--size", SIZE]
+    assert g3d("prepare-data", "images", root / "pictures", *how, "--out", root / "plain").code == 0
     words = ["prepare-data", "--workers", 1, "depth", root / "plain", "--files", root / "maps", "--out", root / "data"]
     assert g3d(*words).code == 0
     return open_dataset(root / "data")

@@ -281,10 +281,8 @@ def test_what_cannot_be_trained_is_one_sentence(pipeline: Pipeline, tmp_path: Pa
     refused(g3d(*base, "--preset", "smoke", "--set", "augment_p=0.5"), "augment is none")
     refused(g3d(*base, "--preset", "smoke", "--set", "d_channel_base=8"), "no channels are left")
     unposed = tmp_path / "unposed"
-    assert (
-        g3d("prepare-data", "--workers", 1, "images", pipeline.data / "images", "--size", 16, "--out", unposed).code
-        == 0
-    )
+    how = ["--workers", 1, "--size", 16]
+    assert g3d("prepare-data", "images", pipeline.data / "images", *how, "--out", unposed).code == 0
     words = [
         "fit-stage1",
         "gsgan",
