@@ -118,7 +118,9 @@ class Config:
 
     batch: int = setting(256, "pictures a step [VV]", low=1)
     micro_batch: int = setting(0, "pictures whose gradients are in memory at once, 0 for all of the step's", low=0)
-    rays: int = setting(0, "rays of a picture a step, drawn; 0: all, as where a discriminator looks", low=0)
+    rays: int = setting(
+        0, "rays of a picture a step, drawn; 0: all, as where a discriminator or the perceptual distance looks", low=0
+    )
     steps: int = setting(500_000, "steps [VV]", low=0)
     lr: float = setting(1e-4, "AdamW [VV]", low=0)
     lr_floor: float = setting(0.5, "share of it that the cosine ends at [VV: 5e-5]", low=0, high=1)

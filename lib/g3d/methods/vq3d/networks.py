@@ -32,12 +32,11 @@ class Autoencoder(nn.Module):
             self.quantiser = Quantiser(config, rng)
             self.decoder = _decoder(config)
             self.head = _head(config)
-            width, hidden = config.mlp_width, [config.mlp_width] * config.mlp_hidden
+            hidden = [config.mlp_width] * config.mlp_hidden
             planes = config.scene == "triplane"
             self.nerf = plane_mlp([config.plane_channels, *hidden, 4]) if planes else nn.ModuleList()
             self.proposal = plane_mlp([config.plane_channels, *hidden, 1]) if planes else nn.ModuleList()
             self.implicit = None if planes else Implicit(config)
-            assert width > 0
 
     def encode(self, pictures: Tensor) -> Tensor:
         """[B, 3, H, H] in [0, 1] => latents [B, T, D]."""

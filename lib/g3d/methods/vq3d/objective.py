@@ -47,7 +47,8 @@ def terms(
     if config.laplace_weight:
         shown["laplace"] = logit_laplace(view.rgb, wanted).mean(dim=(1, 2))
         total = total + config.laplace_weight * shown["laplace"]
-    if perceptual is not None and pixels is None:
+    if perceptual is not None:
+        assert pixels is None  # it looks at whole pictures
         shown["perceptual"] = perceptual(picture_of(view.rgb).clamp(0, 1), batch.pictures)
         total = total + config.perceptual_weight * shown["perceptual"]
     if config.depth_weight or config.scale_weight:

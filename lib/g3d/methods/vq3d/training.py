@@ -109,7 +109,8 @@ def autoencoder_step(game: Game, batch: Batch, phase: Phase, device: torch.devic
         few = batch.part(part).to(device)
         found, made = model(few.pictures)
         scene = model.scene(made, game.world)
-        pixels = None if phase.whole or not config.rays else few.pixels
+        whole = phase.whole or game.perceptual is not None or not config.rays
+        pixels = None if whole else few.pixels
         view = _canonical(game, scene, few, pixels)
         cost = objective.terms(config, few, found, view, pixels, game.perceptual)
         total, shown = cost.total, cost.shown

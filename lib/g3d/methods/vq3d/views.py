@@ -93,10 +93,10 @@ def seen(
         assert isinstance(scene, Triplane)
         return query_proposal(scene, points)
 
-    black = torch.tensor(scene.world.background, device=directions.device)
+    background = torch.tensor(scene.world.background, device=directions.device)
     spread = None if jitter is None else jitter.unsqueeze(2).expand(-1, -1, config.samples)
     found = volume.render_rays(
-        ask, origins, directions, near, far, sampling, black, jitter=spread, proposal=propose if planes else None
+        ask, origins, directions, near, far, sampling, background, jitter=spread, proposal=propose if planes else None
     )
     disparities = 1 - volume.normalised(found.t, near, far, "disparity")
     return Seen(found.rgb, (found.weights * disparities).sum(dim=-1), found.weights, disparities, found)
