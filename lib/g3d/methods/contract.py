@@ -42,10 +42,11 @@ M = TypeVar("M", bound=Loaded)  # a model of it
 
 @dataclass(frozen=True)
 class Encoded:
-    """What was found of S items: their latents, the mean squared error with them, and where it matters the cameras."""
+    """What was found of S items: their latents, where it was measured the mean squared error with them, and where it matters the
+    cameras."""
 
     tensors: Mapping[str, Tensor]  # by the names of the latent space, [S, ...]
-    mse: Tensor  # [S], of values in [0, 1]
+    mse: Tensor | None = None  # [S], of values in [0, 1]
     cameras: Tensor | None = None  # [S, 25], that the scenes are baked at
 
 

@@ -29,7 +29,11 @@ def test_figures_of_the_run(fitted: Path) -> None:
 
 def test_from_pictures_to_scenes_that_are_drawn_without_the_model(pictures: Path, fitted: Path, tmp_path: Path) -> None:
     tokens, scenes = tmp_path / "t.safetensors", tmp_path / "scenes"
-    found = json.loads(g3d("encode", fitted, "--data", pictures, "--split", "all", "--out", tokens, "--json").out)
+    found = json.loads(
+        g3d(
+            "encode", fitted, "--data", pictures, "--split", "all", "--out", tokens, "--json", "--set", "measure=true"
+        ).out
+    )
     assert found["latents"] == 12 and 0 < found["mse"] < 0.5
     head = latents.check(tokens)
     assert head.space.parts["tokens"].vocabulary == 32
@@ -50,8 +54,10 @@ def test_from_pictures_to_scenes_that_are_drawn_without_the_model(pictures: Path
 def test_encode_takes_splits_and_decode_gives_back_what_it_measured(
     pictures: Path, fitted: Path, tmp_path: Path
 ) -> None:
-    found = json.loads(g3d("encode", fitted, "--data", pictures, "--out", tmp_path / "t.safetensors", "--json").out)
-    assert found["latents"] == 6
+    words = ["encode", fitted, "--data", pictures, "--json", "--out"]
+    plain = json.loads(g3d(*words, tmp_path / "plain.safetensors").out)
+    found = json.loads(g3d(*words, tmp_path / "t.safetensors", "--set", "measure=true").out)
+    assert found["latents"] == plain["latents"] == 6 and "mse" not in plain
     assert g3d("decode", fitted, tmp_path / "t.safetensors", "--render", tmp_path / "r").code == 0
     names = latents.check(tmp_path / "t.safetensors").names
     data = open_dataset(pictures)
