@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cameras", "config", "data", "distributed", "latents", "losses", "nets", "render", "scenes", "storage", "training"
     },
     "priors": {"config", "distributed", "latents", "nets", "storage", "training"},
+    "catalogue": {"config", "methods", "priors", "sources"},
 }  # fmt: skip
 SHARED = {
     "cameras", "config", "data", "depth_estimator", "device", "distributed", "drawing", "evaluation", "export", "images",
@@ -63,12 +64,13 @@ OF_STEPS: dict[str, set[str]] = {
     "fit_prior": {"priors"},
     "prepare_data": {"sources"},
     "import_ply": {"importers"},
+    "info": {"catalogue"},
 }
 """What a step may import besides SHARED. The others, those of files alone, reach neither methods nor priors: scenes outlive what
 made them."""
 OF_FILES = (
     "render", "export_ply", "eval_fid", "eval_recon", "eval_geometry", "eval_consistency", "eval_identity", "eval_shapes",
-    "edit", "sheet", "report", "info",
+    "edit", "sheet", "report",
 )  # fmt: skip
 STEPS = {name: SHARED | OF_STEPS.get(name, set()) for name in (*OF_STEPS, *OF_FILES)}
 

@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 import typer
 from g3d.errors import Failure, G3dError, Interrupted, from_os_error
 
+from g3d_cli import show
+
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
@@ -75,14 +77,8 @@ def _show(result: Mapping[str, Any], as_json: bool) -> None:
     for path in result.get("written", []):
         print(path)
     if "written" not in result:
-        for name, value in result.items():
-            print(f"{name:<24} {_text(value)}")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return json.dumps(value, sort_keys=True, default=str) if isinstance(value, dict | list) else str(value)
+        for line in show.lines(result):
+            print(line)
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
