@@ -1,5 +1,6 @@
 """Help: every command has one, at once, and its example runs as it stands."""
 
+import dataclasses
 import importlib
 import resource
 import shlex
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from commands import Pipeline, environment, g3d
+from g3d.sources import SOURCES
+from g3d.steps.prepare_data import foreign_options
 from g3d_cli.main import COMMANDS
 from snapshot import official_state, write_snapshot
 
@@ -62,6 +65,16 @@ def test_the_example_of_the_help_runs(
     assert result.out.strip()
     if out is not None:
         assert out.exists()
+
+
+@pytest.mark.parametrize("source", SOURCES.names())
+def test_help_of_a_source_shows_its_options_alone(source: str) -> None:
+    shown = g3d("prepare-data", source, "--help")
+    assert shown.code == 0 and f"Example: g3d prepare-data {source} " in " ".join(shown.out.split())
+    own = {f.name for f in dataclasses.fields(SOURCES.get(source).Options)}
+    listed = {word.strip("-").replace("-", "_") for word in shown.out.split() if word.startswith("--")}
+    assert own <= listed and not (foreign_options(source) or set()) & listed
+    assert {"out", "seed", "holdout", "json"} <= listed
 
 
 def test_completion_knows_the_commands() -> None:

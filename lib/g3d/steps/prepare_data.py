@@ -61,6 +61,13 @@ _RANGES: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 
 
+def foreign_options(name: str) -> set[str] | None:
+    """The options that belong to other sources than the one of this name; None where there is no such source."""
+    if name not in SOURCES:
+        return None
+    return {f.name for f in fields(Options)[_OF_EVERY_SOURCE:]} - {f.name for f in fields(source(name).Options)}
+
+
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used; refuses what `run` would refuse before it makes anything."""
     collection = _collect(options)
