@@ -10,7 +10,7 @@ from g3d.data.columns import SPLITS
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.progress import SILENT, Progress
-from g3d.storage import files
+from g3d.storage import files, leaving_out
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     page = []
     for text in options.folders:
         source, numbers = _pictures(text)
+        if source.left_out:
+            progress.log(f"'{text}': {leaving_out.note(source.left_out)}")
         count = min(len(numbers), options.columns * options.rows)
         chosen = [numbers[i * len(numbers) // count] for i in range(count)]
         shown = [_square(picture, options.size) for picture in source.stream(chosen)]
