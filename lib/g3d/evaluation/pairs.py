@@ -28,7 +28,7 @@ from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, existing
 from g3d.evaluation.disparity import Sums, read_sums
 from g3d.images import U8
-from g3d.storage import zips
+from g3d.storage import foreign, leaving_out, zips
 
 F32 = NDArray[np.float32]
 _SAME_POSE = 1e-4  # largest difference of two c2w that count as one camera
@@ -195,8 +195,8 @@ class _Files:
         """All files, posix paths below the root."""
         root = self.set.path
         if root.is_dir():
-            return frozenset(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
-        return frozenset(zips.opened(root).namelist())
+            return frozenset(p.relative_to(root).as_posix() for p in foreign.files_below(root))
+        return frozenset(n for n in zips.opened(root).namelist() if not foreign.is_foreign(n))
 
     def side(self, path: Path) -> Side:
         """The side of these files; `path` is the place that the user named."""
@@ -210,7 +210,13 @@ class _Files:
                     f"'{path}' holds two pictures of the name '{key}', so pairs are not clear; keep one of them"
                 )
             items[key] = self._item(name, notes, kinds)
-        return Side(path, {"file": items}, " / ".join(sorted(kinds)) or None, sorted(notes))
+        if self.set.left_out:
+            notes.add(f"of '{path}' {leaving_out.note(self.set.left_out)}")
+        schemes = {"file": items}
+        tops = {PurePosixPath(key).parts[0] for key in items}
+        if not self.set.path.is_dir() and len(tops) == 1 and all("/" in key for key in items):  # a zip made of a folder
+            schemes["file in its folder"] = {key.split("/", 1)[1]: item for key, item in items.items()}
+        return Side(path, schemes, " / ".join(sorted(kinds)) or None, sorted(notes))
 
     def _item(self, name: str, notes: set[str], kinds: set[str]) -> Item:
         where = self._where(name)

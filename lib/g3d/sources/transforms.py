@@ -22,7 +22,7 @@ from g3d.sources.posed import shots
 from g3d.sources.posed.undistort import lens_of
 from g3d.sources.writing.licence import licence_of
 from g3d.sources.writing.mirror import with_mirrored
-from g3d.storage import files
+from g3d.storage import files, foreign
 
 F64 = NDArray[np.float64]
 GROUPS = ("auto", "file", "none")
@@ -122,7 +122,7 @@ def _scenes(root: Path) -> tuple[list[_Scene], list[str]]:
     if tables:
         return [_strict(_scene(root.resolve().name, root, tables))], notes
     found = []
-    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
+    for folder in (p for p in foreign.inside(root) if p.is_dir()):
         tables, more = _tables(folder)
         if tables:
             found.append(_scene(folder.name, folder, tables))

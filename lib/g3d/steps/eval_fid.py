@@ -12,7 +12,7 @@ from g3d.errors import G3dError, did_you_mean, existing
 from g3d.evaluation import extractors
 from g3d.progress import SILENT, Progress
 from g3d.seeds import generator
-from g3d.storage import files
+from g3d.storage import files, leaving_out
 
 if TYPE_CHECKING:
     from g3d.evaluation.features import F32, Extractor
@@ -96,6 +96,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     counts = {role: len(picked) for role, (_, picked) in sets.items()}
     with distributed.processes(place):
         progress = SILENT if distributed.rank() else progress
+        for role, (shown, _) in sets.items():
+            if shown.found.left_out:
+                progress.log(f"{role} images: {leaving_out.note(shown.found.left_out)}")
         extractor = _choice(options).load(place, progress)
         wanted, absent = _givable(options, extractor, counts)
         real, fake = (_features(options, role, *sets[role], extractor, progress) for role in ("real", "fake"))

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from g3d import images
 from g3d.errors import G3dError, did_you_mean, existing
 from g3d.progress import SILENT, Progress
-from g3d.storage import artifacts, files, formats
+from g3d.storage import artifacts, files, foreign, formats
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _folder(path: Path) -> dict[str, Any]:
     for name in ("model.safetensors", "prior.safetensors"):
         if (path / name).is_file():
             return {**_file(path / name), "run": _run(path)}
-    scenes = sorted(path.glob("*.safetensors"))
+    scenes = foreign.inside(path, "*.safetensors")
     if scenes:
         kinds = sorted({artifacts.header(scene).kind for scene in scenes})
         return {
@@ -85,7 +86,7 @@ def _folder(path: Path) -> dict[str, Any]:
             "first": scenes[0].name,
             "last": scenes[-1].name,
         }
-    pictures = sorted(path.rglob("*.png"))
+    pictures = [p for p in foreign.files_below(path) if p.suffix.lower() in images.SUFFIXES]
     if pictures:
         return {"format": "images", "pictures": len(pictures), "cameras": len(list(path.rglob("transforms.json")))}
     raise G3dError(f"'{path}' is a folder in which g3d finds no dataset, model, scenes or images; give another one")

@@ -11,6 +11,7 @@ from g3d.progress import SILENT, Progress
 from g3d.sources import SOURCES, Collection, Request, source
 from g3d.sources.writing.split_list import SplitList, read_split_list
 from g3d.storage import files
+from g3d.storage.leaving_out import merged
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def resolve(options: Options) -> dict[str, Any]:
         "holdout": options.holdout, "split": None if split is None else split.description, "store": options.store,
         "skip_bad": options.skip_bad, "workers": _workers(options, collection), "seed": options.seed,
         "licence": collection.licence, "out": str(options.out), "overwrite": options.overwrite,
+        **({"left_out": merged([collection.left_out])} if collection.left_out else {}),
     }  # fmt: skip
 
 
@@ -127,7 +129,7 @@ def _collect(options: Options) -> Collection:
             raise G3dError(f"--{_word(name)} is {value}; it must lie between {low:g} and {high:g}")
     if options.store not in ("folder", "zip"):
         raise G3dError(f"--store is '{options.store}'; it must be folder or zip")
-    collection = module.collect(Request(options.input, module.Options(**given), options.seed))
+    collection = module.collect(Request(options.input, module.Options(**given), options.seed, options.skip_bad))
     objects = len(collection.items)
     if not 0 <= options.holdout < max(objects, 1):
         raise G3dError(f"--holdout is {options.holdout}; it must lie between 0 and {objects - 1} (of {objects} objects at least "

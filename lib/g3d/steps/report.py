@@ -8,7 +8,7 @@ from typing import Any
 from g3d.errors import G3dError, existing, from_os_error
 from g3d.export.report import Curve, page
 from g3d.progress import SILENT, Progress
-from g3d.storage import files
+from g3d.storage import files, foreign
 
 _LEFT_OUT = ("step", "seconds", "evaluation")
 _FIRST = ("loss", "gradient_norm", "lr", "items_per_s", "peak_memory_mb")
@@ -85,7 +85,7 @@ def _curves(lines: list[dict[str, Any]]) -> list[Curve]:
 
 def _pictures(folder: Path) -> dict[str, bytes]:
     captions = {"grid": "true and reconstructed: training views, then views that were not fitted"}
-    return {captions.get(p.stem, p.stem): p.read_bytes() for p in sorted(folder.glob("*.png"))}
+    return {captions.get(p.stem, p.stem): p.read_bytes() for p in foreign.inside(folder, "*.png")}
 
 
 def _best(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`sheet`: pictures of several folders in rows on one page, so that true, reconstructed and sampled can be compared."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.evaluation.disparity import read_sums
 from g3d.progress import SILENT, Progress
-from g3d.storage import files
+from g3d.storage import files, foreign, leaving_out
 
 DISPARITY = "disparity"  # the folder that render --disparity writes beside its pictures
 Stream = Callable[[Sequence[int]], Iterator[images.U8]]
+LeftOut = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     _check_out(options)
     page = []
     for text in options.folders:
-        stream, numbers = _pictures(text)
+        stream, numbers, left_out = _pictures(text)
+        if left_out:
+            progress.log(f"'{text}': {leaving_out.note(left_out)}")
         count = min(len(numbers), options.columns * options.rows)
         chosen = [numbers[i * len(numbers) // count] for i in range(count)]
         shown = [_square(picture, options.size) for picture in stream(chosen)]
@@ -55,22 +58,22 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     return {"written": [str(options.out)]}
 
 
-def _pictures(text: str) -> tuple[Stream, Sequence[int]]:
-    """The pictures that the words stand for, by their numbers, and which of them."""
+def _pictures(text: str) -> tuple[Stream, Sequence[int], LeftOut]:
+    """The pictures that the words stand for, by their numbers, which of them, and what is left out."""
     folder, split = _source(text)
     if split == DISPARITY:
-        maps = sorted((folder / DISPARITY).glob("*.safetensors"))
+        maps = foreign.inside(folder / DISPARITY, "*.safetensors")
         if not maps:
             raise G3dError(f"'{folder}' holds no disparity; draw its pictures with g3d render --disparity")
-        return lambda chosen: (_grey(maps[number]) for number in chosen), range(len(maps))
+        return lambda chosen: (_grey(maps[number]) for number in chosen), range(len(maps)), {}
     if split is None:
         found = images.image_set(folder)
-        return found.stream, range(len(found))
+        return found.stream, range(len(found)), found.left_out
     data = open_dataset(folder)
     numbers: list[int] = (data.view_split == SPLITS.index(split)).nonzero().squeeze(1).tolist()
     if not numbers:
         raise G3dError(f"'{folder}' has no views of the split '{split}'; use another one")
-    return images.image_set(folder).stream, numbers
+    return images.image_set(folder).stream, numbers, {}
 
 
 def _grey(path: Path) -> images.U8:
