@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import Pipeline, environment, g3d
+from face_pictures import pictures, write_faces
 from g3d.sources import SOURCES
 from g3d.steps.prepare_data import foreign_options
 from g3d_cli.main import COMMANDS
@@ -53,6 +54,8 @@ def test_the_example_of_the_help_runs(
     for made in ("data", "model", "prior", "scenes", "sampled", "splats.ply"):
         if out is None or out.name != made:
             (tmp_path / "demo" / made).symlink_to(pipeline.root / "demo" / made)
+    if command == "eval-transfer":
+        write_faces(tmp_path / "demo" / "faces", pictures())
     if command == "import-checkpoint":
         write_snapshot(tmp_path / "demo" / "network.pkl", official_state())
     monkeypatch.chdir(tmp_path)

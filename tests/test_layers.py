@@ -69,8 +69,8 @@ OF_STEPS: dict[str, set[str]] = {
 """What a step may import besides SHARED. The others, those of files alone, reach neither methods nor priors: scenes outlive what
 made them."""
 OF_FILES = (
-    "render", "export_ply", "eval_fid", "eval_recon", "eval_geometry", "eval_consistency", "eval_identity", "eval_shapes",
-    "edit", "sheet", "report",
+    "render", "export_ply", "eval_fid", "eval_recon", "eval_geometry", "eval_consistency", "eval_identity", "eval_transfer",
+    "eval_shapes", "edit", "sheet", "report",
 )  # fmt: skip
 STEPS = {name: SHARED | OF_STEPS.get(name, set()) for name in (*OF_STEPS, *OF_FILES)}
 

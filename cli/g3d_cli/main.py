@@ -26,6 +26,7 @@ COMMANDS = {
     "import-checkpoint": "Make a model from a checkpoint of a method's public code, without executing it.",
     "eval-fid": "Compare two sets of images by their features: FID, KID, precision, recall, diversity.",
     "eval-recon": "Compare pictures with the true ones: PSNR, SSIM, MS-SSIM, LPIPS, depth.",
+    "eval-transfer": "Say whether drawn faces take on expressions as the true ones do.",
     "eval-geometry": "Say how solid rendered objects are, and how right their depth is.",
     "eval-consistency": "Say whether the views of scenes agree, by a surface fitted to some of them.",
     "eval-identity": "Say whether faces are still the same person's, by a face network.",
