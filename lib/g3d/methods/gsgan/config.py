@@ -64,6 +64,10 @@ class Config:
     pose_dim: int = setting(64, "numbers of a pose embedding", low=1, high=1024)
     batch: int = setting(32, "pictures a step", low=1, high=1 << 20)
     micro_batch: int = setting(0, "pictures whose gradients are in memory at once, 0 for all of the step's", low=0)
+    deviation: Literal["part", "batch"] = setting(
+        "part",
+        "the discriminator's minibatch deviation compares what is in memory at once [c], or all of a step's pictures",
+    )
     kimg: float = setting(10_000.0, "length, in thousands of real pictures seen", low=0, high=1e9)
     g_lr: float = setting(2.5e-3, "Adam, generator", low=0)
     d_lr: float = setting(2e-3, "Adam, discriminator", low=0)

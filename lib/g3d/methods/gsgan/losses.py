@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from g3d.methods.gsgan.attention import nearest
 
 
-def pose_contrast(of_pictures: Tensor, of_cameras: Tensor, temperature: float) -> Tensor:
-    """eq. 9: each picture's embedding [B, E] is nearest to that of its own camera, among those of the batch. A value a picture,
-    [B]; 0 for a single one."""
+def pose_contrast(of_pictures: Tensor, of_cameras: Tensor, temperature: float, first: int = 0) -> Tensor:
+    """eq. 9: each picture's embedding [n, E] is nearest to that of its own camera, among those of the whole batch [B, E], of
+    which picture `first` is the first here. A value a picture, [n]; 0 where B is 1."""
     alike = F.normalize(of_pictures, dim=1) @ F.normalize(of_cameras, dim=1).t() / temperature
-    return F.cross_entropy(alike, torch.arange(len(alike), device=alike.device), reduction="none")
+    return F.cross_entropy(alike, torch.arange(len(alike), device=alike.device) + first, reduction="none")
 
 
 def centre(anchors: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from commands import Pipeline, environment, g3d, refused
+from g3d import distributed
 from g3d.cameras import CameraPrior, condition_numbers
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
@@ -25,6 +26,7 @@ from g3d.render import render_scene
 from g3d.scenes.scene import pick
 from g3d.steps import fit_stage1
 from g3d.storage import artifacts
+from pretended import processes
 from torch import Tensor
 
 CPU = torch.device("cpu")
@@ -134,27 +136,52 @@ def test_the_blur_fades_and_is_a_gaussian() -> None:
     assert training.blurred(flat, 0.0) is flat
 
 
-def gradients(data: Dataset, *pairs: str) -> list[Tensor]:
-    """Of one step of each kind, seen by optimisers that do not move."""
-    game, source = made(data, "augment=fixed", "augment_p=0.5", "pose_weight=0", "g_clip=1e9", "d_clip=1e9", *pairs)
-    lively(game).discriminator.real.group = 1  # what compares pictures would depend on the parts
-    batch, found = source.draw(0, slice(0, 4)), []
+PAIRS = ("augment=fixed", "augment_p=0.5", "g_clip=1e9", "d_clip=1e9")
+
+
+def gradients(data: Dataset, *pairs: str, batch: int = 4, group: int = 1) -> list[Tensor]:
+    """Of one step of each kind, seen by optimisers that do not move; and its figures. `group`: of the minibatch deviation."""
+    game, source = made(data, *PAIRS, f"batch={batch}", *pairs)
+    lively(game).discriminator.real.group = group
+    drawn, found = source.draw(0, distributed.share(torch.arange(batch))), []
     for optimiser in (game.g_optimiser, game.d_optimiser):
         optimiser.param_groups[0]["lr"] = 0.0
-    training.generator_step(game, batch.for_generator, 0, CPU)
+    figures = [training.generator_step(game, drawn.for_generator, 0, CPU)]
     found += [p.grad.clone() for p in game.generator.parameters() if p.grad is not None]
-    training.discriminator_step(game, batch, 0, CPU)
+    figures.append(training.discriminator_step(game, drawn, 0, CPU))
     found += [p.grad.clone() for p in game.discriminator.parameters() if p.grad is not None]
-    training.penalty_step(game, batch, 0, CPU)
+    figures.append({"r1": training.penalty_step(game, drawn, 0, CPU)})
     found += [p.grad.clone() for p in game.discriminator.parameters() if p.grad is not None]
     assert len(found) > 60
-    return found
+    return [*found, *(value for some in figures for value in some.values())]
 
 
 @pytest.mark.parametrize("pair", ["micro_batch=1", "micro_batch=3"])
 def test_parts_do_not_change_gradients(data: Dataset, pair: str) -> None:
+    """The pose loss compares with the cameras of the whole batch (eq. 9), in whatever parts it comes."""
     for a, b in zip(gradients(data), gradients(data, pair), strict=True):
         torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-6)
+
+
+@pytest.mark.parametrize(("count", "micro"), [(1, 1), (1, 2), (2, 1), (2, 2), (2, 0), (3, 1)])
+def test_processes_and_parts_compare_the_whole_batch(data: Dataset, count: int, micro: int) -> None:
+    """With deviation=batch every gradient is that of one process that holds all pictures: groups of three lie across parts and
+    processes (uneven ones), also in R1, whose slope at a picture depends on the others of its group."""
+    one = gradients(data, batch=6, group=3)
+    for found in processes(
+        count, lambda _: gradients(data, "deviation=batch", f"micro_batch={micro}", batch=6, group=3)
+    ):
+        for a, b in zip(one, found, strict=True):
+            torch.testing.assert_close(a, b, rtol=5e-3, atol=5e-6)
+
+
+def test_without_it_parts_compare_their_own_pictures(data: Dataset) -> None:
+    """The test above can fail: the same parts with deviation=part have other gradients; without the deviation, they agree."""
+    one, parts = gradients(data, batch=6, group=3), gradients(data, "micro_batch=1", batch=6, group=3)
+    assert any((a - b).abs().max() > 1e-3 * a.abs().max() for a, b in zip(one, parts, strict=True))
+    for found in processes(2, lambda _: gradients(data, "micro_batch=2", batch=6)):
+        for a, b in zip(gradients(data, batch=6), found, strict=True):
+            torch.testing.assert_close(a, b, rtol=5e-3, atol=5e-6)
 
 
 def test_gradients_are_clipped(data: Dataset) -> None:
@@ -238,13 +265,14 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
 
 @pytest.mark.slow
 def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> None:
-    """Pictures one by one, so that what compares pictures is the same: equal up to the order of sums."""
+    """Two processes, pictures one by one, against one that holds all: equal up to the order of sums."""
     words = ["fit-stage1", "gsgan", "--data", str(pipeline.data), "--preset", "smoke", "--device", "cpu"]
-    pairs = ["kimg=0.02", "micro_batch=1", "background=true", "background_from_kimg=0.008", "g_lr=1e-6", "d_lr=1e-6"]
+    pairs = ["kimg=0.02", "background=true", "background_from_kimg=0.008", "g_lr=1e-6", "d_lr=1e-6"]
     words += [word for pair in pairs for word in ("--set", pair)]
+    parts = {"one": [], "two": ["--set", "micro_batch=1", "--set", "deviation=batch"]}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for command, out in (([*torchrun, "-m", "g3d_cli.main"], "two"), ([sys.executable, "-m", "g3d_cli.main"], "one")):
-        whole = [*command, *words, "--out", str(tmp_path / out)]
+        whole = [*command, *words, *parts[out], "--out", str(tmp_path / out)]
         done = subprocess.run(whole, capture_output=True, text=True, env=environment(), check=False)
         assert done.returncode == 0, done.stderr
     one, two = (artifacts.read(tmp_path / n / "state.safetensors", "state").values for n in ("one", "two"))
