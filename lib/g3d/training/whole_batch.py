@@ -70,7 +70,7 @@ def seen(features: Tensor, part: slice, head: Head, loss: Head, known: Judged | 
 def r1(
     look: Callable[[Tensor, slice], Tensor], head: Head, real: Tensor, parts: Sequence[slice], batch: int, weight: float
 ) -> Tensor:
-    """R1 of our pictures [b, ...] over B, where logits depend on other pictures; leaves behind the gradients of `weight` times it.
+    """R1 of our pictures [b, ...] over B, where logits depend on other pictures; leaves the gradients of `weight` times it.
 
     With u = dS / dfeatures of the sum S of all logits, the slope at a picture is that of u . features; so it reaches the
     parameters along two ways: through the picture's own features, and through u, which depends on everybody's."""

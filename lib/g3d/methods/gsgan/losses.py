@@ -20,13 +20,14 @@ def pose_contrast(of_pictures: Tensor, of_cameras: Tensor, temperature: float, f
 
 def centre(anchors: Tensor) -> Tensor:
     """L_center of eq. 10, as its text says it: the squared distance of the mean of anchors [B, N, 3] from the origin, [B]. (The
-    equation as printed, 1/N times the squared norm of the sum, would be N times as much.)"""
+    equation as printed, 1/N times the squared norm of the sum, would be N times as much; the public code's is a third.)"""
     return anchors.mean(dim=1).square().sum(dim=1)
 
 
 def nearness(anchors: Tensor, k: int) -> Tensor:
     """L_knn of eq. 10: the mean squared distance of anchors [B, N, 3] to their k nearest others, [B]. (The equation prints
-    the sum over neighbours inside of the norm, where opposite ones would cancel; the text speaks of distances.)"""
+    the sum over neighbours inside of the norm, where opposite ones would cancel; the text speaks of distances. The public
+    code's is a third: a mean over x, y, z, too.)"""
     others = torch.stack(
         [points[index] for points, index in zip(anchors, nearest(anchors, k), strict=True)]
     )  # [B, N, k, 3]

@@ -118,7 +118,8 @@ def generator_step(game: Game, wanted: Wanted, seen: int, device: torch.device) 
             "center_loss": losses.centre(coarsest).sum(),
             "knn_loss": losses.nearness(coarsest, config.knn).sum(),
         }
-        weights = (config.pose_weight, config.center_weight, config.knn_weight)
+        third = 1 / 3 if config.anchor_losses == "mean" else 1.0  # of squares over x, y, z
+        weights = (config.pose_weight, config.center_weight * third, config.knn_weight * third)
         share = sum((value * weight for value, weight in zip(terms.values(), weights, strict=True)), fooling)
         (share / config.batch).backward()
         more = {"w_mean": w.sum(dim=0), "fake_logit": logits.sum(), "square": logits.square().sum()}

@@ -1,6 +1,7 @@
 """GSGAN's game: losses by hand, batches, cameras and their swaps, gradients by parts, exact resume, refusals."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from g3d.losses import adversarial
 from g3d.methods import gsgan as g
 from g3d.methods import settings_of
 from g3d.methods.gsgan import losses, training
-from g3d.methods.gsgan.batches import Source, widened
+from g3d.methods.gsgan.batches import Source, deviations_deg, swap_p, widened
 from g3d.render import render_scene
 from g3d.scenes.scene import pick
 from g3d.steps import fit_stage1
@@ -114,12 +115,66 @@ def test_cameras_are_those_of_views_swapped_and_widened_as_often_as_asked(
 def test_widened_cameras_have_the_deviations_of_the_appendix() -> None:
     config = replace(g.PRESETS["ffhq256"], yaw_std_deg=16.0, pitch_std_deg=8.0)
     prior = CameraPrior(2.7, 13.4, 64, 64, target=(0, 0, 0.2), azimuth_deg=(-10, 10), elevation_deg=(-5, 5))
-    cameras = widened(config, prior).sample(0, range(4000)).c2w[:, :3, 3] - torch.tensor([0, 0, 0.2])
+    cameras = widened(config, prior, prior.sample(0, range(9))).sample(0, range(4000)).c2w[:, :3, 3] - torch.tensor(
+        [0, 0, 0.2]
+    )
     torch.testing.assert_close(cameras.norm(dim=1), torch.full((4000,), 2.7), atol=1e-4, rtol=0)
     yaw = torch.rad2deg(torch.atan2(cameras[:, 0], cameras[:, 2]))
     pitch = torch.rad2deg(torch.asin(cameras[:, 1] / 2.7))
     assert float(yaw.std()) == pytest.approx(16, abs=0.7) and float(yaw.mean()) == pytest.approx(0, abs=0.8)
     assert float(pitch.abs().max()) <= 24.01 and float(pitch.std()) == pytest.approx(48 / 12**0.5, abs=0.4)
+
+
+def test_cameras_are_widened_by_the_deviations_of_the_data() -> None:
+    """A.1: those of the data set, where none are given; spread by hand around a mean that is not the front."""
+    prior = CameraPrior(2.7, 13.4, 64, 64, target=(0, 0, 0.2))
+    yaw, pitch = torch.tensor([10.0, -14.0, 22.0, 2.0]), torch.tensor([1.0, 5.0, -3.0, 9.0])
+    cameras = prior.at(yaw, pitch)
+    assert deviations_deg(prior, cameras) == pytest.approx(
+        (float(yaw.std(correction=0)), float(pitch.std(correction=0))), abs=1e-3
+    )
+    wide = widened(g.PRESETS["ffhq256"], prior, cameras)
+    assert wide.azimuth_deg[1] == pytest.approx(13.0767, abs=1e-3) and wide.elevation_deg[1] == pytest.approx(
+        3 * 20**0.5, abs=1e-3
+    )
+    half = widened(replace(g.PRESETS["ffhq256"], yaw_std_deg=16.0), prior, cameras)
+    assert half.azimuth_deg == (-16, 16) and half.elevation_deg == wide.elevation_deg
+
+
+def test_swaps_fade_from_all_to_those_asked_for() -> None:
+    """EG3D: 1 at first, swap_p after 1,000 kimg, a straight line between."""
+    ffhq, ours = g.PRESETS["ffhq256"], g.PRESETS["cars64"]
+    assert [swap_p(ffhq, n) for n in (0, 250_000, 1_000_000, 5_000_000)] == [1, 0.875, 0.5, 0.5]
+    assert swap_p(g.PRESETS["afhq256"], 500_000) == pytest.approx(0.9) and swap_p(ours, 0) == 0.5
+
+
+def test_swaps_of_a_batch_fade(data: Dataset) -> None:
+    _, source = made(data, "swap_p=0", "swap_fade_kimg=1.2", "batch=600")
+    shares = []
+    for step in (0, 1, 2):
+        wanted = source.draw(step, slice(0, 600)).for_generator
+        own = condition_numbers(wanted.cameras(24, 24))
+        shares.append(float((wanted.seen_by_mapping != own).any(dim=1).float().mean()))
+    among = 1 - 1 / len(source.views)
+    assert shares == [pytest.approx(among, abs=0.05), pytest.approx(among / 2, abs=0.08), 0]
+
+
+def test_the_losses_of_anchors_are_sums_or_a_third(data: Dataset) -> None:
+    """As the text says, or as the public code computes: both figures stay, their weight in the gradient is a third."""
+    found = []
+    for pair in ("anchor_losses=sum", "anchor_losses=mean"):
+        game, source = made(data, pair, "pose_weight=0", "center_weight=3", "knn_weight=5", "g_clip=0", "batch=2")
+        game.discriminator.real.out.weight.data.zero_()  # no adversarial gradient
+        figures = training.generator_step(game, source.draw(0, slice(0, 2)).for_generator, 0, CPU)
+        head = game.generator.anchor_heads[0].layers["xyz"].weight.grad  # type: ignore[index, union-attr]
+        found.append((head, figures["knn_loss"]))
+    assert found[0][0].abs().max() > 0 and found[0][1] == found[1][1]
+    torch.testing.assert_close(found[1][0], found[0][0] / 3, rtol=1e-4, atol=1e-9)
+
+
+def test_the_public_blur_is_the_default() -> None:
+    """2^-(x / 10)^2 is a Gaussian of deviation 10 / sqrt(2 ln 2)."""
+    assert g.Config().blur_px == pytest.approx(10 / (2 * math.log(2)) ** 0.5, abs=1e-3)
 
 
 def test_the_blur_fades_and_is_a_gaussian() -> None:
