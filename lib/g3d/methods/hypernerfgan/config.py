@@ -51,6 +51,10 @@ class Config:
     d_channel_max: int = setting(512, "most channels of the discriminator", low=1, high=2048)
     batch: int = setting(4, "pictures a step", low=1, high=1 << 20)
     micro_batch: int = setting(0, "pictures whose gradients are in memory at once, 0 for all of the step's", low=0)
+    deviation: Literal["part", "batch"] = setting(
+        "part",
+        "the discriminator's minibatch deviation compares what is in memory at once [c], or all of a step's pictures",
+    )
     kimg: float = setting(25_000.0, "length, in thousands of real pictures seen", low=0, high=1e9)
     g_lr: float = setting(2.5e-3, "Adam, generator ([c]; the report says 2e-3)", low=0)
     d_lr: float = setting(2.5e-3, "Adam, discriminator", low=0)
