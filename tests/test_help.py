@@ -2,8 +2,10 @@
 
 import dataclasses
 import importlib
+import json
 import resource
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +60,11 @@ def test_the_example_of_the_help_runs(
         write_faces(tmp_path / "demo" / "faces", pictures())
     if command == "import-checkpoint":
         write_snapshot(tmp_path / "demo" / "network.pkl", official_state())
+    if command == "compare":  # as if it had been fitted again with another seed
+        again = tmp_path / "demo" / "model-2"
+        shutil.copytree(pipeline.model, again)
+        config = json.loads((again / "config.json").read_text())
+        (again / "config.json").write_text(json.dumps({**config, "seed": 1}))
     monkeypatch.chdir(tmp_path)
     more = {
         "prepare-data": ["--workers", "1"], "fit-stage1": ["--set", "epochs=1"],

@@ -70,7 +70,7 @@ OF_STEPS: dict[str, set[str]] = {
 made them."""
 OF_FILES = (
     "render", "export_ply", "eval_fid", "eval_recon", "eval_geometry", "eval_consistency", "eval_identity", "eval_transfer",
-    "eval_shapes", "edit", "sheet", "report",
+    "eval_shapes", "edit", "sheet", "report", "compare",
 )  # fmt: skip
 STEPS = {name: SHARED | OF_STEPS.get(name, set()) for name in (*OF_STEPS, *OF_FILES)}
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "eval-shapes": "Compare two sets of shapes by Chamfer distance, or occupancy grids by name.",
     "sheet": "Lay pictures of several folders out in rows, to be looked at.",
     "report": "Write one page about a run: curves, pictures, settings, figures.",
+    "compare": "Show runs side by side: settings that differ, figures, over seeds.",
     "profile": "Count parameters and multiply-adds, time a view, measure memory.",
     "info": "Say what a file or folder is.",
 }
