@@ -27,6 +27,7 @@ from g3d.training.checkpoint import load_module
 class EncodeSettings:
     """What --set may change for encode, which is one pass of the encoder."""
 
+    mirror: bool = config.setting(False, "of the mirrored pictures: more to fit a prior to")
     measure: bool = config.setting(False, "draw every reconstruction, too, and say its error: ten times the work")
 
 
@@ -93,6 +94,7 @@ def encoder(
     def encode(places: Sequence[int]) -> Encoded:
         found = dataset.pictures([chosen[place].number for place in places])
         pictures = torch.from_numpy(found).permute(0, 3, 1, 2).to(where).float() / 255
+        pictures = pictures.flip(3) if settings.mirror else pictures
         tokens = network.quantiser(network.encode(pictures)).tokens
         if not settings.measure:
             return Encoded({"tokens": tokens})
