@@ -331,6 +331,24 @@ def test_settings_without_effect_are_refused(pairs: list[str], sentence: str) ->
         settings_of("hypernerfgan", None, pairs)
 
 
+def test_the_low_memory_presets_are_the_report_s() -> None:
+    """Tables 2 to 4 and section 4.3: P = N_s = 32, gamma 1 for chairs, too, ADA from 0.5, one picture in memory at a time."""
+    low = [h.PRESETS[name] for name in ("t4", "t4-cars", "t4-planes", "t4-chairs")]
+    for one in low:
+        assert (one.patch_size, one.n_samples, one.r1_gamma, one.kimg, one.g_lr, one.d_lr) == (
+            32,
+            32,
+            1.0,
+            200,
+            2e-3,
+            2e-3,
+        )
+        assert (one.augment, one.augment_p, one.augment_set) == ("ada", 0.5, "bgc")
+        assert (one.batch, one.micro_batch) == (4, 1)
+    assert [one.layers for one in low] == [4, 8, 4, 8]
+    assert (h.PRESETS["t4-batch1"].batch, h.PRESETS["shapenet-chairs"].r1_gamma) == (1, 0.1)
+
+
 def test_presets_can_be_changed_where_their_own_settings_become_idle() -> None:
     assert settings_of("hypernerfgan", "cars64", ["augment=none"]).augment == "none"
     assert settings_of("gsgan", "cars64", ["background=true", "background_points=7"]).background_points == 7
