@@ -56,6 +56,9 @@ def test_the_example_of_the_help_runs(
     for made in ("data", "model", "prior", "scenes", "sampled", "splats.ply"):
         if out is None or out.name != made:
             (tmp_path / "demo" / made).symlink_to(pipeline.root / "demo" / made)
+    if command == "refine":
+        fitting = ("fit-refiner", pipeline.data, pipeline.data, "--preset", "smoke", "--set", "steps=2")
+        assert g3d(*fitting, "--out", tmp_path / "demo" / "refiner").code == 0
     if command == "eval-transfer":
         write_faces(tmp_path / "demo" / "faces", pictures())
     if command == "import-checkpoint":

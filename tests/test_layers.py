@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "methods": {
         "cameras", "config", "data", "distributed", "latents", "losses", "nets", "render", "scenes", "storage", "training"
     },
+    "refiners": {"config", "distributed", "nets", "storage", "training"},
     "priors": {"config", "distributed", "latents", "nets", "storage", "training"},
     "catalogue": {"config", "methods", "priors", "sources"},
 }  # fmt: skip
@@ -62,6 +63,8 @@ OF_STEPS: dict[str, set[str]] = {
     "profile": {"methods", "threads"},
     "import_checkpoint": {"methods"},
     "fit_prior": {"priors"},
+    "fit_refiner": {"refiners"},
+    "refine": {"refiners"},
     "prepare_data": {"sources"},
     "import_ply": {"importers"},
     "info": {"catalogue"},

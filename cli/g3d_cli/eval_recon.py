@@ -29,6 +29,7 @@ def eval_recon(
         str | None,
         typer.Option(help="Cut to x0,y0,x1,y1 (pixels, or parts of the sides), or to each view's box: face, mouth."),
     ] = None,
+    erode: Annotated[int, typer.Option(help="Pixels to leave out along the rim of masks.")] = 0,
     by: Annotated[
         str | None, typer.Option(help="Also mean and deviation over groups: subject, object, expression or class.")
     ] = None,
@@ -56,6 +57,7 @@ def eval_recon(
     """Compare pictures with the true ones: PSNR, SSIM, MS-SSIM, LPIPS, perceptual distance, MSE, L1, depth."""
     options = {
         "true": true, "test": test, "split": split, "objects": objects, "masks": masks, "mask": mask, "region": region,
+        "erode": erode,
         "by": by, "against": against,
         "ssim_borders": ssim_borders, "ms_ssim_scales": ms_ssim_scales, "lpips": lpips, "trust": trust,
         "any_camera": any_camera, "per_item": per_item, "device": device, "out": out, "overwrite": overwrite,

@@ -21,6 +21,8 @@ COMMANDS = {
     "decode": "Turn latents into scenes.",
     "edit": "Change latents: paths and grids between items.",
     "render": "Draw scenes as images, depth and video.",
+    "fit-refiner": "Fit a refiner of pictures to pairs, coarse and true.",
+    "refine": "Make pictures better by a refiner.",
     "export-ply": "Write scenes as PLY meshes, points or splats.",
     "import-ply": "Read a PLY of 3D Gaussians as a scene.",
     "import-checkpoint": "Make a model from a checkpoint of a method's public code, without executing it.",
