@@ -53,6 +53,10 @@ _UPRIGHT = {
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 """EXIF's orientation => what turns the picture upright."""
+_BACK = {
+    Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_LOADED_TURNED = "g3d loaded turned"  # what turns such a picture back
 
 
 @dataclass(frozen=True)
@@ -114,13 +118,20 @@ def decode(data: bytes, where: str, background: Colour = WHITE) -> U8:
     return decode_alpha(data, where, background)[0]
 
 
-def decode_alpha(data: bytes, where: str, background: Colour = WHITE) -> tuple[U8, U8 | None]:
-    """As `decode`, with the alpha channel [H, W] of what was laid over; None where the file has none."""
+def decode_alpha(data: bytes, where: str, background: Colour = WHITE, upright: bool = True) -> tuple[U8, U8 | None]:
+    """As `decode`, with the alpha channel [H, W] of what was laid over; None where the file has none. Without `upright`, the
+    pixels stay as they are stored, which is what cameras found by structure from motion describe."""
     with _reading(where):
         file, _ = _open(data, where)
         picture, alpha = _rgb_and_alpha(file, where)
-        upright = _upright(file, _laid_over(picture, alpha, background))
-        return np.asarray(upright), None if alpha is None else np.asarray(_upright(file, alpha))
+        turned = _turned(file, _laid_over(picture, alpha, background), upright)
+        return np.asarray(turned), None if alpha is None else np.asarray(_turned(file, alpha, upright))
+
+
+def exif_turns(data: bytes, where: str) -> bool:
+    """Whether EXIF says that the stored pixels lie on their side."""
+    with _reading(where), Image.open(io.BytesIO(data), formats=formats_of(where)) as file:
+        return _exif_turn(file) is not None
 
 
 def decode_square(data: bytes, where: str, size: int, background: Colour = WHITE) -> U8:
@@ -132,7 +143,7 @@ def decode_square(data: bytes, where: str, size: int, background: Colour = WHITE
         left, top = ((length - side) // 2 for length in whole)
         shrunk = max(1, round(max(whole) / max(picture.size)))  # by the decoder
         box = (left / shrunk, top / shrunk, (left + side) / shrunk, (top + side) / shrunk)
-        return np.asarray(_upright(file, picture.resize((size, size), Image.Resampling.LANCZOS, box)))
+        return np.asarray(_turned(file, picture.resize((size, size), Image.Resampling.LANCZOS, box), True))
 
 
 def read_grey(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -140,13 +151,21 @@ def read_grey(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     return decode_grey(existing(path, "the image").read_bytes(), str(path))
 
 
-def decode_grey(data: bytes, where: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def decode_grey(data: bytes, where: str, upright: bool = True) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """The bytes of a mask or of a depth map => [H, W]. `where` names the file in messages."""
     with _reading(where):
         file, _ = _open(data, where)
         if file.mode.startswith("I"):
-            return np.asarray(_upright(file, Image.fromarray(_steps(file, where))))
-        return np.asarray(_upright(file, file if file.mode == "L" else file.convert("L")))
+            return np.asarray(_turned(file, Image.fromarray(_steps(file, where)), upright))
+        return np.asarray(_turned(file, file if file.mode == "L" else file.convert("L"), upright))
+
+
+def decode_mask(data: bytes, where: str, upright: bool = True) -> U8:
+    """The bytes of a mask => coverage [H, W] of 8 bits. One whose largest value is 1 means 0 and 1, as many programs write it."""
+    values = decode_grey(data, where, upright)
+    if values.max(initial=0) == 1:
+        return (values * 255).astype(np.uint8)
+    return (values // 257).astype(np.uint8) if values.dtype == np.uint16 else values.astype(np.uint8)
 
 
 def formats_of(name: str) -> tuple[str, ...]:
@@ -254,8 +273,11 @@ def _open(data: bytes, where: str, least_px: int | None = None) -> tuple[Image.I
     if shrinks:  # where the last column of a smaller one stood for less than a pixel, it would be wrong
         picture.draft(None, (whole[0] // shrinks[0], whole[1] // shrinks[0]))
     drafted = picture.size != whole
+    turn = _exif_turn(picture) if picture.format == "TIFF" else None
     picture.load()
-    return picture, whole if drafted else picture.size  # a TIFF turns itself upright when it is loaded
+    if turn is not None:  # a TIFF turns itself upright when it is loaded
+        picture.info[_LOADED_TURNED] = _BACK.get(turn, turn)
+    return picture, whole if drafted else picture.size
 
 
 def _rgb_and_alpha(picture: Image.Image, where: str) -> tuple[Image.Image, Image.Image | None]:
@@ -330,10 +352,14 @@ def _laid_over(picture: Image.Image, alpha: Image.Image | None, background: Colo
     return Image.alpha_composite(Image.new("RGBA", picture.size, (*background, 255)), whole).convert("RGB")
 
 
-def _upright(file: Image.Image, picture: Image.Image) -> Image.Image:
-    """`picture`, made of `file`, turned as EXIF says."""
-    try:
-        turn = _UPRIGHT.get(file.getexif().get(0x0112, 1))
-    except Exception:  # damaged EXIF: the pixels are what counts, and they were read
-        return picture
+def _turned(file: Image.Image, picture: Image.Image, upright: bool) -> Image.Image:
+    """`picture`, made of `file`, turned as EXIF says; or, if not `upright`, as it is stored."""
+    turn = _exif_turn(file) if upright else file.info.get(_LOADED_TURNED)
     return picture if turn is None else picture.transpose(turn)
+
+
+def _exif_turn(file: Image.Image) -> Image.Transpose | None:
+    try:
+        return _UPRIGHT.get(file.getexif().get(0x0112, 1))
+    except Exception:  # damaged EXIF: the pixels are what counts, and they were read
+        return None

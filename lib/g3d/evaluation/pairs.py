@@ -238,7 +238,7 @@ class _Files:
         return Item(
             where,
             lambda: images.decode(self._read(name), where),
-            None if mask is None else lambda: images.decode_grey(self._read(mask), self._where(mask)).astype(np.uint8),
+            None if mask is None else lambda: images.decode_mask(self._read(mask), self._where(mask)),
             None if depth is None or scale is None else lambda: self._depth(depth, scale),
             None,
             self._poses(str(PurePosixPath(name).parent)).get(PurePosixPath(name).stem),

@@ -76,7 +76,7 @@ def collect(request: Request) -> Collection:
     poses = np.concatenate([np.zeros((0, 4, 4)), *_readable_poses(folders)])
     world = posed.find_world(poses, options.up, _OWN_UP)
     pictures = (shots.Place(p.parent, p.name) for f in folders for p in _pictures(f.path)[:1])
-    target = shots.target_of(pictures, options.size, options.background)
+    target = shots.target_of(pictures, options.size, options.background, skip_bad=request.skip_bad)
     assumed = not any(_has_intrinsics(f.path) for f in islice(folders, _OBJECTS_FOR_UP))
     if assumed:
         notes.append(

@@ -96,9 +96,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     counts = {role: len(picked) for role, (_, picked) in sets.items()}
     with distributed.processes(place):
         progress = SILENT if distributed.rank() else progress
-        for role, (shown, _) in sets.items():
-            if shown.found.left_out:
-                progress.log(f"{role} images: {leaving_out.note(shown.found.left_out)}")
+        for role, (one, _) in sets.items():
+            if one.found.left_out:
+                progress.log(f"{role} images: {leaving_out.note(one.found.left_out)}")
         extractor = _choice(options).load(place, progress)
         wanted, absent = _givable(options, extractor, counts)
         real, fake = (_features(options, role, *sets[role], extractor, progress) for role in ("real", "fake"))

@@ -250,7 +250,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file, or a sentence that names the file and the place of the mistake."""
     existing(path, what)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except (UnicodeDecodeError, json.JSONDecodeError, IsADirectoryError, RecursionError) as error:
         raise G3dError(f"{what} '{path}' is not valid JSON ({error}); write it again") from error
     if not isinstance(value, dict):

@@ -6,6 +6,7 @@ A reason is a phrase that follows a count: "frames whose picture is not there".
 from collections.abc import Iterable, Mapping, Sequence
 
 LeftOut = Mapping[str, Sequence[str]]
+FAULTY = "frames that cannot be used"
 MISSING = "frames whose picture is not there"
 
 
