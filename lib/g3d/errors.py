@@ -6,6 +6,7 @@ bug and ends as a traceback.
 
 import difflib
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -78,11 +79,30 @@ def from_os_error(error: OSError, doing: str) -> Failure:
 
 
 def existing(path: Path, what: str) -> Path:
-    """`path` if it exists, else the sentence that `what` (e.g. 'the dataset') is not there."""
-    if not path.exists():
-        near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+    """`path` if it is a file or a folder that can be read, else what is wrong with `what` (e.g. 'the dataset').
+
+    Nothing is opened: a pipe would wait for ever, a device never end."""
+    try:
+        mode = path.stat().st_mode
+    except PermissionError as error:
+        raise G3dError(f"{what} '{path}' lies in a folder that you may not look into; check its permissions") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and path.is_symlink():
+            raise G3dError(f"{what} '{path}' is a link that leads nowhere; give the path of an existing one") from error
+        there = path.parent.is_dir() and os.access(path.parent, os.R_OK)
+        near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if there else ""
         near = near if "did you mean" in near else ""
-        raise G3dError(f"{what} '{path}' does not exist{near}; give the path of an existing one")
-    if not os.access(path, os.R_OK):
+        raise G3dError(f"{what} '{path}' does not exist{near}; give the path of an existing one") from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise G3dError(f"{what} '{path}' is {special(mode)}, from which g3d does not read; give a file or a folder")
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
         raise G3dError(f"{what} '{path}' cannot be read; check its permissions")
     return path
+
+
+def special(mode: int) -> str:
+    """What a thing is that is neither a file nor a folder."""
+    kinds = (
+        (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket")
+    )  # fmt: skip
+    return next((word for test, word in kinds if test(mode)), "no regular file")

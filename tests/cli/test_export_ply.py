@@ -31,7 +31,7 @@ def test_points_and_a_folder_of_scenes(pipeline: Pipeline, tmp_path: Path) -> No
     words = ["--as", "points", "--num", 50, "--resolution", 16, "--level", 0.05, "--device", "cpu"]
     result = g3d("export-ply", pipeline.scenes, *words, "--out", tmp_path / "p")
     assert result.code == 0, result.err
-    files = sorted((tmp_path / "p").iterdir())
+    files = sorted((tmp_path / "p").glob("[!.]*"))
     assert [f.name for f in files] == ["000000.ply", "000001.ply", "000002.ply"]
     assert all(len(PlyData.read(str(f))["vertex"]) == 50 for f in files)
 

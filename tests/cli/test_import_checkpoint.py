@@ -30,12 +30,15 @@ def file(tmp_path: Path) -> Path:
 def test_a_snapshot_is_read_tensor_by_tensor(file: Path) -> None:
     found = safe_pickle.load(file)
     assert set(found) == {"G", "D", "G_ema", "training_set_kwargs"}
-    tensors = safe_pickle.module_tensors(found["G_ema"])
+    tensors = safe_pickle.module_tensors(found["G_ema"], "a")
     wanted = official_state()
     assert tensors.keys() == wanted.keys()
     for name, value in wanted.items():
         assert torch.equal(tensors[name], value), name
-    assert set(safe_pickle.module_tensors(found["D"])) == {"weight", "bias"}  # a plain torch module, not persistent
+    assert set(safe_pickle.module_tensors(found["D"], "a")) == {
+        "weight",
+        "bias",
+    }  # a plain torch module, not persistent
 
 
 def test_an_imported_model_samples_and_draws_what_its_weights_say(file: Path, tmp_path: Path) -> None:

@@ -29,7 +29,13 @@ def test_several_scenes_get_a_folder_each(pipeline: Pipeline, tmp_path: Path) ->
     )
     assert result["views"] == 6 and len(images.image_set(tmp_path / "i")) == 6
     one = tmp_path / "i" / "000001"
-    assert sorted(p.name for p in one.iterdir()) == ["000000.png", "000001.png", "depth", "masks", "transforms.json"]
+    assert sorted(p.name for p in one.glob("[!.]*")) == [
+        "000000.png",
+        "000001.png",
+        "depth",
+        "masks",
+        "transforms.json",
+    ]
     cameras = read_transforms(one / "transforms.json")
     assert len(cameras) == 2 and cameras.width == 16
     eyes = cameras.c2w[:, :3, 3]
@@ -39,7 +45,7 @@ def test_several_scenes_get_a_folder_each(pipeline: Pipeline, tmp_path: Path) ->
 
 def test_one_scene_goes_into_the_folder_itself(pipeline: Pipeline, tmp_path: Path) -> None:
     render.run(Options(pipeline.scenes / "000002.safetensors", tmp_path / "i", Drawing("grid:2x3", size=8), "cpu"))
-    assert sorted(p.name for p in (tmp_path / "i").iterdir()) == [
+    assert sorted(p.name for p in (tmp_path / "i").glob("[!.]*")) == [
         *(f"00000{i}.png" for i in range(6)),
         "transforms.json",
     ]

@@ -24,7 +24,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_sample_does_not_depend_on_its_company(pipeline: Pipeline, tmp_path: Path) -> None:
     out = tmp_path / "picked"
     sample.run(sample.Options(pipeline.model, pipeline.prior, out, seeds="2,0", device="cpu"))
-    assert sorted(p.name for p in out.iterdir()) == ["000000.safetensors", "000002.safetensors"]
+    assert sorted(p.name for p in out.glob("[!.]*")) == ["000000.safetensors", "000002.safetensors"]
     for name in ("000000", "000002"):
         a, b = load_scene(out / f"{name}.safetensors"), load_scene(pipeline.scenes / f"{name}.safetensors")
         for layer, (weight, bias) in a.weights.items():  # type: ignore[union-attr]

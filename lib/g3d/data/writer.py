@@ -282,7 +282,7 @@ def finished(folder: Path, asked: str) -> bool:
 def tidy(folder: Path) -> None:
     """Take away what only the growing dataset needed."""
     for rest in (*folder.glob("*.raw"), *folder.glob(".*.partial")):  # the latter of a kill while a file was written
-        rest.unlink()
+        files.remove(rest)
     for name in FOLDERS:
         if (folder / f"{name}.zip").is_file():
             shutil.rmtree(folder / name, ignore_errors=True)

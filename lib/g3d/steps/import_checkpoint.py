@@ -78,7 +78,7 @@ def _state(path: Path) -> tuple[Mapping[str, Tensor], str]:
     for name in NETWORKS:
         network = found.get(name) if isinstance(found, Mapping) else None
         if network is not None:
-            state = safe_pickle.module_tensors(network)
+            state = safe_pickle.module_tensors(network, str(path))
             if state:
                 return state, name
     raise G3dError(f"'{path}' holds no network named {' or '.join(NETWORKS)}; give a snapshot of the public code")

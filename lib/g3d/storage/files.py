@@ -1,20 +1,21 @@
 """Files and folders that appear whole or not at all, and never in the place of something that is not ours."""
 
-import errno
 import hashlib
 import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from g3d.errors import G3dError, existing, from_os_error
+from g3d.errors import G3dError, existing, from_os_error, special
+from g3d.storage import locks, manifest
 
-_NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # NFS, Lustre: folders cannot be locked there
+_MARK = "[a-z0-9_]{8}"  # what tempfile puts into a name
 
 
 def inside(path: Path, name: str) -> Path:
@@ -29,47 +30,52 @@ def inside(path: Path, name: str) -> Path:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-        os.close(handle)
-    except OSError as error:
-        raise from_os_error(error, f"writing {path}") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101  (mkstemp gives 0600)
-        temporary.replace(path)
-    except OSError as error:
-        raise from_os_error(error, f"writing {path}") from error
-    except Exception as error:
-        found = re.search(r"\(os error (\d+)\)", str(error))  # safetensors wraps the system's error in its own
-        if found is None:
-            raise
-        wrapped = OSError(int(found[1]), os.strerror(int(found[1])))
-        raise from_os_error(wrapped, f"writing {path}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A temporary file that takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    It lies in a folder of its own beside `path`: what writes it may put further files there (safetensors does)."""
+    _refuse_no_file(path)
+    with _temporary(path) as folder:
+        temporary = folder / path.name
+        try:
+            temporary.touch()
+            yield temporary
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            _refuse_no_file(path)
+            temporary.replace(path)
+        except OSError as error:
+            raise from_os_error(error, f"writing {path}") from error
+        except Exception as error:
+            found = re.search(r"\(os error (\d+)\)", str(error))  # safetensors wraps the system's error in its own
+            if found is None:
+                raise
+            wrapped = OSError(int(found[1]), os.strerror(int(found[1])))
+            raise from_os_error(wrapped, f"writing {path}") from error
 
 
 @contextmanager
 def output_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
     """A new folder that appears under the name `out` only when the block ends well; what was there stays until then."""
     _refuse_place(out, overwrite, inputs)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".partial"))
+    with _temporary(out) as temporary:
         temporary.chmod(0o777 & ~_umask())
-    except OSError as error:
-        raise from_os_error(error, f"writing {out}") from error
-    try:
         yield temporary
         _take_place(temporary, out, overwrite)
-    finally:
-        _remove(temporary)
+
+
+@contextmanager
+def fresh_folder(out: Path) -> Iterator[Path]:
+    """A folder that appears at `out`, where there is nothing, with all that the block puts into it."""
+    with _temporary(out) as temporary:
+        temporary.chmod(0o777 & ~_umask())
+        yield temporary
+        try:
+            temporary.rename(out)
+        except OSError as error:
+            if out.exists():
+                raise locks.taken(out) from error
+            raise from_os_error(error, f"writing {out}") from error
 
 
 @contextmanager
@@ -88,59 +94,43 @@ def resumable_folder(
         others = [p for p in _beside(out, "[0-9a-f]{12}", "partial") if p != temporary]
     except OSError as error:
         raise from_os_error(error, f"writing {out}") from error
-    with locked(temporary, out):
+    with locks.locked(temporary, out):
         removed = False
         try:
             refuse_existing(out, overwrite, inputs)  # again: another run may have ended since
             for other in others:
-                with locked(other, out):
+                with locks.locked(other, out):
                     removed = True
-                    _remove(other)
+                    remove(other)
             yield temporary, removed
             _take_place(temporary, out, overwrite, note)
         finally:
             worked = (temporary / journal).is_file() and (temporary / journal).stat().st_size > 0
             if temporary.is_dir() and not worked and not (temporary / "dataset.json").is_file():
-                _remove(temporary)
+                remove(temporary)
 
 
 @contextmanager
-def locked(folder: Path, out: Path) -> Iterator[None]:
-    """Hold `folder` for this process, or say that another run writes `out`; the system lets go however the process ends.
-
-    Where the system cannot lock a folder, two runs into one are not noticed."""
+def _temporary(out: Path) -> Iterator[Path]:
+    """A new folder beside `out`, held while the block lasts and then removed, if it is still there; what killed processes have
+    left of the same is removed first."""
     try:
-        import fcntl
-    except ImportError:  # not on this system
-        yield
-        return
-    taken = G3dError(f"another run is writing '{out}' now; wait for it, end it, or choose another --out")
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError as error:  # it was there a moment ago
-        raise taken from error
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not any(part.startswith(".") and part.endswith(".partial") for part in out.parent.parts):
+            for left in _beside(out, _MARK, "partial"):  # not in a folder that is being made, which nobody else has
+                if locks.is_left(left):
+                    remove(left)
+        held = None
+        while held is None:  # until it was held before another process took it for one that a kill has left
+            place = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".partial"))
+            held = locks.hold(place)
     except OSError as error:
-        raise from_os_error(error, f"locking {folder}") from error
+        raise from_os_error(error, f"writing {out}") from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise taken from error
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise from_os_error(error, f"locking {folder}") from error
-        if not _is_open_at(handle, folder):
-            raise taken  # who held it has moved or removed it: the lock is on something else now
-        yield
+        yield place
     finally:
-        os.close(handle)
-
-
-def _is_open_at(handle: int, place: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), place.stat())
-    except FileNotFoundError:
-        return False
+        remove(place)
+        os.close(held)
 
 
 def _refuse_place(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> None:
@@ -159,6 +149,9 @@ def _take_place(temporary: Path, out: Path, overwrite: bool, note: str = "") -> 
         )
     if note:
         (temporary / note).unlink(missing_ok=True)
+    manifest.seal(temporary)
+    if out.exists():
+        _refuse_foreign_folder(out)  # again: making the new one may have taken hours
     try:
         if out.exists():
             out.rename(old)  # aside first: a kill between two renames loses nothing, see `_put_back`
@@ -169,12 +162,12 @@ def _take_place(temporary: Path, out: Path, overwrite: bool, note: str = "") -> 
         raise
     finally:
         if out.exists():
-            _remove(old)
+            remove(old)
 
 
 def _put_back(out: Path) -> None:
     """What a kill while `out` was replaced had left aside: `out` again where there is none, else gone."""
-    for old in _beside(out, "([0-9a-f]{12}|[a-z0-9_]{8})", "old"):
+    for old in _beside(out, f"([0-9a-f]{{12}}|{_MARK})", "old"):
         try:
             if not out.exists():
                 old.rename(out)
@@ -182,7 +175,7 @@ def _put_back(out: Path) -> None:
             if not out.exists():
                 raise from_os_error(error, f"putting {old} back as {out}") from error
         else:
-            _remove(old)
+            remove(old)
 
 
 def _beside(out: Path, mark: str, suffix: str) -> list[Path]:
@@ -194,7 +187,8 @@ def _beside(out: Path, mark: str, suffix: str) -> list[Path]:
     )
 
 
-def _remove(place: Path) -> None:
+def remove(place: Path) -> None:
+    """Take away a file, a link, or a folder with all that is in it."""
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
     else:
@@ -202,16 +196,32 @@ def _remove(place: Path) -> None:
 
 
 def _refuse_foreign_folder(out: Path) -> None:
-    """--overwrite replaces a whole folder: only one that g3d wrote, or an empty one."""
+    """--overwrite replaces a whole folder: only one in which everything is of g3d, or an empty one."""
     if out.exists() and not out.is_dir():
         raise G3dError(f"the output '{out}' is a file where a folder is wanted; choose another --out")
     if not out.is_dir() or not any(out.iterdir()):
         return
-    ours = ("dataset.json", "transforms.json", "*/transforms.json", "*.safetensors", "*.ply", "[0-9]*.png")
-    if Path.cwd().resolve().is_relative_to(out.resolve()) or not any(next(out.glob(name), None) for name in ours):
+    if Path.cwd().resolve().is_relative_to(out.resolve()):
         raise G3dError(
-            f"'{out}' is a folder that g3d did not write, so --overwrite does not replace it; choose another --out"
+            f"'{out}' is, or contains, the folder that you are in; go to another one, or choose another --out"
         )
+    manifest.refuse_foreign(out)
+
+
+def refuse_special(out: Path) -> None:
+    """Refuse as an output what is neither a file nor a folder: a device, a pipe, a socket."""
+    try:
+        mode = out.stat().st_mode
+    except (OSError, ValueError):  # nothing there; the other checks say what else is wrong
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise G3dError(f"the output '{out}' is {special(mode)}, which g3d does not replace; give a file or a folder")
+
+
+def _refuse_no_file(path: Path) -> None:
+    refuse_special(path)
+    if path.is_dir():
+        raise G3dError(f"the output '{path}' is a folder where a file is wanted; choose another name")
 
 
 def refuse_overlap(outputs: Sequence[Path]) -> None:
@@ -231,6 +241,7 @@ def refuse_existing(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -
         here, there = out.resolve(), source.resolve()
         if here == there or there in here.parents or here in there.parents:
             raise G3dError(f"the output '{out}' is, contains or lies inside the input '{source}'; choose another --out")
+    refuse_special(out)
     if out.exists() and not overwrite:
         raise G3dError(f"the output '{out}' exists; give another --out, or --overwrite to replace it")
     if out.is_symlink():

@@ -3,11 +3,11 @@
 A pickle is a program: it names functions and calls them with arguments of its choosing. This reader knows a handful of names
 that tensors and containers are made of, and builds those itself; classes of the official code (whose source lies in their
 checkpoints) become inert `Record`s that only keep what they were given. Any other name ends the reading with a sentence.
+What may be built is counted (`pickle_budget.py`): a few bytes of a pickle can ask for all the memory or time there is.
 """
 
-import collections
 import io
-import pickle
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from g3d.errors import G3dError, existing, from_os_error
+from g3d.storage.pickle_budget import Budget, Counted, Maker
 
 # Packages whose classes and functions are kept as data.
 INERT = ("torch_utils", "dnnlib", "src", "training", "torch.nn", "numpy", "omegaconf", "typing")
-_PLAIN = {kind.__name__: kind for kind in (dict, list, tuple, int, float, str, bool, bytes, object, set)}
 _DTYPE_NAMES = ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
 _DTYPES = {
     "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
@@ -28,6 +28,8 @@ _DTYPES = {
 }  # fmt: skip
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of what torch.save wrote before 1.6
 _LARGEST = 1 << 33  # bytes of one tensor
+_FILE_MOST = 1 << 33  # bytes of a checkpoint
+_PARTS_MOST, _DEPTH_MOST = 200_000, 100  # of a module: its modules and tensors, and modules within each other
 
 
 class Record(dict[Any, Any]):
@@ -67,19 +69,22 @@ class Record(dict[Any, Any]):
 def load(path: Path) -> Any:
     """What a pickle file holds, with `Record`s in the place of objects. Raises `G3dError` for any other kind of content."""
     try:
-        data = existing(path, "the checkpoint").read_bytes()
+        size = existing(path, "the checkpoint").stat().st_size
+        if size > _FILE_MOST:
+            raise G3dError(f"'{path}' has {size} bytes; a checkpoint has at most {_FILE_MOST}: give another file")
+        data = path.read_bytes()
     except OSError as error:
         raise from_os_error(error, f"reading {path}") from error
     if data[:2] == b"PK":
         raise G3dError(
             f"'{path}' is a zip (torch.save); wanted is a pickle of the public code (network-snapshot-*.pkl)"
         )
-    return _read(io.BytesIO(data), str(path))
+    return _read(data, str(path))
 
 
-def _read(stream: io.BytesIO, where: str) -> Any:
+def _read(data: bytes, where: str) -> Any:
     try:
-        return _Unpickler(stream, where).load()
+        return _Unpickler(io.BytesIO(data), where, Budget(where, len(data))).load()
     except G3dError:
         raise
     except (MemoryError, RecursionError) as error:
@@ -93,31 +98,39 @@ def _read(stream: io.BytesIO, where: str) -> Any:
         ) from error
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(Counted):
     """Only names that are known become anything, and what they become is defined here."""
 
-    def __init__(self, stream: io.BytesIO, where: str, stores: "Callable[[Any], Any] | None" = None):
-        super().__init__(stream)
-        self._where, self._stores = where, stores
+    def __init__(self, stream: io.BytesIO, where: str, budget: Budget, stores: "Callable[[Any], Any] | None" = None):
+        super().__init__(stream, budget)
+        self._where, self._budget, self._stores = where, budget, stores
+        self._made: dict[tuple[str, str], Any] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """A maker of our own for a name; new ones every time, so that a pickle cannot change the next one's."""
+        """A maker of our own for a name, new ones for every pickle, so that one cannot change those of the next."""
+        if (module, name) not in self._made:
+            self._budget.named()
+            self._made[module, name] = self._maker(module, name)
+        return self._made[module, name]
+
+    def _maker(self, module: str, name: str) -> Any:
+        budget, where = self._budget, self._where
         known: dict[tuple[str, str], Any] = {
-            ("collections", "OrderedDict"): collections.OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): lambda *words: _tensor(self._where, *words),
-            ("torch._utils", "_rebuild_tensor"): lambda *words: _tensor(self._where, *words),
+            ("collections", "OrderedDict"): budget.ordered,
+            ("torch._utils", "_rebuild_tensor_v2"): lambda *words: _tensor(where, budget, *words),
+            ("torch._utils", "_rebuild_tensor"): lambda *words: _tensor(where, budget, *words),
             ("torch._utils", "_rebuild_parameter"): lambda data, *words: data,
-            ("torch._tensor", "_rebuild_from_type_v2"): lambda func, kind, words, state: func(*words),
-            ("torch.storage", "_load_from_bytes"): lambda data: _legacy_storage(data, self._where),
-            ("torch", "Size"): lambda words=(): tuple(words),
-            ("torch", "device"): lambda *words: ":".join(map(str, words)),
+            ("torch._tensor", "_rebuild_from_type_v2"): lambda func, kind, words, state: func(*budget.to_tuple(words)),
+            ("torch.storage", "_load_from_bytes"): lambda data: _legacy_storage(data, where, budget),
+            ("torch", "Size"): budget.to_tuple,
+            ("torch", "device"): lambda *words: ":".join(budget.to_str(word) for word in words),
             ("collections", "defaultdict"): lambda *words: {},
             ("copyreg", "_reconstructor"): lambda kind, *words: kind.__new__(kind),
         }
-        if module in ("builtins", "__builtin__") and name in _PLAIN:
-            return _PLAIN[name]
+        if module in ("builtins", "__builtin__") and name in budget.plain:
+            return Maker(budget.plain[name])
         if (module, name) in known:
-            return known[module, name]
+            return Maker(known[module, name])
         if module == "torch" and name in _DTYPES:
             return name
         if module == "torch" and name in _DTYPE_NAMES:
@@ -143,7 +156,7 @@ class _Storage:
         self.dtype, self.count, self.values = dtype, count, torch.empty(0, dtype=dtype)
 
 
-def _tensor(where: str, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+def _tensor(where: str, budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     """A tensor of a storage's values, every index checked."""
     if not isinstance(storage, _Storage):
         raise G3dError(f"'{where}' builds a tensor from something that is no storage; it is damaged")
@@ -153,13 +166,15 @@ def _tensor(where: str, storage: Any, offset: Any, size: Any, stride: Any, *_: A
         raise G3dError(
             f"'{where}' has a tensor {list(size)} that reaches beyond its {len(storage.values)} values; it is damaged"
         )
+    budget.data(math.prod(map(int, size)) * storage.values.element_size())
     return torch.as_strided(storage.values, tuple(size), tuple(stride), int(offset)).clone()
 
 
-def _legacy_storage(data: Any, where: str) -> _Storage:
+def _legacy_storage(data: Any, where: str, budget: Budget) -> _Storage:
     """A storage as torch pickles it: torch.save's old format in bytes. Magic, version, system; the storage, by reference;
     the references in order; then for each its length (8 bytes) and its values."""
-    stream = io.BytesIO(bytes(data))
+    budget.data(2 * len(data))
+    stream = io.BytesIO(budget.to_bytes(data))
     seen: dict[str, _Storage] = {}
 
     def refer(pid: Any) -> _Storage:
@@ -168,12 +183,12 @@ def _legacy_storage(data: Any, where: str) -> _Storage:
             raise G3dError(f"'{where}' holds a storage of a kind that is not known ({kind}, {name}); it is damaged")
         return seen.setdefault(str(key), _Storage(_DTYPES[name], int(count)))
 
-    if _Unpickler(stream, where).load() != _LEGACY_MAGIC:
+    if _Unpickler(stream, where, budget).load() != _LEGACY_MAGIC:
         raise G3dError(f"'{where}' holds a storage in a form that is not known; it is damaged")
     for _ in range(2):  # the protocol's version, and what the machine was like
-        _Unpickler(stream, where).load()
-    found = _Unpickler(stream, where, refer).load()
-    for key in _Unpickler(stream, where).load():
+        _Unpickler(stream, where, budget).load()
+    found = _Unpickler(stream, where, budget, refer).load()
+    for key in _Unpickler(stream, where, budget).load():
         store = seen[str(key)]
         count = int.from_bytes(stream.read(8), "little")
         raw = stream.read(count * store.dtype.itemsize)
@@ -185,19 +200,29 @@ def _legacy_storage(data: Any, where: str) -> _Storage:
     return found
 
 
-def module_tensors(module: Any) -> dict[str, Tensor]:
+def module_tensors(module: Any, where: str) -> dict[str, Tensor]:
     """The parameters and buffers of a pickled torch module, by name: of a `Record` that stands for one."""
-    state = _state_of(module)
-    if not isinstance(state, Mapping):
-        return {}
     found: dict[str, Tensor] = {}
-    for kind in ("_parameters", "_buffers"):
-        part = state.get(kind)
-        found |= {str(n): v for n, v in part.items() if isinstance(v, Tensor)} if isinstance(part, Mapping) else {}
-    inner = state.get("_modules")
-    for name, child in inner.items() if isinstance(inner, Mapping) else ():
-        found |= {f"{name}.{n}": v for n, v in module_tensors(child).items()}
+    seen = 0
+    waiting: list[tuple[str, Any, int]] = [("", module, 0)]
+    while waiting:
+        prefix, one, depth = waiting.pop()
+        values, buffers, inner = (_table(one, name) for name in ("_parameters", "_buffers", "_modules"))
+        seen += 1 + len(values) + len(buffers) + len(inner)
+        if seen > _PARTS_MOST or depth > _DEPTH_MOST:
+            raise G3dError(
+                f"'{where}' has modules within modules without end (more than {_DEPTH_MOST} deep, or {_PARTS_MOST} parts); it is "
+                "no checkpoint of the public code"
+            )
+        found |= {f"{prefix}{n}": v for part in (values, buffers) for n, v in part.items() if isinstance(v, Tensor)}
+        waiting += [(f"{prefix}{n}.", child, depth + 1) for n, child in inner.items()]
     return found
+
+
+def _table(module: Any, name: str) -> Mapping[Any, Any]:
+    state = _state_of(module)
+    part = state.get(name) if isinstance(state, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
 
 
 def _state_of(module: Any) -> Any:

@@ -16,10 +16,11 @@ from typing import Any
 from g3d.config import differences
 from g3d.errors import G3dError
 from g3d.progress import Progress
-from g3d.storage import files
+from g3d.storage import artifacts, files
 
 _OURS = (
-    "log.jsonl", "metrics.json", "report.html", "*.safetensors", "*.png", "events", "checkpoints", "best", "config.json",
+    "state.safetensors", "model.safetensors", "latents.safetensors", "prior.safetensors", "log.jsonl", "metrics.json",
+    "report.html", "grid.png",
 )  # fmt: skip
 
 
@@ -34,9 +35,11 @@ def check_folder(folder: Path, resume: bool, overwrite: bool, inputs: tuple[Path
 
 
 def refuse_foreign_run(folder: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Refuse a folder that exists, or with `overwrite` one that holds something else than a run."""
-    files.refuse_existing(folder, overwrite, inputs)
-    if not folder.exists() or (folder.is_dir() and not any(p for p in folder.iterdir() if not _rest(p))):
+    """Refuse a folder that exists, or with `overwrite` one that holds something else than a run. An empty one, and what a kill
+    has left of one that was being made, is as none."""
+    new = half_born(folder)
+    files.refuse_existing(folder, overwrite or new, inputs)
+    if new or not folder.exists():
         return
     config = folder / "config.json"
     ours = config.is_file() and {"settings", "parents", "seed"} <= set(
@@ -48,18 +51,49 @@ def refuse_foreign_run(folder: Path, overwrite: bool, inputs: tuple[Path, ...] =
         )
 
 
+def half_born(folder: Path) -> bool:
+    """Whether a folder holds no run yet: nothing, or the rest of a write that a kill has cut."""
+    return folder.is_dir() and not folder.is_symlink() and all(_rest(path) for path in folder.iterdir())
+
+
+def make(folder: Path, identity: Mapping[str, Any]) -> None:
+    """A new folder that appears together with what says which run it is: a kill leaves one that can be resumed, or none."""
+    with files.fresh_folder(folder) as new:
+        files.write_json(new / "config.json", identity)
+
+
+def unmake(folder: Path) -> None:
+    """Take away a folder that was made for a run that did not come to its first step."""
+    if [path.name for path in folder.iterdir()] == ["config.json"]:
+        (folder / "config.json").unlink()
+        folder.rmdir()
+
+
 def begin(folder: Path, identity: Mapping[str, Any]) -> None:
-    """A folder that holds nothing of an earlier run, and says what the new one is.
+    """A folder that holds nothing of an earlier run, and says what the new one is. What that run did not write stays.
 
     What says that the folder is a run goes last: killed in the middle, --overwrite still knows it as one."""
-    (folder / "state.safetensors").unlink(missing_ok=True)
-    for name in _OURS:
-        for path in folder.glob(name):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+    for path in [folder / "state.safetensors", *_written(folder)]:
+        path.unlink(missing_ok=True)
+    for place in (*folder.glob("checkpoints/*"), *(folder / name for name in ("checkpoints", "best", "events"))):
+        if place.is_dir() and not place.is_symlink() and not any(place.iterdir()):
+            place.rmdir()
     files.write_json(folder / "config.json", identity)
+
+
+def _written(folder: Path) -> list[Path]:
+    """The files of the run in a folder: those that every run has, and artifacts of its inputs and seed."""
+    config = files.read_json(folder / "config.json", "the settings of the run")
+    kept = [folder / "best", *(p for p in folder.glob("checkpoints/*") if p.name.isdigit())]
+    found = [folder / name for name in _OURS] + [place / "metrics.json" for place in kept]
+    for path in (p for place in (folder, *kept) for p in place.glob("*.safetensors")):
+        try:
+            head = artifacts.header(path)
+        except G3dError:
+            continue
+        if head.parents == config["parents"] and head.seed == config["seed"]:
+            found.append(path)
+    return [*(path for path in found if path.is_file()), *folder.glob("events/events.out.tfevents.*")]
 
 
 def check_resumed(

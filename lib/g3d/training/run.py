@@ -20,7 +20,7 @@ from g3d import distributed
 from g3d.config import differences
 from g3d.errors import Diverged, G3dError, Interrupted, from_os_error
 from g3d.progress import SILENT, Progress
-from g3d.storage import artifacts, files
+from g3d.storage import artifacts, files, locks
 from g3d.training import folder as folders
 from g3d.training import initial
 from g3d.training.checkpoint import State
@@ -59,6 +59,7 @@ class Run:
         self._published: set[str] = set()
         self._losses = torch.zeros(2, dtype=torch.float64)  # sum and number since the last checkpoint
         self._log_due = False
+        self._stepped = False
         self._begin: Callable[[], None] | None = None  # removes an earlier run: only when the first step comes
         self._changed: Mapping[str, Any] | None = None  # what config.json says once something is saved
         self._step_logged = 0
@@ -87,6 +88,7 @@ class Run:
             raise G3dError(
                 f"what '{self.initial.path}' holds is not where this method can start from; leave --init out"
             )
+        self._stepped = True
         if self._begin:
             self._begin()
             self._begin = None
@@ -284,7 +286,7 @@ def start(
     run.save_every_s, run.initial = how.save_every_s, how.initial
     whole = folders.plain({**identity, "seed": how.seed})
     if not run.writes:
-        if how.resume:
+        if how.resume and not folders.half_born(folder):
             folders.check_resumed(folder, whole, how.allow_change, SILENT)
             run.resumed = _state(folder)
         yield run
@@ -292,26 +294,27 @@ def start(
     made = not folder.exists()
     if not how.resume:
         folders.refuse_foreign_run(folder, how.overwrite)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise from_os_error(error, f"writing {folder}") from error
+        if made:
+            folders.make(folder, whole)
     elif not folder.is_dir():
         raise G3dError(f"'{folder}' holds no run to resume (config.json); start it without --resume")
-    with files.locked(folder, folder):
+    with locks.locked(folder, folder):
         folders.sweep(folder)
-        if how.resume:
+        if folders.half_born(folder):  # empty, or left by a kill before there was a run
+            files.write_json(folder / "config.json", whole)
+        elif how.resume:
             run._changed = folders.check_resumed(folder, whole, how.allow_change, progress)
             run.resumed = _state(folder)
             run._step_logged = int(run.resumed.config["step"]) if run.resumed else 0
             run._seconds_before = cut_log(folder / "log.jsonl", run._step_logged)
-        else:
+        elif not made:
+            folders.refuse_foreign_run(folder, how.overwrite)  # again: another run may have come since
             run._begin = partial(folders.begin, folder, whole)
         try:
             yield run
         finally:
-            if made and not any(folder.iterdir()):  # the method refused before its first step
-                folder.rmdir()
+            if made and not run._stepped:  # the method refused before its first step
+                folders.unmake(folder)
 
 
 def check_times(every: int, keep: int, save_every_s: float) -> None:

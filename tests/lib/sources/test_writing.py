@@ -21,7 +21,7 @@ from g3d.progress import SILENT
 from g3d.sources import Collection, Item, Made, View
 from g3d.sources.writing.collection import Plan, write
 from g3d.sources.writing.split_list import read_split_list
-from g3d.storage import files
+from g3d.storage import files, locks, manifest
 
 
 def make(number: int, trouble: str = "") -> Made:
@@ -369,12 +369,13 @@ def test_the_note_for_the_next_block_is_not_in_the_output(tmp_path: Path) -> Non
     assert (folder / ASKED).read_text() == "this"  # the next one can compare
     with files.resumable_folder(out, False, (), 1, JOURNAL, ASKED) as (again, _):
         assert again == folder
-    assert [p.name for p in out.iterdir()] == ["dataset.json"]
+    assert sorted(p.name for p in out.iterdir()) == [".g3d.json", "dataset.json"]
 
 
 def ours(folder: Path, text: str) -> Path:
     folder.mkdir()
     (folder / "dataset.json").write_text(text)
+    manifest.seal(folder)
     return folder
 
 
@@ -438,7 +439,7 @@ def test_a_lock_on_a_folder_that_was_moved_meanwhile_is_none(
         flock(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(G3dError, match="another run is writing"), files.locked(folder, tmp_path / "out"):
+    with pytest.raises(G3dError, match="another run is writing"), locks.locked(folder, tmp_path / "out"):
         raise AssertionError("the block must not run")
 
 
@@ -449,9 +450,9 @@ def test_file_systems_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(fcntl, "flock", refuses)
     if number == errno.EIO:
-        with pytest.raises(Failure, match="Input/output error"), files.locked(tmp_path, tmp_path):
+        with pytest.raises(Failure, match="Input/output error"), locks.locked(tmp_path, tmp_path):
             raise AssertionError("the block must not run")
         return
-    with files.locked(tmp_path, tmp_path):
+    with locks.locked(tmp_path, tmp_path):
         (tmp_path / "ran").touch()
     assert (tmp_path / "ran").exists()
