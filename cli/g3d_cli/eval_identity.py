@@ -26,7 +26,9 @@ def eval_identity(
     trust: Annotated[bool, typer.Option("--trust", help="Run the file of --network, which is code.")] = False,
     channels: Annotated[str, typer.Option(help="What the network wants: bgr (AdaFace) or rgb.")] = "bgr",
     split: Annotated[str | None, typer.Option(help="Views of datasets: train, test or all (default).")] = None,
-    objects: Annotated[str | None, typer.Option(help="Objects of datasets: train, test or all (default).")] = None,
+    objects: Annotated[
+        str | None, typer.Option(help="Objects of datasets: train, test, pairs or all (default).")
+    ] = None,
     any_camera: AnyCamera = False,
     batch: Annotated[int, typer.Option(help="Faces at a time; changes memory and speed only.")] = 64,
     per_item: Annotated[Path | None, typer.Option(help="JSON lines to write: the cosine of each pair.")] = None,

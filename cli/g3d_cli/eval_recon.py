@@ -20,7 +20,9 @@ def eval_recon(
         typer.Argument(help="The images to judge, of the same names; or what --cameras dataset:DIR of render drew."),
     ],
     split: Annotated[str | None, typer.Option(help="Views of datasets: train, test or all (default).")] = None,
-    objects: Annotated[str | None, typer.Option(help="Objects of datasets: train, test or all (default).")] = None,
+    objects: Annotated[
+        str | None, typer.Option(help="Objects of datasets: train, test, pairs or all (default).")
+    ] = None,
     masks: Annotated[bool, typer.Option("--masks", help="Count the object alone, by the true masks/.")] = False,
     mask: Annotated[Path | None, typer.Option(help="Count what the masks of this folder or zip cover.")] = None,
     region: Annotated[

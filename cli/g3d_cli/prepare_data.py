@@ -56,8 +56,14 @@ def prepare_data(
     box: Annotated[float | None, _option("--box", "Posed pictures: half side of the bounds, world units.")] = None,
     cells: Annotated[int | None, _option("--cells", "voxels: cells a side (64).")] = None,
     points: Annotated[int | None, _option("--points", "voxels: points near the surface (16384).")] = None,
-    expressions: Annotated[int | None, _option("--expressions", "faces: the first N of 20.")] = None,
+    expressions: Annotated[
+        str | None, _option("--expressions", "faces: the first N of 20, or a list: neutral,grin or 0,1,15-18.")
+    ] = None,
+    frame: Annotated[str | None, _option("--frame", "faces: head, or face, which is closer.")] = None,
     holdout_subjects: Annotated[int | None, _option("--holdout-subjects", "faces: the last N become 'test'.")] = None,
+    holdout_pairs: Annotated[
+        str | None, _option("--holdout-pairs", "faces: subject:expression,... become 'pairs', never trained.")
+    ] = None,
     lit: Annotated[bool | None, _option("--lit", "faces: random light and jittered poses.")] = None,
     files: Annotated[Path | None, _option("--files", "depth: folder of inverse depth, a file a view.")] = None,
     estimator: Annotated[Path | None, _option("--estimator", "depth: TorchScript file of an estimator.")] = None,
@@ -81,7 +87,8 @@ def prepare_data(
         "skip_bad": skip_bad, "workers": workers, "seed": seed, "overwrite": overwrite, "num": num, "views": views,
         "test_views": test_views, "size": size, "cameras": cameras, "normals": normals, "backgrounds": backgrounds,
         "background": background, "mirror": mirror, "group": group, "up": up, "box": box, "cells": cells,
-        "points": points, "expressions": expressions, "holdout_subjects": holdout_subjects, "lit": lit, "files": files,
+        "points": points, "expressions": expressions, "frame": frame,
+        "holdout_subjects": holdout_subjects, "holdout_pairs": holdout_pairs, "lit": lit, "files": files,
         "estimator": estimator, "estimator_size": estimator_size, "estimator_norm": estimator_norm, "trust": trust,
         "device": device, "max_unpacked_gb": max_unpacked_gb,
     }  # fmt: skip

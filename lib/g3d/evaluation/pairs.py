@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from g3d import images
 from g3d.cameras import OPENGL_FLIP
-from g3d.data.columns import SPLITS
+from g3d.data.columns import OBJECT_SPLITS
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, existing
@@ -148,7 +148,7 @@ def _of_dataset(data: Dataset, what: str, split: str | None, objects: str | None
     if not views:
         raise G3dError(
             f"{what} '{data.path}' hold no views of the split '{split or 'all'}' of objects '{objects or 'all'}'; "
-            f"choose others of {', '.join((*SPLITS, 'all'))}"
+            f"choose others of {', '.join((*OBJECT_SPLITS, 'all'))}"
         )
     stores = {
         name

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from g3d import config, device, distributed, latents
-from g3d.data.columns import SPLITS
+from g3d.data.columns import OBJECT_SPLITS
 from g3d.data.dataset import Dataset, Item
 from g3d.data.opening import open_dataset
 from g3d.drawing.target import batched
@@ -21,7 +21,7 @@ from g3d.progress import SILENT, Progress
 from g3d.storage import artifacts, files
 
 BATCH = 16  # items whose latents are found at once
-_SPLITS = (*SPLITS, "all")
+_SPLITS = (*OBJECT_SPLITS, "all")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _write(
 
 def _split(dataset: Dataset, item: Item) -> int:
     """That of the object; a test view of a training object is of the test split, too."""
-    of_object = SPLITS.index(dataset.info["objects"][item.object]["split"])
+    of_object = OBJECT_SPLITS.index(dataset.info["objects"][item.object]["split"])
     return of_object if item.view is None else max(of_object, int(dataset.view_split[item.view]))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from g3d.evaluation.pictures import Pictures
 
 SPLITS = (*columns.SPLITS, "all")
+OBJECTS = (*columns.OBJECT_SPLITS, "all")
 PROTOCOLS: Mapping[str, int] = {"fid50k": 50_000, "fid1k": 1_000}
 """Name => how many fakes. The reals are all that there are, unmirrored, as in FID-50k-full of StyleGAN2-ADA, EG3D and GSGAN."""
 NO_CACHE = "none"
@@ -133,7 +134,7 @@ def _check_words(options: Options) -> None:
     for name, value, allowed in (
         ("--protocol", options.protocol, tuple(PROTOCOLS)),
         ("--split", options.split, SPLITS),
-        ("--objects", options.objects, SPLITS),
+        ("--objects", options.objects, OBJECTS),
     ):
         if value is not None and value not in allowed:
             hint = did_you_mean(value, allowed)
@@ -256,7 +257,7 @@ def _pictures(options: Options, role: str) -> "tuple[Pictures, list[int]]":
     path: Path = getattr(options, role)
     found = pictures(path, f"the {role} images")
     picked = list(range(len(found)))
-    if _is_dataset(path) and {options.split, options.objects} & set(columns.SPLITS):
+    if _is_dataset(path) and {options.split, options.objects} & set(columns.OBJECT_SPLITS):
         views = open_dataset(path).views_of(options.split, options.objects).tolist()
         position = {name: i for i, name in enumerate(found.found.names)}
         picked = [position[f"{view:06d}.png"] for view in views]

@@ -54,10 +54,10 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
-    from g3d.evaluation.outcome import SPLITS, check_outputs, check_words, needs_dataset
+    from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words, needs_dataset
 
     inputs = (existing(options.true, "the true images"), existing(options.test, "the images to judge"))
-    check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, SPLITS),
+    check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, OBJECTS),
                  "--ssim-borders": (options.ssim_borders, BORDERS)})  # fmt: skip
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
     if options.masks and options.mask is not None:

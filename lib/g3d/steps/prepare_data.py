@@ -41,8 +41,10 @@ class Options:
     box: float | None = None
     cells: int | None = None
     points: int | None = None
-    expressions: int | None = None
+    expressions: int | str | None = None
+    frame: str | None = None
     holdout_subjects: int | None = None
+    holdout_pairs: str | None = None
     lit: bool | None = None
     files: Path | None = None
     estimator: Path | None = None
@@ -56,7 +58,7 @@ class Options:
 _OF_EVERY_SOURCE = 10  # the first fields of Options
 _RANGES: dict[str, tuple[float, float]] = {
     "num": (1, VIEWS_MOST), "views": (1, 10_000), "test_views": (0, 10_000), "size": (8, 2048), "workers": (1, 1024),
-    "box": (1e-6, 1e6), "cells": (8, 256), "points": (1, 1_000_000), "expressions": (1, 20), "estimator_size": (16, 4096),
+    "box": (1e-6, 1e6), "cells": (8, 256), "points": (1, 1_000_000), "estimator_size": (16, 4096),
     "max_unpacked_gb": (1e-6, 1e6),
 }  # fmt: skip
 
@@ -125,6 +127,10 @@ def _collect(options: Options) -> Collection:
                        "one must be left for training)")  # fmt: skip
     if options.holdout and options.split is not None:
         raise G3dError("--holdout and --split both say which objects are for testing; give one of them")
+    for name in ("holdout_subjects", "holdout_pairs"):
+        if getattr(options, name) and (options.holdout or options.split is not None):
+            other = "--holdout" if options.holdout else "--split"
+            raise G3dError(f"{other} and --{_word(name)} both say which objects are not trained; give one of them")
     if (collection.pictures or 0) > VIEWS_MOST:
         raise G3dError(f"{objects} objects are {collection.pictures} pictures; a dataset holds at most {VIEWS_MOST}: "
                        "take fewer objects or views")  # fmt: skip
