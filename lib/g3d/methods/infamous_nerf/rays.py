@@ -191,8 +191,8 @@ class PairSource:
         use = ((marks >= 0) & (marks < size)).all(dim=2)
         if self.config.landmarks == "inner":
             use[:, :INNER] = False
-        if "landmark_visibility" in self.dataset.labels:
-            use &= self.dataset.labels["landmark_visibility"][self.views] > 0
+        if "landmarks_visible" in self.dataset.labels:
+            use &= self.dataset.labels["landmarks_visible"][self.views] > 0
         return use
 
     def _read(self, rows: Tensor) -> Tensor:

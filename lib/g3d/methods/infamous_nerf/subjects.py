@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from g3d.data.columns import OBJECT_SPLITS
 from g3d.data.dataset import Dataset, Item
 from g3d.errors import G3dError
 from g3d.methods.infamous_nerf.config import Config
@@ -27,8 +28,8 @@ class Cast:
 
 
 def items(dataset: Dataset, split: str) -> list[Item]:
-    """The objects of a split (train, test, all): a subject with an expression each."""
-    splits = ("train", "test") if split == "all" else (split,)
+    """The objects of a split (train, test, pairs, all): a subject with an expression each."""
+    splits = OBJECT_SPLITS if split == "all" else (split,)
     return [Item(dataset.object_names[i], i) for i, o in enumerate(dataset.info["objects"]) if o["split"] in splits]
 
 
