@@ -39,8 +39,8 @@ def landmarks() -> NDArray[np.float64]:
 
 
 def poses(views: int) -> NDArray[np.float64]:
-    """[V, 4, 4] in front of the face, at small angles."""
-    return np.stack([look_from(-30 + 60 * v / max(views - 1, 1), 10 * (-1) ** v, DISTANCE) for v in range(views)])
+    """[V, 4, 4] around the front of the face."""
+    return np.stack([look_from(-60 + 120 * v / max(views - 1, 1), 10 * (-1) ** v, DISTANCE) for v in range(views)])
 
 
 def draw(head: Head, c2w: NDArray[np.float64], k: NDArray[np.float64]) -> View:

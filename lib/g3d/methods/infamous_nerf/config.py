@@ -61,6 +61,9 @@ class Config:
     hyper_width: int = setting(256, "features of the hypernetwork's layers [p]", low=1, high=4096)
     hyper_gain: float = setting(0.1, "of the hypernetwork's last layers at the start (choice)", low=0, high=10)
     code_std: float = setting(0.01, "standard deviation of codes at the start (choice)", low=0)
+    expression_std: float = setting(
+        0.01, "the same of epsilon (choice); larger, and expressions differ from the first step on", low=0
+    )
     code_decay: float = setting(0.0, "weight of the mean square of the codes of a step (choice)", low=0)
 
     recon_weight: float = setting(1.0, "of the L1 distance, eq. 10 [p]", low=0)
@@ -86,6 +89,10 @@ class Config:
     adaptive_reset: int = setting(10, "visits after which a picture's map is even again [p]", low=1)
 
     pairs: int = setting(1, "(subject, expression) pairs a step, two pictures of each [p]", low=1, high=1 << 16)
+    together: int = setting(
+        1, "pairs of a step that show one subject, with different expressions, by the same pixels of the same cameras (ours): "
+        "what differs between them is then the expression alone", low=1, high=1 << 16,
+    )  # fmt: skip
     views: int = setting(2, "pictures of a pair [p]; 1 for photographs, which have no second view", low=1, high=2)
     micro_batch: int = setting(0, "pairs whose gradients are in memory at once, 0 for all of the step's", low=0)
     rays: int = setting(1000, "N, of a picture a step [p]", low=1, high=1 << 20)
@@ -102,6 +109,8 @@ class Config:
     clip: float = setting(0.0, "largest norm of the gradient, 0 for none (choice)", low=0)
 
     def __post_init__(self) -> None:
+        if self.pairs % self.together:
+            raise ValueError(f"pairs is {self.pairs}, no multiple of together={self.together}")
         if self.surface_weight and self.views < 2:
             raise ValueError("surface_weight compares two pictures of a pair, and views is 1; set surface_weight=0")
         if self.recon_weight == self.mse_weight == 0:

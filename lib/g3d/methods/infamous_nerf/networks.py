@@ -100,7 +100,7 @@ class FaceModel(nn.Module):
         self.expression: nn.Parameter | None = None
         if config.expression_table == "shared":
             table = torch.randn(config.expressions, config.expression_dim, generator=generator)
-            self.expression = nn.Parameter(table * config.code_std)
+            self.expression = nn.Parameter(table * config.expression_std)
         for name, size in code_sizes(config).items():
             self.register_buffer(f"mean_{name}", torch.zeros(size))
         self.register_buffer("landmarks", torch.zeros(LANDMARKS, 3))

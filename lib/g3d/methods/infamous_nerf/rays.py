@@ -109,18 +109,34 @@ class PairSource:
     def draw(self, step: int, places: range, maps: Maps | None) -> Batch:
         """The pairs `places` of a step's batch."""
         config, count = self.config, self.config.rays
-        picked = step_items(len(self.rows), config.pairs, self.seed, step)[places.start : places.stop]
+        every, kept = self._items(step), gaussians(config)
+        picked = every[places.start : places.stop]
         rows, pixels, chosen, jitter = [], [], [], []
-        kept = gaussians(config)
         for place, item in zip(places, picked.tolist(), strict=True):
-            rng = generator(self.seed, step * config.pairs + place, "infamous-nerf rays")
-            pair = self._pair(self.rows[item], rng)
-            rows.append(pair)
-            pixels.append(torch.stack([self._pixels(int(row), count, rng, maps) for row in pair]))
-            chosen.append(torch.stack([torch.randperm(count, generator=rng)[:kept] for _ in pair]))
-            drawn = torch.rand(len(pair) * count, config.points, generator=rng) if config.jitter else None
-            jitter.append(torch.full((len(pair) * count, config.points), 0.5) if drawn is None else drawn)
+            first = place - place % config.together  # whose pixels all of its group share
+            rng = generator(self.seed, step * config.pairs + first, "infamous-nerf rays")
+            order = self._pair(self.rows[int(every[first])], rng)
+            rows.append(self.rows[item][order % len(self.rows[item])])
+            marked = self.rows[int(every[first])][order]
+            pixels.append(torch.stack([self._pixels(int(row), count, rng, maps) for row in marked]))
+            chosen.append(torch.stack([torch.randperm(count, generator=rng)[:kept] for _ in marked]))
+            drawn = torch.rand(len(marked) * count, config.points, generator=rng) if config.jitter else None
+            jitter.append(torch.full((len(marked) * count, config.points), 0.5) if drawn is None else drawn)
         return self._batch(picked, torch.stack(rows), torch.stack(pixels), torch.stack(chosen), torch.stack(jitter))
+
+    def _items(self, step: int) -> Tensor:
+        """[B] items of a step; with `together` each group has one subject's, and all expressions where it has enough."""
+        config = self.config
+        if config.together == 1:
+            return step_items(len(self.rows), config.pairs, self.seed, step)
+        subjects = step_items(self.known.count, config.pairs // config.together, self.seed, step)
+        found = []
+        for place, subject in enumerate(subjects.tolist()):
+            own = (self.known.subjects == subject).nonzero().squeeze(1)
+            rng = generator(self.seed, step * config.pairs + place, "infamous-nerf together")
+            order = own[torch.randperm(len(own), generator=rng)]
+            found.append(order.repeat(-(-config.together // len(own)))[: config.together])
+        return torch.cat(found)
 
     def at(self, row: int, pixels: Tensor) -> Batch:
         """The given pixels of one view, their points in the middles of the intervals."""
@@ -143,14 +159,14 @@ class PairSource:
         )  # fmt: skip
 
     def _pair(self, own: Tensor, rng: torch.Generator) -> Tensor:
-        """P different ones of an item's views; the second within 45 degrees of the first where that is asked for."""
-        order = own[torch.randperm(len(own), generator=rng)]
+        """Places of P different ones of an item's views; the second within 45 degrees of the first where that is asked for."""
+        order = torch.randperm(len(own), generator=rng)
         if self.config.views == 1:
             return order[:1]
         if len(order) == 1:
             return order.repeat(2)
         if self.needs_depth:
-            ahead = self.cameras.c2w[self.views[order], :3, 2]
+            ahead = self.cameras.c2w[self.views[own[order]], :3, 2]
             near = (ahead[1:] @ ahead[0] > math.cos(math.radians(WIDE_DEG))).nonzero().squeeze(1)
             if len(near):
                 return order[[0, 1 + int(near[0])]]

@@ -63,15 +63,15 @@ class SubjectCodes(nn.Module):
         super().__init__()
         sizes = code_sizes(config)
 
-        def drawn(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.randn(*shape, generator=generator) * config.code_std)
+        def drawn(*shape: int, std: float = config.code_std) -> nn.Parameter:
+            return nn.Parameter(torch.randn(*shape, generator=generator) * std)
 
         self.identity = drawn(count, sizes["identity"])
         self.appearance = drawn(count, sizes["appearance"])
         self.shape = drawn(count, sizes["shape"])
         self.expression: nn.Parameter | None = None
         if config.expression_table == "naive":
-            self.expression = drawn(count, config.expressions, sizes["expression"])
+            self.expression = drawn(count, config.expressions, sizes["expression"], std=config.expression_std)
 
     def of(self, model: FaceModel, subjects: Tensor, expressions: Tensor) -> Codes:
         """The codes [B, D] of some subjects with some expressions."""
