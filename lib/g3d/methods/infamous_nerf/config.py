@@ -47,9 +47,15 @@ class Config:
         "density is this times the last ReLU [p: 1]; 10: a surface is sharp long before weights have grown",
         low=1e-3,
     )
+    density: Literal["relu", "softplus"] = setting(
+        "relu",
+        "the last activation of F_S [p], or softplus(x - 2), which cannot die: with high rates a ReLU may be 0 all over",
+    )
     density_bias: float = setting(0.1, "bias of that ReLU at the start, so that it does not die (choice)")
     expression_in_colour: bool = setting(
-        False, "epsilon also reaches A_1, which the paper does not do: lids, lips and teeth then change colour in place"
+        False,
+        "epsilon also reaches A_1, which the paper does not do: lids, lips and teeth then change colour in place; it is "
+        "epsilon itself there, not as beta changes it, so that another shape keeps its colours",
     )
     modulation_offset: float = setting(
         0.0, "added to MS(beta), so that epsilon passes it before it has learnt anything [p: 0] (choice: 1)"

@@ -1,9 +1,9 @@
 """`encode`: pictures of a face => its codes, by latent optimisation with everything else frozen (section 3.2).
 
-Codes start at the means of the model's subjects. Each item has its own codes and its own optimiser, so that what is found of
-it does not depend on what else is encoded.
+Codes start at the means of the model's subjects. Each item has its own codes and its own random stream, so that what is found of
+it does not depend on what else is encoded. Pictures become larger on the way.
 
-Letters: S items, N rays of a step, H W the pixels of a picture.
+Letters: S items, P pictures of an item, N rays of a step.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,23 +22,34 @@ from g3d.methods.infamous_nerf import subjects as cast
 from g3d.methods.infamous_nerf.codec import Model
 from g3d.methods.infamous_nerf.config import Config
 from g3d.methods.infamous_nerf.networks import code_sizes
+from g3d.methods.infamous_nerf.shots import Shots, posed_by_landmarks, shots_of
 from g3d.seeds import generator
 from g3d.training import schedules
 
 CHUNK = 256  # rays at once, where the error is measured
+LEAST_SIDE_PX = 11  # of a smaller copy: a window of SSIM
 
 
 @dataclass(frozen=True)
 class EncodeSettings:
     """What --set may change when codes are found."""
 
-    steps: int = setting(400, "steps an item [the paper: 1500 to 2000]", low=1, high=1_000_000)
+    steps: int = setting(
+        400, "steps an item [the paper: 1500 to 2000]; 0: the means of the model", low=0, high=1_000_000
+    )
     lr: float = setting(2e-2, "Adam, decayed by a cosine", low=0)
     rays: int = setting(128, "a step", low=1, high=1 << 20)
     pictures: int = setting(1, "of an item: so many of its training views", low=1, high=10_000)
     view: Literal["frontal", "random"] = setting(
         "frontal", "which: those nearest to the model's default camera, or drawn by seed"
     )
+    pose: Literal["data", "landmarks"] = setting(
+        "data", "cameras of the dataset, or found from 68 landmarks and the mean face of the model"
+    )
+    levels: int = setting(
+        2, "coarse to fine: sizes from small to whole, each twice the one before, even shares", low=1, high=8
+    )
+    code_decay: float = setting(0.0, "weight of the mean square of what codes are away from the means", low=0)
 
 
 def items(model: Model, dataset: Dataset, split: str) -> list[Item]:
@@ -52,6 +63,7 @@ def encoder(
     model: Model, dataset: Dataset, chosen: Sequence[Item], settings: EncodeSettings, seed: int
 ) -> Callable[[Sequence[int]], Encoded]:
     """A function from places in `chosen` to their codes, and the mean squared error [S] over the pictures given."""
+    model.network.requires_grad_(False)
 
     def encode(places: Sequence[int]) -> Encoded:
         found = [_one(model, dataset, chosen[place], settings, seed) for place in places]
@@ -75,28 +87,38 @@ def chosen_views(model: Model, dataset: Dataset, item: Item, settings: EncodeSet
     return own[order[: settings.pictures]]
 
 
+def given(model: Model, dataset: Dataset, item: Item, settings: EncodeSettings, seed: int) -> Shots:
+    """The pictures of an item, with the cameras that are used."""
+    views = chosen_views(model, dataset, item, settings, seed)
+    found = shots_of(dataset, views, model.config.landmarks)
+    if settings.pose == "data":
+        return found
+    visible = dataset.labels["landmarks_visible"][views] if "landmarks_visible" in dataset.labels else None
+    return posed_by_landmarks(found, model.network.landmarks.cpu(), visible, str(dataset.path))
+
+
 def _one(model: Model, dataset: Dataset, item: Item, settings: EncodeSettings, seed: int) -> tuple[field.Codes, Tensor]:
     """The codes [1, D] of one item, and its mean squared error."""
-    network, where = model.network, next(model.network.parameters()).device
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    views = chosen_views(model, dataset, item, settings, seed)
-    how = _of_encode(model.config, settings)
-    known = cast.Cast([item], torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64), 1)
-    source = rays.PairSource(how, dataset, known, seed, only=[views])
-    leaves = {name: network.mean(name).clone().unsqueeze(0).requires_grad_() for name in code_sizes(how)}
+    shots, how = given(model, dataset, item, settings, seed), _of_encode(model.config, settings)
+    means = {name: model.network.mean(name).unsqueeze(0) for name in code_sizes(how)}
+    leaves = {name: value.clone().requires_grad_() for name, value in means.items()}
     optimiser = torch.optim.Adam([{"params": list(leaves.values()), "lr": settings.lr, "base_lr": settings.lr}])
-    frame = objective.Frame(model.world, source.height, source.width)
+    where, rng = model.network.landmarks.device, generator(seed, item.object, "encode rays")
+    levels = [shots.smaller(factor) for factor in _factors(settings.levels, shots)]
     with torch.enable_grad():
         for step in range(settings.steps):
             schedules.set_lr(optimiser, schedules.cosine(step, settings.steps, floor=0.05))
-            batch = source.draw(step, range(1), None).to(where)
+            some = levels[step * len(levels) // settings.steps]
+            batch = some.draw(how.rays, how.points, how.landmark_share, how.landmark_sigma, rng).to(where)
+            frame = objective.Frame(model.world, *some.pictures.shape[1:3])
             codes = codes_of(leaves)
+            cost = objective.cost(how, field.scene(model.network, codes, model.world), codes, batch, frame)
+            away = torch.stack([(leaves[name] - mean).square().mean() for name, mean in means.items()]).sum()
             optimiser.zero_grad(set_to_none=True)
-            objective.cost(how, field.scene(network, codes, model.world), codes, batch, frame).total.sum().backward()
+            (cost.total.sum() + settings.code_decay * away).backward()
             optimiser.step()
-    codes = field.Codes(*(value.detach() for value in codes_of(leaves)))
-    return codes, _error(model, codes, source, frame)
+    codes = codes_of({name: value.detach() for name, value in leaves.items()})
+    return codes, _error(model, codes, shots)
 
 
 def codes_of(leaves: dict[str, Tensor]) -> field.Codes:
@@ -106,21 +128,25 @@ def codes_of(leaves: dict[str, Tensor]) -> field.Codes:
 
 
 def _of_encode(config: Config, settings: EncodeSettings) -> Config:
-    """The model's settings for a step of encode: one picture, no L_sur, no map of losses."""
-    sampling: Literal["uniform", "mask"] = "mask" if config.sampling == "mask" else "uniform"
-    return replace(config, pairs=1, views=1, rays=settings.rays, surface_weight=0.0, sampling=sampling, code_decay=0.0)
+    """The model's settings for a step of encode: one picture, no L_sur."""
+    return replace(config, pairs=1, together=1, views=1, rays=settings.rays, surface_weight=0.0, code_decay=0.0)
+
+
+def _factors(levels: int, shots: Shots) -> list[int]:
+    """How much smaller the copies are, from the smallest to 1."""
+    side = min(shots.pictures.shape[1:3])
+    return [2**k for k in reversed(range(levels)) if k == 0 or side // 2**k >= LEAST_SIDE_PX]
 
 
 @torch.no_grad()
-def _error(model: Model, codes: field.Codes, source: rays.PairSource, frame: objective.Frame) -> Tensor:
+def _error(model: Model, codes: field.Codes, shots: Shots) -> Tensor:
     """Mean squared error over all pixels of the pictures."""
-    scene = field.scene(model.network, codes, model.world)
-    where = codes.shape.device
+    scene, where = field.scene(model.network, codes, model.world), codes.shape.device
+    height, width = shots.pictures.shape[1:3]
     total = torch.zeros((), device=where)
-    for row in range(len(source.views)):
-        for pixels in torch.arange(source.height * source.width).split(CHUNK):
-            batch = source.at(row, pixels).to(where)
-            cast_rays = rays.through(batch, model.world, source.width)
-            drawn = objective.draw(scene, cast_rays, model.world, batch.jitter)
-            total += (drawn.rays.rgb - cast_rays.true).square().sum()
-    return (total / (len(source.views) * source.height * source.width * 3)).cpu()
+    for at in range(len(shots.pictures)):
+        for pixels in torch.arange(height * width).split(CHUNK):
+            batch = shots.batch(at, pixels, torch.full((1, len(pixels), model.config.points), 0.5)).to(where)
+            through = rays.through(batch, model.world, width)
+            total += (objective.draw(scene, through, model.world, batch.jitter).rays.rgb - through.true).square().sum()
+    return (total / shots.pictures.numel()).cpu()

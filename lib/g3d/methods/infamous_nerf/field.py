@@ -46,12 +46,12 @@ def fold(
     config: Config, written: Mapping[str, tuple[Tensor, Tensor]], codes: Codes
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Weights of all layers => those that a point needs: what multiplies a code becomes part of the bias."""
-    known = {"alpha": codes.appearance, "beta": codes.shape}
+    known = {"alpha": codes.appearance, "beta": codes.shape, "epsilon": codes.expression}
     every = targets(config)
     for target in every:
         if target.name in MODULATION:
             known[target.name] = evaluated(target, written[target.name], known)
-    known["expression"] = (known["MS_3"] + config.modulation_offset) * codes.expression + known["MB_3"]  # table 9
+    known["modulated"] = (known["MS_3"] + config.modulation_offset) * codes.expression + known["MB_3"]  # table 9
     found = {}
     for target in every:
         if target.name in MODULATION:
@@ -73,9 +73,12 @@ def network(config: Config) -> mlp.Network:
         for t in targets(config)
         if t.name not in MODULATION
     )
+    density = mlp.Activation("relu", gain=config.density_scale)
+    if config.density == "softplus":
+        density = mlp.Activation("softplus", gain=config.density_scale, offset=-2.0)
     outputs = {
         "rgb": mlp.Output("A_5", 0, 3, mlp.Activation("sigmoid")),
-        "density": mlp.Output("S_6", 0, 1, mlp.Activation("relu", gain=config.density_scale)),
+        "density": mlp.Output("S_6", 0, 1, density),
     }
     encodings = {
         "x": mlp.Encoding(config.x_frequencies, include_input=False, scale=config.frequency_scale),

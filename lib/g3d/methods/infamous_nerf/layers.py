@@ -9,7 +9,7 @@ from g3d.methods.infamous_nerf.config import Config
 from g3d.scenes import mlp
 
 LEAKY, LINEAR = mlp.Activation("leaky_relu", slope=0.2), mlp.Activation("linear")
-CODES = ("alpha", "beta", "expression")  # what is the same at every point of a scene; `expression` is modulated
+CODES = ("alpha", "beta", "epsilon", "modulated")  # what is the same at every point of a scene; the last is epsilon'
 APPEARANCE = tuple(f"A_{i}" for i in range(1, 6))  # table 8
 MODULATION = tuple(f"M{kind}_{i}" for kind in "BS" for i in range(1, 4))  # table 9, of beta alone
 SHAPE = (*(f"E_{i}" for i in range(1, 4)), *(f"S_{i}" for i in range(1, 7)))  # table 9
@@ -39,10 +39,10 @@ def targets(config: Config) -> list[Target]:
     """All 20 layers, each after what it reads. The outputs' activations belong to the scene, so the last layers are linear."""
     width, last = config.width, config.last_width
     sizes = {
-        "alpha": config.appearance_dim, "beta": config.shape_dim, "expression": config.expression_dim,
-        "x": 6 * config.x_frequencies, "direction": 6 * config.direction_frequencies,
+        "alpha": config.appearance_dim, "beta": config.shape_dim, "epsilon": config.expression_dim,
+        "modulated": config.expression_dim,        "x": 6 * config.x_frequencies, "direction": 6 * config.direction_frequencies,
     }  # fmt: skip
-    first = ("alpha", "x", "expression") if config.expression_in_colour else ("alpha", "x")
+    first = ("alpha", "x", "epsilon") if config.expression_in_colour else ("alpha", "x")
     table: list[tuple[str, tuple[str, ...], int, mlp.Activation]] = [
         ("A_1", first, width, LEAKY),
         ("A_2", ("A_1",), width, LEAKY),
@@ -54,7 +54,7 @@ def targets(config: Config) -> list[Target]:
              LEAKY if i < 3 else LINEAR)
             for kind in "BS" for i in range(1, 4)
         ),
-        ("E_1", ("expression", "x"), width, LEAKY),
+        ("E_1", ("modulated", "x"), width, LEAKY),
         ("E_2", ("E_1",), width, LEAKY),
         ("E_3", ("E_2",), width, LEAKY),
         ("S_1", ("beta", "E_3"), width, LEAKY),

@@ -89,8 +89,10 @@ class Hypernetwork(nn.Module):
 class FaceModel(nn.Module):
     """What a model file holds: the hypernetwork, the shared table of expressions, and where encoding starts.
 
-    Codes of the subjects it was fitted to are latents, not part of it; `mean.*` are their means, and `landmarks` the mean 3D
-    landmarks of its subjects (not finite where the data has none)."""
+    Codes of the subjects it was fitted to are latents, not part of it; `mean_*` are their means, and `landmarks` the mean 3D
+    landmarks of its subjects (zeros where the data has none)."""
+
+    landmarks: Tensor  # [68, 3] world
 
     def __init__(self, config: Config, generator: torch.Generator | None = None):
         super().__init__()

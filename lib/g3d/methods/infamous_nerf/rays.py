@@ -6,7 +6,7 @@ Letters: B pairs, P pictures of a pair (2, or 1), N rays of a picture, V trainin
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -87,14 +87,12 @@ def through(batch: Batch, world: World, width: int) -> Cast3D:
 class PairSource:
     """Draws the batches of steps from the training views of a dataset's training items."""
 
-    def __init__(
-        self, config: Config, dataset: Dataset, known: Cast, seed: int, only: Sequence[Tensor] | None = None
-    ):  # `only`: the views of each item that are used
+    def __init__(self, config: Config, dataset: Dataset, known: Cast, seed: int):
         assert dataset.cameras is not None
         self.config, self.dataset, self.known, self.seed = config, dataset, known, seed
         self.cameras: Cameras = dataset.cameras
         self.height, self.width = self.cameras.height, self.cameras.width
-        own = list(only) if only is not None else [dataset.views(i.object, "train") for i in known.items]
+        own = [dataset.views(i.object, "train") for i in known.items]
         self.views = torch.cat(own)  # [V], numbers of the dataset
         ends = torch.tensor([len(some) for some in own]).cumsum(0).tolist()
         self.rows = [torch.arange(end - len(some), end) for some, end in zip(own, ends, strict=True)]
@@ -137,13 +135,6 @@ class PairSource:
             order = own[torch.randperm(len(own), generator=rng)]
             found.append(order.repeat(-(-config.together // len(own)))[: config.together])
         return torch.cat(found)
-
-    def at(self, row: int, pixels: Tensor) -> Batch:
-        """The given pixels of one view, their points in the middles of the intervals."""
-        item = torch.tensor([next(i for i, own in enumerate(self.rows) if row in own)])
-        jitter = torch.full((1, len(pixels), self.config.points), 0.5)
-        nothing = torch.zeros(1, 1, 0, dtype=torch.int64)
-        return self._batch(item, torch.tensor([[row]]), pixels.view(1, 1, -1), nothing, jitter)
 
     def _batch(self, items: Tensor, rows: Tensor, pixels: Tensor, chosen: Tensor, jitter: Tensor) -> Batch:
         flat, shape = rows.flatten(), rows.shape
@@ -191,25 +182,12 @@ class PairSource:
         """Pixels scattered around landmarks that are seen; none where the picture shows none of them."""
         if self._visible is None:
             return torch.zeros(0, dtype=torch.int64)
-        usable = self._visible[row].nonzero().squeeze(1)
-        if not len(usable):
-            return torch.zeros(0, dtype=torch.int64)
-        marks = self.dataset.labels["landmarks"][self.views[row]].float()
-        some = marks[usable[torch.randint(len(usable), (count,), generator=rng)]]
-        at = some + torch.randn(count, 2, generator=rng) * (self.config.landmark_sigma * self.height)
-        x, y = at.floor().long().unbind(1)
-        return y.clamp(0, self.height - 1) * self.width + x.clamp(0, self.width - 1)
+        marks = self.dataset.labels["landmarks"][self.views[row]].float()[self._visible[row]]
+        return around(marks, count, self.config.landmark_sigma, self.height, self.width, rng)
 
     def _landmarks_in_use(self) -> Tensor:
         """[V, 68]: the setting's landmarks, in the picture, not hidden where the dataset knows it."""
-        marks = self.dataset.labels["landmarks"][self.views].float()
-        size = torch.tensor([self.width, self.height])
-        use = ((marks >= 0) & (marks < size)).all(dim=2)
-        if self.config.landmarks == "inner":
-            use[:, :INNER] = False
-        if "landmarks_visible" in self.dataset.labels:
-            use &= self.dataset.labels["landmarks_visible"][self.views] > 0
-        return use
+        return in_use(self.dataset, self.views, self.config.landmarks)
 
     def _read(self, rows: Tensor) -> Tensor:
         return torch.from_numpy(self.dataset.pictures(self.views[rows])).flatten(1, 2)
@@ -224,3 +202,23 @@ class PairSource:
 def gaussians(config: Config) -> int:
     """K, pixels of a visit that make a picture's map."""
     return max(1, round(config.adaptive_share * config.rays)) if config.sampling == "adaptive" else 0
+
+
+def around(marks: Tensor, count: int, sigma: float, height: int, width: int, rng: torch.Generator) -> Tensor:
+    """[count] flat pixels scattered around landmarks [L, 2] by a normal of `sigma` heights; none without landmarks."""
+    if not len(marks):
+        return torch.zeros(0, dtype=torch.int64)
+    some = marks[torch.randint(len(marks), (count,), generator=rng)]
+    x, y = (some + torch.randn(count, 2, generator=rng) * (sigma * height)).floor().long().unbind(1)
+    return y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+
+
+def in_use(dataset: Dataset, views: Tensor, which: str) -> Tensor:
+    """[V, 68] of some views: the inner landmarks, or all, that lie in the picture and are not known to be hidden."""
+    marks = dataset.labels["landmarks"][views].float()
+    use = ((marks >= 0) & (marks < torch.tensor([dataset.info["width"], dataset.info["height"]]))).all(dim=2)
+    if which == "inner":
+        use[:, :INNER] = False
+    if "landmarks_visible" in dataset.labels:
+        use &= dataset.labels["landmarks_visible"][views] > 0
+    return use

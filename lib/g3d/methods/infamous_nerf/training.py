@@ -18,6 +18,7 @@ from g3d.methods.infamous_nerf.codec import described, latent_space
 from g3d.methods.infamous_nerf.config import Config
 from g3d.methods.infamous_nerf.field import FIELDS, scene
 from g3d.methods.infamous_nerf.networks import FaceModel
+from g3d.methods.infamous_nerf.shots import mean_landmarks
 from g3d.methods.infamous_nerf.subjects import Cast, SubjectCodes, cast, remember_means
 from g3d.scenes.scene import World
 from g3d.seeds import generator
@@ -43,6 +44,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     distributed.check_batch(config.pairs)
     source = rays.PairSource(config, dataset, known, run.seed)
     now = start(config, known, source, world, run)
+    now.model.landmarks.copy_(mean_landmarks(dataset, [item.object for item in known.items]))
     tensors = {} if now.maps is None else {
         "maps.pixels": now.maps.pixels, "maps.losses": now.maps.losses, "maps.visits": now.maps.visits,
     }  # fmt: skip

@@ -131,7 +131,8 @@ def test_normalisers_are_those_of_the_paper() -> None:
     """Each part from its formula with N = 10: 1/(3N) in eqs. 10 and 12, 1/(6N) in eq. 13, none in eq. 6."""
     field, batch, frame = plain_batch(10, torch.randn(1, 3, 3, generator=torch.Generator().manual_seed(1)))
     config = replace(PRESETS["smoke"], points=8)
-    found = objective.cost(config, field, NO_CODES, batch, frame)
+    with torch.no_grad():
+        found = objective.cost(config, field, NO_CODES, batch, frame)
     cast = rays.through(batch, frame.world, 8)
     drawn = objective.draw(field, cast, frame.world, batch.jitter)
     by_hand = (drawn.rays.rgb - cast.true).abs().detach()

@@ -10,8 +10,10 @@ from commands import g3d, refused
 from g3d import latents
 from g3d.data.opening import open_dataset
 from g3d.methods import settings_of
-from g3d.methods.infamous_nerf import objective, rays, training
+from g3d.methods.infamous_nerf import encoding, objective, rays, training
+from g3d.methods.infamous_nerf.codec import Model
 from g3d.methods.infamous_nerf.field import FIELDS
+from g3d.methods.infamous_nerf.subjects import remember_means
 from g3d.steps import fit_stage1
 from g3d.storage import artifacts
 from toy_faces import write_dataset
@@ -63,6 +65,10 @@ def test_it_learns_the_heads(heads: Path) -> None:
         for step in range(200)
     ]
     assert sum(found[-20:]) / 20 > sum(found[:5]) / 5 + 8
+    remember_means(now.model, now.codes, known)
+    model, test = Model(now.model, config, world), encoding.items(Model(now.model, config, world), dataset, "test")
+    mse = [encoding.encoder(model, dataset, test, encoding.EncodeSettings(steps=n), 0)([0]).mse for n in (0, 100)]
+    assert float(mse[1]) < 0.4 * float(mse[0])
 
 
 def test_resuming_goes_on_bit_by_bit(heads: Path, tmp_path: Path) -> None:
