@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import Pipeline, environment, g3d
+from face_pictures import pictures, write_faces
 from g3d_cli.main import COMMANDS
 from snapshot import official_state, write_snapshot
 
@@ -50,6 +51,11 @@ def test_the_example_of_the_help_runs(
     for made in ("data", "model", "prior", "scenes", "sampled", "splats.ply"):
         if out is None or out.name != made:
             (tmp_path / "demo" / made).symlink_to(pipeline.root / "demo" / made)
+    if command == "refine":
+        fitting = ("fit-refiner", pipeline.data, pipeline.data, "--preset", "smoke", "--set", "steps=2")
+        assert g3d(*fitting, "--out", tmp_path / "demo" / "refiner").code == 0
+    if command == "eval-transfer":
+        write_faces(tmp_path / "demo" / "faces", pictures())
     if command == "import-checkpoint":
         write_snapshot(tmp_path / "demo" / "network.pkl", official_state())
     monkeypatch.chdir(tmp_path)

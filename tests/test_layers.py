@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "methods": {
         "cameras", "config", "data", "distributed", "latents", "losses", "nets", "render", "scenes", "storage", "training"
     },
+    "refiners": {"config", "distributed", "nets", "storage", "training"},
     "priors": {"config", "distributed", "latents", "nets", "storage", "training"},
 }  # fmt: skip
 SHARED = {
@@ -61,13 +62,16 @@ OF_STEPS: dict[str, set[str]] = {
     "profile": {"methods", "threads"},
     "import_checkpoint": {"methods"},
     "fit_prior": {"priors"},
+    "fit_refiner": {"refiners"},
+    "refine": {"refiners"},
     "prepare_data": {"sources"},
     "import_ply": {"importers"},
 }
 """What a step may import besides SHARED. The others, those of files alone, reach neither methods nor priors: scenes outlive what
 made them."""
 OF_FILES = (
-    "render", "export_ply", "eval_fid", "eval_recon", "eval_geometry", "eval_consistency", "eval_identity", "eval_shapes",
+    "render", "export_ply", "eval_fid", "eval_recon", "eval_geometry", "eval_consistency", "eval_identity", "eval_transfer",
+    "eval_shapes",
     "edit", "sheet", "report", "info",
 )  # fmt: skip
 STEPS = {name: SHARED | OF_STEPS.get(name, set()) for name in (*OF_STEPS, *OF_FILES)}

@@ -46,6 +46,7 @@ class Item:
     c2w: NDArray[np.float64] | None = None  # OpenCV
     landmarks_px: NDArray[np.float64] | None = None  # [68, 2]
     disparity: Callable[[], Sums] | None = None  # of its rays
+    view: int | None = None  # of a dataset
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Side:
     schemes: Mapping[str, Mapping[str, Item]]
     depth_kind: str | None = None  # what its depth is, in words
     notes: Sequence[str] = field(default_factory=list)
+    data: Dataset | None = None  # where the place is one
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Pairs:
 
 
 def side(path: Path, what: str, split: str | None = None, objects: str | None = None) -> Side:
-    """A dataset (its views of `split`, of its `objects` of a split), a folder or a zip of pictures."""
+    """A dataset (its views of `split`, of its `objects` of a split, or of several: `train,pairs`), a folder or a zip."""
     if (path / "dataset.json").is_file():
         return _of_dataset(open_dataset(path), what, split, objects)
     return _Files(images.image_set(path, what)).side(path)
@@ -142,7 +144,8 @@ def _same_camera(one: Pair) -> None:
 
 
 def _of_dataset(data: Dataset, what: str, split: str | None, objects: str | None) -> Side:
-    wanted = [i for i, o in enumerate(data.info["objects"]) if objects in (None, "all", o["split"])]
+    chosen = set((objects or "all").split(","))
+    wanted = [i for i, o in enumerate(data.info["objects"]) if chosen & {"all", o["split"]}]
     views = {i: [int(v) for v in data.views(i, None if split in (None, "all") else split)] for i in wanted}
     views = {i: found for i, found in views.items() if found}
     if not views:
@@ -167,7 +170,7 @@ def _of_dataset(data: Dataset, what: str, split: str | None, objects: str | None
     if len(views) == 1:
         schemes["view of the item"] = {f"{k:06d}": items[v] for k, v in enumerate(next(iter(views.values())))}
     schemes["number"] = {f"{k:06d}": item for k, (_, item) in enumerate(sorted(items.items()))}
-    return Side(data.path, schemes, "camera z" if "depth" in stores else None)
+    return Side(data.path, schemes, "camera z" if "depth" in stores else None, data=data)
 
 
 def _dataset_item(data: Dataset, view: int, stores: set[str]) -> Item:
@@ -180,6 +183,7 @@ def _dataset_item(data: Dataset, view: int, stores: set[str]) -> Item:
         (lambda: data.inverse_depth(view)) if "inverse_depth" in stores else None,
         None if data.cameras is None else data.cameras.c2w[view].double().numpy(),
         None if marks is None else marks[view].double().numpy(),
+        view=view,
     )
 
 

@@ -48,7 +48,7 @@ def _folder(path: Path) -> dict[str, Any]:
         described = files.read_json(path / "dataset.json", "the dataset description")
         objects = described.get("objects", [])
         return {**described, "objects": len(objects)}
-    for name in ("model.safetensors", "prior.safetensors"):
+    for name in ("model.safetensors", "prior.safetensors", "refiner.safetensors"):
         if (path / name).is_file():
             return {**_file(path / name), "run": _run(path)}
     scenes = sorted(path.glob("*.safetensors"))

@@ -99,6 +99,9 @@ ARTIFACTS: dict[str, ArtifactRule] = {
         1, {"*": T("...", FLOATS + INTS)}, ("step", "settings"), "the state that --resume needs", digested=False
     ),
     "prior": ArtifactRule(1, {"*": T("...", FLOATS + INTS)}, ("kind", "settings", "latent_space"), "a fitted prior"),
+    "refiner": ArtifactRule(
+        1, {"*": T("...", FLOATS + INTS)}, ("kind", "settings", "pictures"), "a fitted refiner of pictures"
+    ),
     "scene/gaussians": ArtifactRule(
         1,
         {
