@@ -214,7 +214,7 @@ def test_plot_of_times_over_sizes(tmp_path: Path) -> None:
 
 
 def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
-    refused(g3d("profile", "mnfi"), "neither a method (mnif, hypernerfgan, gsgan, vq3d) nor a file")
+    refused(g3d("profile", "mnfi"), "neither a method (mnif, hypernerfgan, gsgan, vq3d, infamous-nerf) nor a file")
     refused(g3d("profile", "mnif", "--set", "wdith=3"), "did you mean 'width'")
     refused(g3d("profile", pipeline.model, "--set", "width=3"), "belong to a method")
     refused(g3d("profile", pipeline.model, "--sweep", "width=3,4"), "belong to a method")
