@@ -159,14 +159,17 @@ def run(recipe: str, tmp_path: Path, *words: str, fitted: str, **environment: st
 
 def test_gsgan_is_trained_and_judged_as_the_paper_does(tmp_path: Path) -> None:
     """FID-50k-full with TensorFlow's resizer; 0 kimg, too; mirrored pictures as EG3D's scripts leave them; times, figure 13."""
-    found = run("gsgan-afhq256.sh", tmp_path, "in", "out", fitted="gsgan", PHOTOS="photos", FACES="faces")
+    found = run("gsgan-afhq256.sh", tmp_path, "in", "out", fitted="gsgan", PHOTOS="photos")
     start, fit = found.of("fit_stage1")
     assert start.has("--set", "kimg=0") and fit.has("--preset", "afhq256") and fit.has("--checkpoint-every", "2000")
     ended, begun = sorted(found.of("eval_fid"), key=lambda one: not one.has("--protocol", "fid50k"))
     assert ended.has("--resize", "legacy_tensorflow") and begun.has("--resize", "legacy_tensorflow")
     assert all(one.options["mirror"] is None for one in found.of("prepare_data"))
     (consistency,) = found.of("eval_consistency")
-    assert consistency.options["mask"] == "faces"
+    (views,) = (one for one in found.of("render") if one.options["out"].name == "consistency-views")
+    assert (
+        consistency.options["mask"] == "object" and views.options["drawing"].cameras == consistency.options["cameras"]
+    )
     (profile,) = found.of("profile")
     assert profile.has("--sizes", "256,512") and (found.folder / "out/figures/table-1-times.json").is_file()
     assert found.of("encode")[0].has("--set", "camera=found")
@@ -262,6 +265,13 @@ def test_mnif_on_cifar10(tmp_path: Path) -> None:
 @pytest.mark.parametrize("recipe", ["mnif-flowers.sh", "mnif-cars.sh", "mnif-cars-voxels.sh"])
 def test_our_own_sets_of_mnif(recipe: str, tmp_path: Path) -> None:
     run(recipe, tmp_path, "in", fitted="mnif")
+
+
+def test_the_other_recipes(tmp_path: Path) -> None:
+    """Those of no special protocol, whose words and settings are read all the same."""
+    run("demo.sh", tmp_path, "demo", fitted="mnif")
+    for recipe in ("vq3d-compcars.sh", "vq3d-imagenet.sh"):
+        run(recipe, tmp_path, "in", "estimator.pt", recipe.partition(".")[0], fitted="vq3d")
 
 
 def table(found: Ran) -> str:
