@@ -140,8 +140,10 @@ _OURS = Config(  # for a processor and pictures of 64 pixels
     hyper_lr=3e-3, code_lr=1e-2, lr_floor=0.05, warmup=50, clip=1.0,
 )  # fmt: skip
 
+# The paper's two stages of fitting (photographs by --init of the first), and ours.
 PRESETS = {
     "facescape512": Config(adaptive_sigma_px=12.0),
+    "ffhq512":      Config(adaptive_sigma_px=12.0, views=1, pairs=2, surface_weight=0.0, expressions_learn=False, steps=100_000),
     "faces64":      _OURS,
     "laptop":       replace(_OURS, steps=3000),
     "smoke":        replace(_OURS, identity_dim=8, appearance_dim=8, shape_dim=8, expression_dim=4, width=8, last_width=4,

@@ -48,6 +48,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     tensors = {} if now.maps is None else {
         "maps.pixels": now.maps.pixels, "maps.losses": now.maps.losses, "maps.visits": now.maps.visits,
     }  # fmt: skip
+    refuse_other_expressions(known, run)
     state = checkpoint.State({"model": now.model, "codes": now.codes}, {"optimiser": now.optimiser}, tensors)
     if run.restore(state, [now.model]):
         now.codes.start_at(now.model)
@@ -121,6 +122,17 @@ def check(config: Config, dataset: Dataset) -> tuple[Cast, World]:
     return known, world_of(config, dataset)
 
 
+def refuse_other_expressions(known: Cast, run: Run) -> None:
+    """Refuse a model of --init whose table of expressions names other ones by the numbers that the data uses."""
+    theirs = [] if run.initial is None else [str(name) for name in run.initial.config.get("expressions", [])]
+    for number in known.expressions.unique().tolist() if theirs and known.names else []:
+        if number >= len(theirs) or theirs[number] != known.names[number]:
+            raise G3dError(
+                f"the data's expression {number} is '{known.names[number]}', the table of the model of --init has "
+                f"{', '.join(f'{i} {name}' for i, name in enumerate(theirs))}; prepare the data with the same --expressions"
+            )
+
+
 def world_of(config: Config, dataset: Dataset) -> World:
     """The world of the scenes: rays are sampled within the data's box, between its near and far planes."""
     low, high = dataset.bounds
@@ -175,7 +187,7 @@ def warn_of_few_visits(config: Config, source: rays.PairSource, run: Run) -> Non
 @torch.no_grad()
 def write(now: Fit, known: Cast, run: Run) -> None:
     """Publish the model and the latents of the training items."""
-    run.write("model.safetensors", "model", now.model.state_dict(), described(now.config, now.frame.world))
+    run.write("model.safetensors", "model", now.model.state_dict(), described(now.config, now.frame.world, known.names))
     where = now.codes.identity.device
     found = now.codes.of(now.model, known.subjects.to(where), known.expressions.to(where))
     tensors = {f"fields.{name}": value.detach().cpu() for name, value in zip(FIELDS, found, strict=True)}

@@ -105,6 +105,21 @@ def test_starting_from_a_model_takes_its_expressions_and_its_means(heads: Path, 
     assert (codes - old["mean_shape"]).abs().max() < 0.1
 
 
+def test_photographs_use_the_expressions_of_the_model_and_no_others(heads: Path, fitted: Path, tmp_path: Path) -> None:
+    """One view each, no L_sur, own theta, alpha and beta; numbers that mean another expression are refused."""
+    words = ["infamous-nerf", "--preset", "smoke", "--set", "steps=2", "--set", "views=1", "--set", "surface_weight=0",
+             "--set", "expressions_learn=false", "--init", fitted, "--out", tmp_path / "m"]  # fmt: skip
+    single = write_dataset(tmp_path / "single", views=1, test_views=0)
+    assert g3d("fit-stage1", *words, "--data", single).code == 0
+    epsilon = latents.read(latents.check(tmp_path / "m")).tensors["fields.expression"]
+    table = artifacts.read(fitted / "model.safetensors", "model").values["expression"]
+    assert torch.equal(epsilon[:3], table[:3])
+    info = json.loads((single / "dataset.json").read_text())
+    info["names"]["expression"] = ["neutral", "wide", "open"]
+    (single / "dataset.json").write_text(json.dumps(info))
+    refused(g3d("fit-stage1", *words, "--data", single, "--overwrite"), "expression 1 is 'wide'", "1 open")
+
+
 def test_few_visits_are_said_and_many_are_not(heads: Path) -> None:
     said: list[str] = []
 
