@@ -42,7 +42,7 @@ for steps in 0 400; do
 done
 
 # Edits: six subjects, then those with the appearance, the shape and the expression of others.
-TO=0,8,24,39,54,69 # neutral items of subjects 0, 1, 3, 5, 7, 9
+TO=subject-000/neutral,subject-001/neutral,subject-003/neutral,subject-005/neutral,subject-007/neutral,subject-009/neutral
 g3d decode "$D/model" "$D/model" --items $TO --render "$D/plain" --size 128 --sheet "$D/plain.png" --overwrite
 swap() { # swap NAME FIELDS FROM
     g3d edit swap "$D/model" --fields "$2" --from "$3" --to $TO --out "$D/$1.safetensors" --overwrite
@@ -52,7 +52,6 @@ swap appearance identity_appearance,appearance subject-010/neutral
 swap shape identity_shape,shape subject-010/neutral
 for e in smile mouth_stretch lip_puckerer grin cheek_blowing eye_closed brow_raiser; do swap "expression_$e" expression "$E/$e"; done
 
-g3d sheet "$D/data:test" "$D/novel" --columns 12 --rows 4 --out "$D/novel.png" --overwrite
 g3d sheet "$D/plain" "$D/appearance" "$D/shape" "$D/expression_smile" "$D/expression_mouth_stretch" "$D/expression_grin" \
     "$D/expression_eye_closed" --columns 6 --rows 1 --out "$D/edits.png" --overwrite
 g3d profile "$D/model" --size 64

@@ -3,7 +3,7 @@
 # whose codes are those of the multi-view model; then 80 others are fitted (table 2). Labels: ffhq-features-dataset's JSON; landmarks:
 # a file of 68 points a picture.
 # usage: recipes/infamous-ffhq.sh MULTIVIEW_MODEL PICTURES LABELS LANDMARKS [OUT]
-#   NUM=2466 SIZE=512 PRESET=ffhq512 EXPRESSIONS=20 STEPS=2000   (of encode)  MORE="--set steps=1000"  (of the fit)
+#   HELD_OUT=80 SIZE=512 PRESET=ffhq512 EXPRESSIONS=20 STEPS=2000   (of encode)  MORE="--set steps=1000"  (of the fit)
 set -eu
 MODEL=${1:?give a run of recipes/infamous-facescape.sh}
 PICTURES=${2:?give the folder of pictures}

@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     for i, pose in enumerate(poses):
         images.write_image(tmp_path / "pictures" / f"{i:05d}.png", rng.integers(0, 255, (64, 80, 3)).astype(np.uint8))
         face = MEAN_FACE_WORLD + rng.normal(0, 0.02, (68, 3))
-        pixels = frames.projected(face.astype(np.float32), pose, k) + [8, 0]  # of the whole picture
+        pixels = frames.projected(face.astype(np.float32), pose, k) + np.array([8, 0])  # of the whole picture
         lines = "\n".join(f"{x:.4f} {y:.4f}" for x, y in pixels)
         marks = tmp_path / "marks"
         marks.mkdir(exist_ok=True)

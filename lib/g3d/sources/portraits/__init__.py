@@ -4,7 +4,6 @@ Cameras are found from the landmarks and a mean face, in the world of `prepare-d
 multi-view faces can be fitted on to photographs. Pictures are cropped to their centre square (FFHQ and CelebA-HQ are square).
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -144,6 +143,6 @@ def _stamp(shot: Shot) -> str:
     found = []
     for path in (shot.picture, shot.features, *shot.landmarks):
         if path.is_file():
-            stat = os.stat(path)
+            stat = path.stat()
             found.append(f"{stat.st_size}-{stat.st_mtime_ns}")
     return "|".join(found)
