@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import AnyCamera, Device, DryRun, Json, Overwrite
+from g3d_cli.options import AnyCamera, Device, DrawnFrom, DryRun, Json, Overwrite
 
 EXAMPLE = "g3d eval-recon demo/data demo/data --split test --masks"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -23,12 +23,14 @@ def eval_recon(
     objects: Annotated[
         str | None, typer.Option(help="Objects of datasets: train, test, pairs or all (default).")
     ] = None,
+    drawn_from: DrawnFrom = None,
     masks: Annotated[bool, typer.Option("--masks", help="Count the object alone, by the true masks/.")] = False,
     mask: Annotated[Path | None, typer.Option(help="Count what the masks of this folder or zip cover.")] = None,
     region: Annotated[
         str | None,
         typer.Option(help="Cut to x0,y0,x1,y1 (pixels, or parts of the sides), or to each view's box: face, mouth."),
     ] = None,
+    erode: Annotated[int, typer.Option(help="Pixels to leave out along the rim of masks.")] = 0,
     by: Annotated[
         str | None, typer.Option(help="Also mean and deviation over groups: subject, object, expression or class.")
     ] = None,
@@ -55,7 +57,9 @@ def eval_recon(
 ) -> None:
     """Compare pictures with the true ones: PSNR, SSIM, MS-SSIM, LPIPS, perceptual distance, MSE, L1, depth."""
     options = {
-        "true": true, "test": test, "split": split, "objects": objects, "masks": masks, "mask": mask, "region": region,
+        "true": true, "test": test, "split": split, "objects": objects, "drawn_from": drawn_from,
+        "masks": masks, "mask": mask, "region": region,
+        "erode": erode,
         "by": by, "against": against,
         "ssim_borders": ssim_borders, "ms_ssim_scales": ms_ssim_scales, "lpips": lpips, "trust": trust,
         "any_camera": any_camera, "per_item": per_item, "device": device, "out": out, "overwrite": overwrite,

@@ -62,6 +62,31 @@ def test_the_face_of_each_view_as_region(made: tuple[Any, Any, Any, Path]) -> No
     )
 
 
+def test_gradient_energy_in_a_mask_without_its_rim(made: tuple[Any, Any, Any, Path]) -> None:
+    true, drawn, _, root = made
+    found = run(Options(root / "data", root / "a", masks=True, erode=4, device="cpu"))
+    inside = np.zeros((SIZE, SIZE), bool)
+    inside[7:32, 10:31] = True  # the mask is [3:36, 6:35]
+    energy = {"true": 0.0, "test": 0.0}
+    for name, side in (("true", true), ("test", drawn)):
+        for picture in side.reshape(-1, SIZE, SIZE, 3).astype(float) / 255:
+            for y in range(SIZE):
+                for x in range(SIZE):
+                    for dy, dx in ((0, 1), (1, 0)):
+                        if y + dy < SIZE and x + dx < SIZE and inside[y, x] and inside[y + dy, x + dx]:
+                            energy[name] += float(np.square(picture[y + dy, x + dx] - picture[y, x]).sum())
+    assert found["gradient_energy"] == pytest.approx(energy["test"] / energy["true"]) and found["mask"].endswith(
+        "4 px of its rim left out"
+    )
+    kept = [
+        db(x[7:32, 10:31], y[7:32, 10:31])
+        for x, y in zip(*(s.reshape(-1, SIZE, SIZE, 3) for s in (true, drawn)), strict=True)
+    ]
+    assert found["psnr_db"] == pytest.approx(np.mean(kept))
+    refused(g3d("eval-recon", root / "data", root / "a", "--erode", 4), "--erode 4", "with --masks or --mask")
+    refused(g3d("eval-recon", root / "data", root / "a", "--masks", "--erode", 20, "--device", "cpu"), "covers nothing")
+
+
 def test_two_sets_pair_by_pair(made: tuple[Any, Any, Any, Path]) -> None:
     true, first, second, root = made
     found = run(Options(root / "data", root / "a", by="subject", against=root / "b", device="cpu"))

@@ -15,6 +15,7 @@ from g3d.evaluation.pairs import Item, Pair, Pairs, Side, side
 from g3d.evaluation.region import Region, parse_region
 from g3d.images import U8
 from g3d.metrics.geometry import OBJECT_LEVEL
+from g3d.metrics.sharpness import eroded
 
 Mask = NDArray[np.bool_]
 BOXES: Mapping[str, str] = {"face": "face_box", "mouth": "mouth_box"}
@@ -28,6 +29,7 @@ class Counted:
     mask_of: Callable[[Pair], Mask | None]  # [H, W]
     mask_word: str
     region_of: Callable[[Pair], Region | None]
+    erode_px: int = 0  # taken from the mask's rim
 
     def cut(self, one: Pair, true: U8, test: U8) -> tuple[U8, U8, Mask | None]:
         """Both pictures, cut to the region, with the mask; a mask that leaves nothing is refused."""
@@ -37,6 +39,8 @@ class Counted:
                 f"the mask of '{one.name}' is {mask.shape[1]} x {mask.shape[0]}, its picture {true.shape[1]} x {true.shape[0]}; "
                 "make them one size"
             )
+        if mask is not None and self.erode_px:
+            mask = eroded(mask, self.erode_px)
         if region is not None:
             true, test = region.crop(true, one.true.where), region.crop(test, one.test.where)
             mask = None if mask is None else region.crop(mask, one.true.where)
@@ -54,16 +58,17 @@ def check_region(text: str | None) -> None:
         parse_region(text, BOXES)
 
 
-def counted(found: Pairs, masks: bool, mask: Path | None, region: str | None) -> Counted:
-    """From the words of --masks, --mask and --region."""
+def counted(found: Pairs, masks: bool, mask: Path | None, region: str | None, erode_px: int = 0) -> Counted:
+    """From the words of --masks, --mask, --region and --erode."""
     mask_of, word = _masks(found, masks, mask)
+    word += f", {erode_px} px of its rim left out" if erode_px else ""
     if region is None:
-        return Counted(mask_of, word, lambda one: None)
+        return Counted(mask_of, word, lambda one: None, erode_px)
     if region in BOXES:
         boxes = box_regions(found.true, region)
-        return Counted(mask_of, word, lambda one: boxes(one.true))
+        return Counted(mask_of, word, lambda one: boxes(one.true), erode_px)
     fixed = parse_region(region, BOXES)
-    return Counted(mask_of, word, lambda one: fixed)
+    return Counted(mask_of, word, lambda one: fixed, erode_px)
 
 
 def box_regions(true: Side, word: str) -> Callable[[Item], Region]:

@@ -23,9 +23,11 @@ BORDERS = ("valid", "reflect", "zero")
 @dataclass(frozen=True)
 class Options:
     """`true`, `test`: a dataset, a folder of images or a zip. `split` (of views) and `objects` (a split, too) are of datasets.
+    `drawn_from`: latents whose names say which objects the folders of `test` show.
 
     What counts: everything, or the object in the true masks (`masks`), or in those of a folder (`mask`), and of that the
-    rectangle `region`, to which pictures are cut first (`face`, `mouth`: that box of each true view). `by`: also over groups of
+    rectangle `region`, to which pictures are cut first (`face`, `mouth`: that box of each true view);
+    `erode`: pixels taken from the masks' rim. `by`: also over groups of
     that label. `against`: other images of the same pictures, to be compared with pair by pair.
     `ms_ssim_scales`: five where pictures are large enough if None.
     `any_camera`: pairs may be seen by cameras that differ. `lpips`: a file of weights. `out`: a JSON file; `per_item`: a file
@@ -35,9 +37,11 @@ class Options:
     test: Path
     split: str | None = None
     objects: str | None = None
+    drawn_from: Path | None = None
     masks: bool = False
     mask: Path | None = None
     region: str | None = None
+    erode: int = 0
     by: str | None = None
     against: Path | None = None
     ssim_borders: str = "valid"
@@ -54,6 +58,7 @@ class Options:
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
     from g3d.evaluation.counted import check_region
+    from g3d.evaluation.drawn_from import check_drawn_from
     from g3d.evaluation.groups import KINDS
     from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words, needs_dataset
 
@@ -61,8 +66,13 @@ def resolve(options: Options) -> dict[str, Any]:
     check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, OBJECTS),
                  "--by": (options.by, KINDS), "--ssim-borders": (options.ssim_borders, BORDERS)})  # fmt: skip
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
+    check_drawn_from(options.drawn_from, options.true)
     if options.masks and options.mask is not None:
         raise G3dError(f"--masks takes the true masks and --mask those of '{options.mask}'; give one of the two")
+    if options.erode < 0 or (options.erode and not options.masks and options.mask is None):
+        raise G3dError(
+            f"--erode {options.erode} takes pixels from the rim of masks; give 0 or more, with --masks or --mask"
+        )
     if options.trust and options.lpips is None:
         raise G3dError("--trust lets a file of --lpips run, but there is none; leave it out")
     extra = [
@@ -91,19 +101,20 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Mean and standard deviation of each figure, with all one must know to compare them; written to `out` if given."""
     resolve(options)
     from g3d.evaluation.counted import counted
+    from g3d.evaluation.drawn_from import item_names
     from g3d.evaluation.groups import names_of, over_groups
     from g3d.evaluation.outcome import write_results
     from g3d.evaluation.pairs import pair, side
     from g3d.metrics.paired import How, summary
 
-    true = side(options.true, "the true images", options.split, options.objects)
+    true = side(options.true, "the true images", options.split, options.objects, item_names(options.drawn_from))
     test = side(options.test, "the images to judge", options.split, options.objects)
     found = pair(true, test, options.any_camera)
     other = None
     if options.against is not None:
         of_other = side(options.against, "the images to compare with", options.split, options.objects)
         other = pair(true, of_other, options.any_camera)
-    counts = counted(found, options.masks, options.mask, options.region)
+    counts = counted(found, options.masks, options.mask, options.region, options.erode)
     groups = None if options.by is None else names_of(found, options.by)
     perceptual, where = _perceptual(options), device.pick(options.device)
     installed, lacking = _installed(where)
@@ -112,8 +123,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     has_depth = all(one.true.depth_world and one.test.depth_world for one in found.pairs)
     for note in (*true.notes, *test.notes):
         progress.log(f"note: {note}")
-    sizes: set[str] = set()
-    rows = _rows(found, counts, how, progress, sizes)
+    judged = _judged(found, counts, how, progress)
+    rows = judged.rows
     depths = [_depth(one, counts) if has_depth else {} for one in found.pairs]
     grouped = (
         {}
@@ -121,11 +132,12 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         else over_groups([a | b for a, b in zip(rows, depths, strict=True)], groups, options.by or "")
     )
     result = {
-        "metric": "reconstruction", "n": len(rows), **summary(rows), **_depth_summary(depths, found), **grouped,
+        "metric": "reconstruction", "n": len(rows), **summary(rows),
+        "gradient_energy": judged.gradient_energy(), **_depth_summary(depths, found), **grouped,
         **_against(options, rows, other, how, groups, progress), **_floor(found, counts, how),
         **_how(options, perceptual, lacking, rows), "mask": counts.mask_word, "region": options.region,
         "naming": found.naming, "true": str(options.true), "test": str(options.test), "split": options.split,
-        "objects": options.objects, "sizes": sorted(sizes),
+        "objects": options.objects, "sizes": sorted(judged.sizes),
     }  # fmt: skip
     lines = [{"name": one.name, **row, **depth} for one, row, depth in zip(found.pairs, rows, depths, strict=True)]
     return write_results(result, lines, options.out, options.per_item)
@@ -141,26 +153,45 @@ def _against(
     from g3d.evaluation.counted import counted
     from g3d.evaluation.groups import differences
 
-    counts = counted(other, options.masks, options.mask, options.region)
-    others = _rows(other, counts, how, progress, set())
-    return {"against": str(options.against), "differences": differences(rows, others, groups, options.by or "pair")}
+    counts = counted(other, options.masks, options.mask, options.region, options.erode)
+    others = _judged(other, counts, how, progress)
+    return {
+        "against": str(options.against),
+        "against_gradient_energy": others.gradient_energy(),
+        "differences": differences(rows, others.rows, groups, options.by or "pair"),
+    }
 
 
-def _rows(found: "Pairs", counts: "Counted", how: "How", progress: Progress, sizes: set[str]) -> list[dict[str, float]]:
-    """The figures of every pair; the sizes of the pictures, before they are cut, into `sizes`."""
+@dataclass
+class _Judged:
+    """The figures of every pair, and what is known of all pictures together."""
+
+    rows: list[dict[str, float]]
+    sizes: set[str]  # of the pictures, before they are cut
+    energy: dict[str, float]  # of the gradients of all pictures, true and test
+
+    def gradient_energy(self) -> float | None:
+        """That of the pictures to judge, of that of the true ones: 1 as sharp, less blurred, more noisy."""
+        return self.energy["test"] / self.energy["true"] if self.energy["true"] else None
+
+
+def _judged(found: "Pairs", counts: "Counted", how: "How", progress: Progress) -> _Judged:
     from g3d.evaluation.pairs import same_size
     from g3d.metrics.paired import compare
+    from g3d.metrics.sharpness import gradient_energy
 
-    rows = []
+    judged = _Judged([], set(), {"true": 0.0, "test": 0.0})
     for one in track(found.pairs, len(found.pairs), "pairs", progress):
         whole = same_size(one)
-        sizes.add(f"{whole[0].shape[1]}x{whole[0].shape[0]}")
+        judged.sizes.add(f"{whole[0].shape[1]}x{whole[0].shape[0]}")
         true, test, mask = counts.cut(one, *whole)
         try:
-            rows.append(compare(true, test, mask, how))
+            judged.rows.append(compare(true, test, mask, how))
         except G3dError as error:
             raise G3dError(f"'{one.test.where}': {error}") from error
-    return rows
+        judged.energy["true"] += gradient_energy(true, mask)
+        judged.energy["test"] += gradient_energy(test, mask)
+    return judged
 
 
 def _floor(found: "Pairs", counts: "Counted", how: "How") -> dict[str, Any]:
