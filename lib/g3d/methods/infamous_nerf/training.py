@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from g3d import distributed
 from g3d.data.dataset import Dataset
-from g3d.errors import G3dError
+from g3d.errors import Diverged, G3dError
 from g3d.latents import Latents
 from g3d.methods.infamous_nerf import adaptive, objective, rays
 from g3d.methods.infamous_nerf.codec import described, latent_space
@@ -24,6 +24,8 @@ from g3d.scenes.scene import World
 from g3d.seeds import generator
 from g3d.training import checkpoint, schedules
 from g3d.training.run import Run
+
+STANDSTILL_EVERY = 50
 
 
 class Fit(NamedTuple):
@@ -61,12 +63,29 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
         remember_means(now.model, now.codes, known)
         write(now, known, run)
 
+    still = 0
     for step in run.steps(config.steps, "fit-stage1 infamous-nerf", state.pack, publish):
         schedules.set_lr(now.optimiser, rate(config, step))
         batch = source.draw(step, range(mine.start, mine.stop), now.maps)
         figures = one_step(now, batch, run.device, mine)
         lr = now.optimiser.param_groups[0]["lr"]
+        still = refuse_standstill(step, figures["gradient_norm"], still)
         run.log(step, config.steps, figures.pop("loss"), config.pairs, clip=config.clip, lr=lr, **figures)
+
+
+def refuse_standstill(step: int, norm: Tensor, still: int) -> int:
+    """Looked at now and then: a gradient of exactly 0, twice in a row, ends the run; returns how often it was seen so far.
+
+    The last ReLU of F_S is then 0 at every point of every subject, nothing is drawn, and nothing can learn any more."""
+    if step % STANDSTILL_EVERY:
+        return still
+    still = still + 1 if float(norm) == 0 else 0
+    if still == 2:
+        raise Diverged(
+            f"the gradient is 0 since step {step - STANDSTILL_EVERY} or before: density is 0 everywhere; lower the learning "
+            "rates, or start again with --set density=softplus"
+        )
+    return still
 
 
 def one_step(now: Fit, batch: rays.Batch, device: torch.device, mine: slice) -> dict[str, Any]:

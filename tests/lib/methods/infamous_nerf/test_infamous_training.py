@@ -9,6 +9,7 @@ import torch
 from commands import g3d, refused
 from g3d import latents
 from g3d.data.opening import open_dataset
+from g3d.errors import Diverged
 from g3d.methods import settings_of
 from g3d.methods.infamous_nerf import encoding, objective, rays, training
 from g3d.methods.infamous_nerf.codec import Model
@@ -118,6 +119,16 @@ def test_photographs_use_the_expressions_of_the_model_and_no_others(heads: Path,
     info["names"]["expression"] = ["neutral", "wide", "open"]
     (single / "dataset.json").write_text(json.dumps(info))
     refused(g3d("fit-stage1", *words, "--data", single, "--overwrite"), "expression 1 is 'wide'", "1 open")
+
+
+def test_a_density_that_died_ends_the_run(heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a bias far below 0 the ReLU is 0 at every point: no figure is not finite, and nothing learns (L_sur alone would still teach colours)."""
+    monkeypatch.setattr(training, "STANDSTILL_EVERY", 3)
+    dead = ["density=relu", "density_bias=-50", "surface_weight=0", "steps=20"]
+    with pytest.raises(Diverged, match="density is 0 everywhere"):
+        fit_stage1.run(fit_stage1.Options("infamous-nerf", heads, tmp_path / "m", "smoke", dead, device="cpu"))
+    assert training.refuse_standstill(3, torch.tensor(0.1), 1) == 0
+    assert training.refuse_standstill(4, torch.tensor(0.0), 1) == 1
 
 
 def test_few_visits_are_said_and_many_are_not(heads: Path) -> None:
