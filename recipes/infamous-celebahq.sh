@@ -12,4 +12,4 @@ D=${5:-runs/infamous-celebahq}
     --expressions "${EXPRESSIONS:-20}" --out "$D/data"
 g3d encode "$MODEL" --data "$D/data" --split all --num 26 --set steps="${STEPS:-2000}" --out "$D/fit.safetensors"
 g3d decode "$MODEL" "$D/fit.safetensors" --render "$D/fit" --cameras "dataset:$D/data"
-g3d eval-recon "$D/data" "$D/fit" --by subject --out "$D/fit.json"
+g3d eval-recon "$D/data" "$D/fit" --drawn-from "$D/fit.safetensors" --by subject --out "$D/fit.json"

@@ -17,9 +17,9 @@ g3d fit-stage1 infamous-nerf --data "$D/data" --preset faces64 ${STEPS:+--set st
 
 # Trained items from held-out cameras; how much of the expressions' true change is missed.
 g3d decode "$D/model" "$D/model" --render "$D/novel" --cameras "dataset:$D/data:test" --overwrite
-g3d eval-recon "$D/data" "$D/novel" --objects train --split test --by subject --out "$D/novel.json" --overwrite
-g3d eval-recon "$D/data" "$D/novel" --objects train --split test --masks --by subject --out "$D/novel_masks.json" --overwrite
-g3d eval-transfer "$D/data" "$D/novel" --objects train --split test --out "$D/transfer_seen.json" --overwrite
+g3d eval-recon "$D/data" "$D/novel" --drawn-from "$D/model" --objects train --split test --by subject --out "$D/novel.json" --overwrite
+g3d eval-recon "$D/data" "$D/novel" --drawn-from "$D/model" --objects train --split test --masks --by subject --out "$D/novel_masks.json" --overwrite
+g3d eval-transfer "$D/data" "$D/novel" --drawn-from "$D/model" --objects train --split test --out "$D/transfer_seen.json" --overwrite
 
 # Pairs never trained: the subject's codes with the expression of another subject, and the neutral faces beside them.
 E=subject-000
@@ -28,8 +28,8 @@ g3d edit swap "$D/model" --fields expression --from "$E/$A,$E/$B,$E/$C,$E/neutra
     --names "subject-002/$A,subject-005/$B,subject-008/$C,subject-002/neutral,subject-005/neutral,subject-008/neutral" \
     --out "$D/pairs.safetensors" --overwrite
 g3d decode "$D/model" "$D/pairs.safetensors" --render "$D/pairs" --cameras "dataset:$D/data" --overwrite
-g3d eval-recon "$D/data" "$D/pairs" --objects pairs --out "$D/pairs.json" --overwrite
-g3d eval-transfer "$D/data" "$D/pairs" --objects pairs,train --out "$D/transfer_unseen.json" --overwrite
+g3d eval-recon "$D/data" "$D/pairs" --drawn-from "$D/pairs.safetensors" --objects pairs --out "$D/pairs.json" --overwrite
+g3d eval-transfer "$D/data" "$D/pairs" --drawn-from "$D/pairs.safetensors" --objects pairs,train --out "$D/transfer_unseen.json" --overwrite
 
 # Held-out subjects, from one picture each: the start (mean codes) and the end.
 ITEMS=""
@@ -38,7 +38,7 @@ for steps in 0 400; do
     g3d encode "$D/model" --data "$D/data" --split test --items "$ITEMS" --set steps=$steps --out "$D/encoded_$steps.safetensors" \
         --overwrite --json | tee "$D/encoded_$steps.json"
     g3d decode "$D/model" "$D/encoded_$steps.safetensors" --render "$D/encoded_$steps" --cameras "dataset:$D/data:test" --overwrite
-    g3d eval-recon "$D/data" "$D/encoded_$steps" --objects test --split test --out "$D/encoded_${steps}_novel.json" --overwrite
+    g3d eval-recon "$D/data" "$D/encoded_$steps" --drawn-from "$D/encoded_$steps.safetensors" --objects test --split test --out "$D/encoded_${steps}_novel.json" --overwrite
 done
 
 # Edits: six subjects, then those with the appearance, the shape and the expression of others.

@@ -26,5 +26,5 @@ PY
 g3d encode "$D/model" --data "$D/data" --split test --items "$ITEMS" --set view=random --set steps=2000 --set lr=4e-3 --seed "$SEED" \
     --out "$D/unseen.safetensors"
 g3d decode "$D/model" "$D/unseen.safetensors" --render "$D/nvs" --cameras "dataset:$D/data:test"
-g3d eval-recon "$D/data" "$D/nvs" --objects test --split test --masks --by subject --out "$D/nvs_portrait.json"
-g3d eval-recon "$D/data" "$D/nvs" --objects test --split test --region face --by subject --out "$D/nvs_face.json"
+g3d eval-recon "$D/data" "$D/nvs" --drawn-from "$D/unseen.safetensors" --objects test --split test --masks --by subject --out "$D/nvs_portrait.json"
+g3d eval-recon "$D/data" "$D/nvs" --drawn-from "$D/unseen.safetensors" --objects test --split test --region face --by subject --out "$D/nvs_face.json"

@@ -18,6 +18,6 @@ resume="--init $MODEL"; [ -f "$D/model/config.json" ] && resume=--resume
 g3d fit-stage1 infamous-nerf --data "$D/data" --preset "${PRESET:-ffhq512}" ${MORE:-} --out "$D/model" $resume
 g3d encode "$D/model" --data "$D/data" --split test --set steps="${STEPS:-2000}" --out "$D/fit.safetensors"
 g3d decode "$D/model" "$D/fit.safetensors" --render "$D/fit" --cameras "dataset:$D/data"
-g3d eval-recon "$D/data" "$D/fit" --objects test --by subject --out "$D/fit.json"
+g3d eval-recon "$D/data" "$D/fit" --drawn-from "$D/fit.safetensors" --objects test --by subject --out "$D/fit.json"
 g3d edit swap "$D/fit.safetensors" --fields expression --from 0 --to 1-5 --out "$D/transfer.safetensors"
 g3d decode "$D/model" "$D/transfer.safetensors" --render "$D/transfer" --sheet "$D/transfer.png"

@@ -27,7 +27,7 @@ unseen() { # unseen RUN DONOR: pictures of the pairs that were never trained, wi
     done
     g3d edit swap "$1" --fields expression --from "${from#,}" --to "${to#,}" --names "${names#,}" --out "$1/pairs.safetensors" --overwrite
     g3d decode "$1" "$1/pairs.safetensors" --render "$1/pairs" --cameras "dataset:$DATA:test" --overwrite
-    g3d eval-transfer "$DATA" "$1/pairs" --objects pairs,train --split test --out "$1/unseen_$2.json" --overwrite
+    g3d eval-transfer "$DATA" "$1/pairs" --drawn-from "$1/pairs.safetensors" --objects pairs,train --split test --out "$1/unseen_$2.json" --overwrite
 }
 
 fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverged) is a result
@@ -47,11 +47,11 @@ fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverge
         donors=000; [ "$row" = naive ] && donors=$DONORS
         for donor in $donors; do unseen "$run" "$donor"; done
         g3d decode "$run" "$run" --render "$run/novel" --cameras "dataset:$DATA:test" --overwrite
-        g3d eval-transfer "$DATA" "$run/novel" --objects train --split test --out "$run/seen.json" --overwrite
+        g3d eval-transfer "$DATA" "$run/novel" --drawn-from "$run" --objects train --split test --out "$run/seen.json" --overwrite
         if [ "$row" != naive ]; then # its epsilons have no mean that means something
             g3d encode "$run" --data "$DATA" --split test --items "$ITEMS" --json --out "$run/e.safetensors" --overwrite > "$run/fit.json"
             g3d decode "$run" "$run/e.safetensors" --render "$run/encoded" --cameras "dataset:$DATA:test" --overwrite
-            g3d eval-recon "$DATA" "$run/encoded" --objects test --split test --out "$run/nvs.json" --overwrite
+            g3d eval-recon "$DATA" "$run/encoded" --drawn-from "$run/e.safetensors" --objects test --split test --out "$run/nvs.json" --overwrite
         fi
         python3 "$HERE/gather_infamous.py" "$run" > "$run.json"
     done
