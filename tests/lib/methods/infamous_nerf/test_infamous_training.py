@@ -122,7 +122,7 @@ def test_photographs_use_the_expressions_of_the_model_and_no_others(heads: Path,
 
 
 def test_a_density_that_died_ends_the_run(heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a bias far below 0 the ReLU is 0 at every point: all figures are finite, nothing learns (L_sur could teach colours)."""
+    """With a bias far below 0 the ReLU is 0 everywhere: all figures are finite, nothing learns (L_sur could teach colours)."""
     monkeypatch.setattr(training, "STANDSTILL_EVERY", 3)
     dead = ["density=relu", "density_bias=-50", "surface_weight=0", "steps=20"]
     with pytest.raises(Diverged, match="density is 0 everywhere"):
