@@ -52,7 +52,10 @@ def field_mesh(
     axes = _axes(bounds, resolution)
     grid = _evaluate_grid(density, axes, device, chunk, progress)  # [X, Y, Z]
     low, high, level = float(grid.min()), float(grid.max()), float(np.float32(level))
-    if not high > level:
+    if not low < level and high > low:
+        raise G3dError(f"the field is everywhere at least as dense as the level {level:g} (found {low:g} to {high:g} in its "
+                       "bounds), so its surface would be the box of its bounds; give a --level between them")  # fmt: skip
+    if not high > level or not low < level:
         way_out = (
             "change --level to a value between them"
             if high > low
