@@ -115,6 +115,7 @@ def _mesh(scene: Field, options: Options, where: torch.device, progress: Progres
         level,
         device=where,
         progress=progress,
+        within=options.level is not None,
     )
 
 
