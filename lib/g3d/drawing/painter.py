@@ -205,7 +205,9 @@ class Painter:
         columns = int(np.ceil(len(shown) ** 0.5))
         for view in range(min(len(row) for row in shown)):
             cells = [self._picture(row[view]) for row in shown]
-            page = images.sheet([cells[i : i + columns] for i in range(0, len(cells), columns)])
+            page = images.sheet(
+                [cells[i : i + columns] for i in range(0, len(cells), columns)], 2 if len(cells) > 1 else 0
+            )
             yield images.enlarge(page, max(1, 256 // max(page.shape[:2])))
 
 
