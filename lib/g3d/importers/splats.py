@@ -61,7 +61,7 @@ def read_splats(path: Path) -> Splats:
         )
     sound = np.ones(len(parts[0]), bool)
     for part in parts:
-        sound &= np.isfinite(part).reshape(len(part), -1).all(axis=1)
+        sound &= np.isfinite(part).all(axis=tuple(range(1, part.ndim)))
     means, log_scales, quats, logits, sh = (np.ascontiguousarray(part[sound], np.float32) for part in parts)
     return Splats(means, log_scales, quats, logits, sh, int((~sound).sum()))
 
