@@ -1,6 +1,7 @@
 #!/bin/sh
 # GSGAN on cars that need no download: procedural ones at 64², or the GLB files of a folder (Kenney's Car Kit, CC0).
-# usage: recipes/gsgan-cars.sh procedural|FOLDER_OF_GLB [OUT]      (NUM=1000 cars of 20 views; MORE="--set kimg=40": settings over the preset)
+# usage: recipes/gsgan-cars.sh procedural|FOLDER_OF_GLB [OUT]      (NUM=1000 cars of 20 views; MORE="--set kimg=40": settings over the preset;
+#   EXTRACTOR=efficientnet: see fid.sh)
 set -eu
 CARS=${1:?say procedural, or give the folder with the GLB files}
 D=${2:-runs/gsgan-cars}
@@ -21,5 +22,5 @@ g3d eval-consistency "$D/scenes" --num 4 --out "$D/consistency.json"
 g3d export-ply "$D/scenes" --as splats --out "$D/splats" # open them in a splat viewer
 
 g3d sample "$D/model" --num 1000 --render "$D/fakes" --cameras prior # scene i is baked at the camera that it is drawn by
-g3d eval-fid "$D/data" "$D/fakes" --split train --extractor efficientnet --out "$D/kernel.json"
+EXTRACTOR=${EXTRACTOR:-efficientnet} sh "$(dirname "$0")/fid.sh" "$D/data" "$D/fakes" "$D/fid.json" --split train
 SIZE=128 GRID=3x8 sh "$(dirname "$0")/gsgan-figures.sh" "$D/model" "$D/figures"

@@ -1,7 +1,9 @@
 #!/bin/sh
-# The figures of GSGAN's paper for any model of it: 4, 9, 10 samples; 5, 11 views; 6 levels; 8 positions; 12 interpolation; 14 anchors;
-# 15 background and far view; and a sheet of truncations, how large Gaussians of each level are, and a splat file.
-# usage: recipes/gsgan-figures.sh MODEL OUT      (PSI=0.7, SIZE=256 pixels, RADIUS=0.008 of points,
+# The figures of GSGAN's paper for any model of it: 4, 9, 10 samples; 5, 11 views; 6 levels; 8 positions; 12 interpolation; 13 inversion of
+# photographs; 14 anchors; 15 background and far view; table 1's rendering times; and a sheet of truncations, how large Gaussians of each
+# level are, and a splat file.
+# usage: recipes/gsgan-figures.sh MODEL OUT      (PSI=0.7, SIZE=256 pixels, RADIUS=0.008 of points, SIZES=256,512 whose times are taken,
+#   PHOTOS=DATASET of a few photographs (prepare-data images, at the model's size) for figure 13,
 #   GRID=4x9:-23,23:-23,6 elevations by azimuths and their ranges, degrees: the paper's; GRID=4x9: those of the data)
 set -eu
 MODEL=${1:?give a model}
@@ -45,6 +47,15 @@ g3d sheet "$D/parts/whole" "$D/parts/front" "$D/parts/far" --columns 4 --size 12
 g3d edit interpolate "$D/latents.safetensors" --items 0,1,2,3 --steps 5 --out "$D/path.safetensors"
 g3d decode "$MODEL" "$D/path.safetensors" --render "$D/interpolation" --size "$SIZE"
 g3d sheet "$D/interpolation" --columns 13 --out "$D/figure-12-interpolation.png"
+
+if [ -n "${PHOTOS:-}" ]; then # rows: photographs, what w+ gives back, other views of it (A.4); pivotal tuning is the paper's outlook
+    g3d encode "$MODEL" --data "$PHOTOS" --split all --set camera=found --out "$D/inverted.safetensors"
+    g3d decode "$MODEL" "$D/inverted.safetensors" --render "$D/inverted" --size "$SIZE"
+    g3d decode "$MODEL" "$D/inverted.safetensors" --render "$D/novel" --cameras "grid:1x5:-23,23:0,0" --size "$SIZE" \
+        --sheet "$D/figure-13-novel-views.png"
+    g3d sheet "$PHOTOS" "$D/inverted" --columns 4 --size 128 --out "$D/figure-13-inversion.png"
+fi
+g3d profile "$D/scenes/000000.safetensors" --sizes "${SIZES:-256,512}" --repeats 50 --json > "$D/table-1-times.json" # of a scene that is made
 
 set --
 for psi in 0 0.3 0.5 0.7 1; do

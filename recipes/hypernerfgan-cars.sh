@@ -1,6 +1,7 @@
 #!/bin/sh
 # HyperNeRFGAN on cars that need no download: procedural ones, or the GLB files of a folder (Kenney's Car Kit, CC0) at 64².
-# usage: recipes/hypernerfgan-cars.sh procedural|FOLDER_OF_GLB [OUT]      (SIZE=64, MORE="--set kimg=40": settings over the preset)
+# usage: recipes/hypernerfgan-cars.sh procedural|FOLDER_OF_GLB [OUT]      (SIZE=64, MORE="--set kimg=40": settings over the preset;
+#   EXTRACTOR=efficientnet: see fid.sh)
 set -eu
 CARS=${1:?say procedural, or give the folder with the GLB files}
 D=${2:-runs/hypernerfgan-cars}
@@ -23,4 +24,4 @@ g3d decode "$D/model" "$D/path.safetensors" --render "$D/interpolation" --size "
 g3d sheet "$D/interpolation" --columns 9 --out "$D/interpolation.png"
 
 g3d sample "$D/model" --num 1000 --render "$D/fakes" --cameras prior
-g3d eval-fid "$D/data" "$D/fakes" --split train --extractor efficientnet --out "$D/kernel.json"
+EXTRACTOR=${EXTRACTOR:-efficientnet} sh "$(dirname "$0")/fid.sh" "$D/data" "$D/fakes" "$D/fid.json" --split train

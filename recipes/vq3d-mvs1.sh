@@ -8,6 +8,7 @@ MESHES=${1:?give the folder with the GLB files}
 PHOTOS=${2:?give a folder of photographs}
 D=${3:-runs/vq3d-mvs1}
 PRESET=${PRESET:-laptop32}; SIZE=${SIZE:-32}; MORE=${MORE:-}; MORE2=${MORE2:-}; SAMPLES=${SAMPLES:-300}
+HERE=$(dirname "$0")
 
 g3d prepare-data meshes "$MESHES" --backgrounds "$PHOTOS" --size "$SIZE" --views 108 --test-views 12 --seed 0 --out "$D/rgb"
 g3d prepare-data depth "$D/rgb" --out "$D/data" # exact inverse depth, of known surfaces
@@ -26,10 +27,16 @@ for radius in 0 0.1 0.2 0.3; do # figure 7: how pictures from elsewhere fare
     g3d render "$D/scenes" --cameras "disc:$radius" --out "$D/disc_$radius"
     g3d eval-fid "$D/data" "$D/disc_$radius" --split test --out "$D/fid_disc_$radius.json"
 done
-g3d sample "$D/model" --prior "$D/prior" --num "$SAMPLES" --render "$D/sampled"
+g3d sample "$D/model" --prior "$D/prior" --num "$SAMPLES" --render "$D/sampled" --disparity
 g3d sample "$D/model" --prior "$D/prior" --num "$SAMPLES" --top-k 100 --render "$D/sampled_top_k"
+python3 "$HERE/counted_tokens.py" "$D/tokens.safetensors" "$D/counted.safetensors" --num "$SAMPLES" # the floor
+g3d decode "$D/model" "$D/counted.safetensors" --render "$D/counted"
 
 g3d eval-fid "$D/data" "$D/reconstructed" --split test --out "$D/fid_s1.json"
 g3d eval-fid "$D/data" "$D/sampled" --split train --out "$D/fid_s2.json"
-g3d eval-fid "$D/reconstructed" "$D/sampled" --out "$D/sampled_to_reconstructed.json"
-g3d sheet "$D/data:test" "$D/reconstructed" "$D/disc_0.2" "$D/sampled" "$D/sampled_top_k" --columns 12 --out "$D/sheet.png"
+for what in sampled sampled_top_k counted; do # what stage 2 can be held against: it never saw more than reconstructions
+    g3d eval-fid "$D/reconstructed" "$D/$what" --out "$D/${what}_to_reconstructed.json"
+done
+# figures 4 to 6: pictures, reconstructions with their disparity, seen from elsewhere; samples with theirs
+g3d sheet "$D/data:test" "$D/reconstructed" "$D/reconstructed:disparity" "$D/disc_0.2" "$D/sampled" "$D/sampled:disparity" \
+    "$D/sampled_top_k" --columns 12 --out "$D/sheet.png"

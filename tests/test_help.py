@@ -1,14 +1,20 @@
 """Help: every command has one, at once, and its example runs as it stands."""
 
+import dataclasses
 import importlib
+import json
 import resource
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from commands import Pipeline, environment, g3d
+from face_pictures import pictures, write_faces
+from g3d.sources import SOURCES
+from g3d.steps.prepare_data import foreign_options
 from g3d_cli.main import COMMANDS
 from snapshot import official_state, write_snapshot
 
@@ -50,8 +56,18 @@ def test_the_example_of_the_help_runs(
     for made in ("data", "model", "prior", "scenes", "sampled", "splats.ply"):
         if out is None or out.name != made:
             (tmp_path / "demo" / made).symlink_to(pipeline.root / "demo" / made)
+    if command == "refine":
+        fitting = ("fit-refiner", pipeline.data, pipeline.data, "--preset", "smoke", "--set", "steps=2")
+        assert g3d(*fitting, "--out", tmp_path / "demo" / "refiner").code == 0
+    if command == "eval-transfer":
+        write_faces(tmp_path / "demo" / "faces", pictures())
     if command == "import-checkpoint":
         write_snapshot(tmp_path / "demo" / "network.pkl", official_state())
+    if command == "compare":  # as if it had been fitted again with another seed
+        again = tmp_path / "demo" / "model-2"
+        shutil.copytree(pipeline.model, again)
+        config = json.loads((again / "config.json").read_text())
+        (again / "config.json").write_text(json.dumps({**config, "seed": 1}))
     monkeypatch.chdir(tmp_path)
     more = {
         "prepare-data": ["--workers", "1"], "fit-stage1": ["--set", "epochs=1"],
@@ -62,6 +78,16 @@ def test_the_example_of_the_help_runs(
     assert result.out.strip()
     if out is not None:
         assert out.exists()
+
+
+@pytest.mark.parametrize("source", SOURCES.names())
+def test_help_of_a_source_shows_its_options_alone(source: str) -> None:
+    shown = g3d("prepare-data", source, "--help")
+    assert shown.code == 0 and f"Example: g3d prepare-data {source} " in " ".join(shown.out.split())
+    own = {f.name for f in dataclasses.fields(SOURCES.get(source).Options)}
+    listed = {word.strip("-").replace("-", "_") for word in shown.out.split() if word.startswith("--")}
+    assert own <= listed and not (foreign_options(source) or set()) & listed
+    assert {"out", "seed", "holdout", "json"} <= listed
 
 
 def test_completion_knows_the_commands() -> None:

@@ -47,7 +47,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "methods": {
         "cameras", "config", "data", "distributed", "latents", "losses", "nets", "render", "scenes", "storage", "training"
     },
+    "refiners": {"config", "distributed", "nets", "storage", "training"},
     "priors": {"config", "distributed", "latents", "nets", "storage", "training"},
+    "catalogue": {"config", "methods", "priors", "sources"},
 }  # fmt: skip
 SHARED = {
     "cameras", "config", "data", "depth_estimator", "device", "distributed", "drawing", "evaluation", "export", "images",
@@ -61,14 +63,17 @@ OF_STEPS: dict[str, set[str]] = {
     "profile": {"methods", "threads"},
     "import_checkpoint": {"methods"},
     "fit_prior": {"priors"},
+    "fit_refiner": {"refiners"},
+    "refine": {"refiners"},
     "prepare_data": {"sources"},
     "import_ply": {"importers"},
+    "info": {"catalogue"},
 }
 """What a step may import besides SHARED. The others, those of files alone, reach neither methods nor priors: scenes outlive what
 made them."""
 OF_FILES = (
-    "render", "export_ply", "eval_fid", "eval_recon", "eval_geometry", "eval_consistency", "eval_identity", "eval_shapes",
-    "edit", "sheet", "report", "info",
+    "render", "export_ply", "eval_fid", "eval_recon", "eval_geometry", "eval_consistency", "eval_identity", "eval_transfer",
+    "eval_shapes", "edit", "sheet", "report", "compare",
 )  # fmt: skip
 STEPS = {name: SHARED | OF_STEPS.get(name, set()) for name in (*OF_STEPS, *OF_FILES)}
 

@@ -131,7 +131,7 @@ def test_a_broken_plug_in_is_one_sentence_and_harms_no_other(plugin: Path) -> No
         g3d("fit-stage1", "boxe", *words),
         "there is no method 'boxe'",
         "did you mean 'boxes'",
-        "vq3d, boxes",
+        "vq3d, infamous-nerf, boxes",
     )
     assert METHODS.get("mnif").name == "mnif"  # our own name is not another's to take
     assert g3d("fit-stage1", "boxes", *words).code == 0

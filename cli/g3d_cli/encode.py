@@ -17,7 +17,7 @@ def encode(
     model: Annotated[Path, typer.Argument(help="A model, or the run that has it.")],
     data: Annotated[Path, typer.Option("--data", help="A dataset made by prepare-data.", show_default=False)],
     out: Out,
-    split: Annotated[str, typer.Option("--split", help="Which objects: train, test or all.")] = "train",
+    split: Annotated[str, typer.Option("--split", help="Which objects: train, test, pairs or all.")] = "train",
     tuned_model: Annotated[
         Path | None,
         typer.Option("--tuned-model", help="Also write a model tuned to draw the items by their latents (GANs)."),

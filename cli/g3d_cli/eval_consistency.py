@@ -20,7 +20,12 @@ def eval_consistency(
     hold_out: Annotated[int, typer.Option("--hold-out", help="Every how manieth view is judged, not fitted.")] = 5,
     size: Size = None,
     steps: Annotated[int, typer.Option("--steps", help="Of the fit of a scene's surface.")] = 500,
-    mask: Annotated[str, typer.Option("--mask", help="none, or object: only pixels that the scene covers.")] = "none",
+    mask: Annotated[
+        str,
+        typer.Option(
+            "--mask", help="none; object: pixels that the scene covers; or a folder of masks, SCENE/NNNNNN.png."
+        ),
+    ] = "none",
     seed: Seed = 0,
     per_item: Annotated[Path | None, typer.Option(help="JSON lines to write: the figures of each scene.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="JSON file to write; default: print the figures.")] = None,
@@ -28,7 +33,7 @@ def eval_consistency(
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Fit a surface to views of each scene and compare it with held-out ones: PSNR and SSIM."""
+    """Fit a surface to views of each scene and compare it with held-out ones, and with those fitted: PSNR and SSIM."""
     options = {
         "scenes": scenes, "num": num, "cameras": cameras, "hold_out": hold_out, "size": size, "steps": steps, "mask": mask,
         "seed": seed, "per_item": per_item, "out": out, "overwrite": overwrite,

@@ -54,7 +54,7 @@ def eval_fid(
     ] = None,
     split: Annotated[str | None, typer.Option(help="Views of datasets: train, test or all (default).")] = None,
     objects: Annotated[
-        str | None, typer.Option(help="Of datasets, views of these objects: train, test or all.")
+        str | None, typer.Option(help="Of datasets, views of these objects: train, test, pairs or all.")
     ] = None,
     num: Annotated[int | None, typer.Option(help="At most so many images of each, drawn by --seed.")] = None,
     batch: Annotated[int, typer.Option(help="Images at a time; changes memory and speed only.")] = 64,

@@ -19,7 +19,9 @@ def eval_geometry(
         Path | None, typer.Argument(help="The truth: a dataset with masks (and depth). Without: cloudy rays alone.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Views of datasets: train, test or all (default).")] = None,
-    objects: Annotated[str | None, typer.Option(help="Objects of datasets: train, test or all (default).")] = None,
+    objects: Annotated[
+        str | None, typer.Option(help="Objects of datasets: train, test, pairs or all (default).")
+    ] = None,
     region: Annotated[
         str, typer.Option(help="mask: the object. picture: all of it, of what render --disparity wrote.")
     ] = "mask",

@@ -26,8 +26,14 @@ def eval_identity(
     trust: Annotated[bool, typer.Option("--trust", help="Run the file of --network, which is code.")] = False,
     channels: Annotated[str, typer.Option(help="What the network wants: bgr (AdaFace) or rgb.")] = "bgr",
     split: Annotated[str | None, typer.Option(help="Views of datasets: train, test or all (default).")] = None,
-    objects: Annotated[str | None, typer.Option(help="Objects of datasets: train, test or all (default).")] = None,
+    objects: Annotated[
+        str | None, typer.Option(help="Objects of datasets: train, test, pairs or all (default).")
+    ] = None,
     any_camera: AnyCamera = False,
+    input_view: Annotated[
+        int | None,
+        typer.Option(help="Compare all views with this one of their object (0: the first), that it was made from."),
+    ] = None,
     batch: Annotated[int, typer.Option(help="Faces at a time; changes memory and speed only.")] = 64,
     per_item: Annotated[Path | None, typer.Option(help="JSON lines to write: the cosine of each pair.")] = None,
     device: Device = "auto",
@@ -39,7 +45,8 @@ def eval_identity(
     """Say whether faces are still the same person's: the cosine of a face network's embeddings."""
     options = {
         "true": true, "test": test, "network": network, "trust": trust, "channels": channels, "split": split,
-        "objects": objects, "any_camera": any_camera, "batch": batch, "per_item": per_item, "device": device, "out": out,
+        "objects": objects, "any_camera": any_camera,
+        "input_view": input_view, "batch": batch, "per_item": per_item, "device": device, "out": out,
         "overwrite": overwrite,
     }  # fmt: skip
     execute("eval_identity", options, as_json=as_json, dry_run=dry_run)

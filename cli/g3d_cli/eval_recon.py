@@ -20,11 +20,21 @@ def eval_recon(
         typer.Argument(help="The images to judge, of the same names; or what --cameras dataset:DIR of render drew."),
     ],
     split: Annotated[str | None, typer.Option(help="Views of datasets: train, test or all (default).")] = None,
-    objects: Annotated[str | None, typer.Option(help="Objects of datasets: train, test or all (default).")] = None,
+    objects: Annotated[
+        str | None, typer.Option(help="Objects of datasets: train, test, pairs or all (default).")
+    ] = None,
     masks: Annotated[bool, typer.Option("--masks", help="Count the object alone, by the true masks/.")] = False,
     mask: Annotated[Path | None, typer.Option(help="Count what the masks of this folder or zip cover.")] = None,
     region: Annotated[
-        str | None, typer.Option(help="Cut to x0,y0,x1,y1: pixels, or parts of the sides (none above 1).")
+        str | None,
+        typer.Option(help="Cut to x0,y0,x1,y1 (pixels, or parts of the sides), or to each view's box: face, mouth."),
+    ] = None,
+    erode: Annotated[int, typer.Option(help="Pixels to leave out along the rim of masks.")] = 0,
+    by: Annotated[
+        str | None, typer.Option(help="Also mean and deviation over groups: subject, object, expression or class.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Other images of the same names: how the figures differ, pair by pair.")
     ] = None,
     ssim_borders: Annotated[
         str, typer.Option(help="valid (Wang, scikit-image), reflect, or zero (Gaussian splatting papers).")
@@ -47,6 +57,8 @@ def eval_recon(
     """Compare pictures with the true ones: PSNR, SSIM, MS-SSIM, LPIPS, perceptual distance, MSE, L1, depth."""
     options = {
         "true": true, "test": test, "split": split, "objects": objects, "masks": masks, "mask": mask, "region": region,
+        "erode": erode,
+        "by": by, "against": against,
         "ssim_borders": ssim_borders, "ms_ssim_scales": ms_ssim_scales, "lpips": lpips, "trust": trust,
         "any_camera": any_camera, "per_item": per_item, "device": device, "out": out, "overwrite": overwrite,
     }  # fmt: skip

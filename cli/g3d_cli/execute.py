@@ -17,7 +17,11 @@ from typing import Any, NoReturn
 import typer
 from g3d.errors import Failure, G3dError, Interrupted, from_os_error
 
-_SHARED = ("fit_stage1", "fit_prior", "sample", "decode", "encode", "render", "eval_fid", "eval_shapes")
+from g3d_cli import show
+
+_SHARED = (
+    "fit_stage1", "fit_prior", "fit_refiner", "refine", "sample", "decode", "encode", "render", "eval_fid", "eval_shapes"
+)  # fmt: skip
 """Steps that several processes started by torchrun share out; the others are done by the first of them."""
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
@@ -80,8 +84,8 @@ def _show(result: Mapping[str, Any], as_json: bool) -> None:
     for path in result.get("written", []):
         print(path)
     if "written" not in result:
-        for name, value in result.items():
-            print(f"{name:<24} {_text(value)}")
+        for line in show.lines(result):
+            print(line)
 
 
 def _finite(value: Any) -> Any:
@@ -91,12 +95,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return json.dumps(value, sort_keys=True, default=str) if isinstance(value, dict | list) else str(value)
 
 
 def _fail(sentence: str, code: int) -> NoReturn:

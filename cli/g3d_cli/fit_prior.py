@@ -30,7 +30,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def fit_prior(
-    latents: Annotated[Path, typer.Argument(help="Latents, or a run that has some.")],
+    latents: Annotated[
+        list[Path], typer.Argument(help="Latents, or a run that has some; several are fitted together.")
+    ],
     out: Out,
     kind: Annotated[
         str, typer.Option("--kind", help="gaussian, interpolation, diffusion or autoregressive.")
@@ -51,7 +53,7 @@ def fit_prior(
 ) -> None:
     """Fit a prior to latents, from which `sample` then draws."""
     options = {
-        "latents": latents, "out": out, "kind": kind, "preset": preset,
+        "latents": latents[0], "more": latents[1:], "out": out, "kind": kind, "preset": preset,
         "settings": with_flags(settings, compile), "seed": seed, "device": device, "resume": resume, "overwrite": overwrite,
         "allow_change": allow_change, "checkpoint_every": checkpoint_every, "keep": keep,
         "save_every_s": save_every,

@@ -1,6 +1,5 @@
-"""`g3d info`: what a file or folder is."""
+"""`g3d info`: what a file or folder is, or a method, prior or source."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,12 +13,19 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def info(
-    path: Annotated[Path, typer.Argument(help="A g3d file, a dataset, a run, or a folder of scenes or images.")],
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            help="A g3d file, a dataset, a run, a folder of scenes or images; or the name of a method, prior or source."
+        ),
+    ] = None,
     levels: Annotated[
         bool, typer.Option("--levels", help="Instead: mean log-scale of Gaussians, level by level, over all scenes.")
     ] = False,
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Say what a file or folder is: format, shapes, settings, parents. Reads headers only, but for --levels."""
-    execute("info", {"path": path, "levels": levels}, as_json=as_json, dry_run=dry_run)
+    """Say what a file or folder is: format, shapes, settings, parents. Reads headers only, but for --levels.
+
+    Of a method, prior or source: what it can do, its presets, and every setting. Without an argument: which there are."""
+    execute("info", {"what": what, "levels": levels}, as_json=as_json, dry_run=dry_run)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from g3d_cli.execute import execute
 from g3d_cli.options import DryRun, Json, Out, Overwrite, Seed
@@ -21,6 +22,49 @@ SOURCE and its INPUT:
   faces       the ICT face model's folder, or one in the FaceScape layout
   depth       a dataset, to which it adds inverse depth
 """
+_EXAMPLES = {
+    "procedural": "cars --num 8 --views 8 --size 32", "meshes": "my/cars --views 50 --size 64", "voxels": "my/cars --cells 64",
+    "images": "my/photos --size 64", "eg3d": "ffhq.zip --size 256", "srn": "cars_train --size 128 --views 50",
+    "transforms": "lego --size 128", "faces": "my/facekit --num 12 --expressions 8 --size 64",
+    "depth": "data --estimator dpt.pt --trust",
+}  # fmt: skip
+_SOURCE = "source"  # in the context: the one that help is asked about
+
+
+class _OfSource(TyperCommand):
+    """`prepare-data SOURCE --help` shows the options of that source, with its own example."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = [word for word in args if not word.startswith("-")]
+        if "--help" in args and words:
+            from g3d.steps.prepare_data import foreign_options
+
+            ctx.meta[_SOURCE] = next((word for word in words if foreign_options(word) is not None), None)
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        source, every = ctx.meta.get(_SOURCE), self.params
+        if source is not None:
+            from g3d.steps.prepare_data import foreign_options
+
+            foreign = foreign_options(source) or set()
+            self.params = [param for param in every if param.name not in foreign]
+        try:
+            super().format_options(ctx, formatter)
+        finally:
+            self.params = every
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        source, whole = ctx.meta.get(_SOURCE), self.epilog
+        if source in _EXAMPLES:
+            self.epilog = f"\b\nExample: g3d prepare-data {source} {_EXAMPLES[source]} --out data"
+        try:
+            super().format_epilog(ctx, formatter)
+        finally:
+            self.epilog = whole
+
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -28,7 +72,7 @@ def _option(name: str, help: str, **more: Any) -> Any:
     return typer.Option(name, help=help, show_default=False, **more)
 
 
-@app.command(epilog=f"{SOURCES}\n\n\b\nExample: {EXAMPLE}")
+@app.command(cls=_OfSource, epilog=f"{SOURCES}\n\n\b\nExample: {EXAMPLE}")
 def prepare_data(
     source: Annotated[str, typer.Argument(help="One of those below.", show_default=False)],
     out: Out,
@@ -56,8 +100,14 @@ def prepare_data(
     box: Annotated[float | None, _option("--box", "Posed pictures: half side of the bounds, world units.")] = None,
     cells: Annotated[int | None, _option("--cells", "voxels: cells a side (64).")] = None,
     points: Annotated[int | None, _option("--points", "voxels: points near the surface (16384).")] = None,
-    expressions: Annotated[int | None, _option("--expressions", "faces: the first N of 20.")] = None,
+    expressions: Annotated[
+        str | None, _option("--expressions", "faces: the first N of 20, or a list: neutral,grin or 0,1,15-18.")
+    ] = None,
+    frame: Annotated[str | None, _option("--frame", "faces: head, or face, which is closer.")] = None,
     holdout_subjects: Annotated[int | None, _option("--holdout-subjects", "faces: the last N become 'test'.")] = None,
+    holdout_pairs: Annotated[
+        str | None, _option("--holdout-pairs", "faces: subject:expression,... become 'pairs', never trained.")
+    ] = None,
     lit: Annotated[bool | None, _option("--lit", "faces: random light and jittered poses.")] = None,
     files: Annotated[Path | None, _option("--files", "depth: folder of inverse depth, a file a view.")] = None,
     estimator: Annotated[Path | None, _option("--estimator", "depth: TorchScript file of an estimator.")] = None,
@@ -81,7 +131,8 @@ def prepare_data(
         "skip_bad": skip_bad, "workers": workers, "seed": seed, "overwrite": overwrite, "num": num, "views": views,
         "test_views": test_views, "size": size, "cameras": cameras, "normals": normals, "backgrounds": backgrounds,
         "background": background, "mirror": mirror, "group": group, "up": up, "box": box, "cells": cells,
-        "points": points, "expressions": expressions, "holdout_subjects": holdout_subjects, "lit": lit, "files": files,
+        "points": points, "expressions": expressions, "frame": frame,
+        "holdout_subjects": holdout_subjects, "holdout_pairs": holdout_pairs, "lit": lit, "files": files,
         "estimator": estimator, "estimator_size": estimator_size, "estimator_norm": estimator_norm, "trust": trust,
         "device": device, "max_unpacked_gb": max_unpacked_gb,
     }  # fmt: skip

@@ -25,6 +25,9 @@ def profile(
     against: Annotated[
         str | None, typer.Option(help="Measure METHOD, METHOD:PRESET or a file beside it, and divide by its figures.")
     ] = None,
+    grid: Annotated[
+        int | None, typer.Option(help="Instead of a view all cells of a grid of an occupancy field, so many a side.")
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Views whose times the median and quartiles are of.")] = 5,
     plot: Annotated[Path | None, typer.Option(help="Times over --sizes, .png.")] = None,
     similarity: Annotated[
@@ -40,6 +43,6 @@ def profile(
     options = {
         "what": what, "preset": preset, "settings": settings or (), "size": size, "sizes": sizes, "sweep": sweep or (),
         "against": against, "repeats": repeats, "plot": plot, "similarity": similarity, "overwrite": overwrite,
-        "backend": backend, "device": device,
+        "backend": backend, "device": device, "grid": grid,
     }  # fmt: skip
     execute("profile", options, as_json=as_json, dry_run=dry_run)

@@ -13,7 +13,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def sheet(
-    folders: Annotated[list[str], typer.Argument(help="Image folders, zips, datasets, DATASET:train or DATASET:test.")],
+    folders: Annotated[
+        list[str], typer.Argument(help="Image folders, zips, datasets, DATASET:train, DATASET:test, IMAGES:disparity.")
+    ],
     out: Out,
     columns: Annotated[int, typer.Option("--columns", help="Pictures in a row.")] = 12,
     rows: Annotated[int, typer.Option("--rows", help="Rows of each folder.")] = 1,

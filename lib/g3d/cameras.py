@@ -232,7 +232,7 @@ def from_transforms(data: Mapping[str, Any], where: str) -> Cameras:
             matrices.append(_checked_pose(torch.tensor(frame["transform_matrix"], dtype=torch.float64), where, i))
             both = {**data, **frame}
             _check_frame(both, width, height, where, i)
-            intrinsics.append(frame_intrinsics_px(both, width, height, where, i))
+            intrinsics.append(frame_intrinsics_px(both, width, height, f"frame {i} of '{where}'"))
         c2w = torch.stack(matrices) * OPENGL_FLIP.double()  # OpenGL => OpenCV
     return Cameras(c2w.float(), torch.tensor(intrinsics, dtype=torch.float64).float(), width, height)
 
@@ -247,22 +247,25 @@ def reading_transforms(where: str) -> Iterator[None]:
                        "it needs 'frames' with 'transform_matrix', and fl_x or camera_angle_x") from error  # fmt: skip
 
 
-def frame_intrinsics_px(frame: Mapping[str, Any], width: int, height: int, where: str, number: int) -> list[float]:
-    """fx fy cx cy of frame `number`, pixels; `frame` also holds what its file says of all frames."""
+def frame_intrinsics_px(frame: Mapping[str, Any], width: int, height: int, where: str) -> list[float]:
+    """fx fy cx cy of the frame `where`, pixels; `frame` also holds what its file says of all frames."""
     fx = frame.get("fl_x") or focal_from_fov(math.degrees(frame["camera_angle_x"]), width)
     fy = frame.get("fl_y", fx)
     if "fl_y" not in frame and "camera_angle_y" in frame:
         fy = focal_from_fov(math.degrees(frame["camera_angle_y"]), height)
     k = [fx, fy, frame.get("cx", width / 2), frame.get("cy", height / 2)]
     if not all(math.isfinite(v) for v in k) or min(k[:2]) <= 0:
-        raise G3dError(f"frame {number} of '{where}' has the intrinsics {k} (fx fy cx cy, pixels); focal lengths "
+        raise G3dError(f"{where} has the intrinsics {k} (fx fy cx cy, pixels); focal lengths "
                        "are finite and above 0")  # fmt: skip
     return k
 
 
 def bent_by(frame: Mapping[str, Any]) -> list[str]:
     """The names of the terms of lens distortion that a frame has."""
-    return [name for name in DISTORTION if float(frame.get(name, 0)) != 0]
+    listed = [name for name in frame if "distort" in name.lower() and torch.tensor(frame[name]).any()]
+    model = str(frame.get("camera_model", "")).lower()
+    bowl = ["fisheye"] if frame.get("is_fisheye") or "fisheye" in model else []
+    return [name for name in DISTORTION if float(frame.get(name, 0)) != 0] + listed + bowl
 
 
 def _check_frame(frame: Mapping[str, Any], width: int, height: int, where: str, number: int) -> None:

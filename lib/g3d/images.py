@@ -8,25 +8,44 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError, features
 
 from g3d.errors import G3dError, existing
-from g3d.storage import files, zips
+from g3d.storage import files, foreign, zips
 
 U8 = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # 0..255
 WHITE: Colour = (255, 255, 255)
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+_PLUGGED = {"AVIF": (".avif",), "HEIF": (".heic", ".heif")}  # read where Pillow, or its plug-in pillow-heif, can
+
+
+def _readable() -> tuple[str, ...]:
+    """Those of _PLUGGED that this machine reads."""
+    found = ["AVIF"] if "avif" in features.modules and features.check("avif") else []
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        found.append("HEIF")
+    return tuple(found)
+
+
+_MORE = _readable()
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".tga",
+            *(suffix for name in _MORE for suffix in _PLUGGED[name]))  # fmt: skip
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", *_MORE)
+_UNREAD = frozenset((".heic", ".heif", ".avif", ".gif", ".jxl", ".jp2", ".psd", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef",
+                     ".arw", ".raw", ".svg", ".ico")) - {*SUFFIXES}  # fmt: skip
+"""Pictures to people, which are not read in a folder of pictures."""
 NOT_PICTURES = ("depth", "masks", "normals", "inverse_depth")  # folders beside the pictures, never counted among them
 _DRAFT = 3  # a JPEG is decoded smaller if so many times the wanted size are left: photographs are then within 45 dB
 _UPRIGHT = {
@@ -34,6 +53,10 @@ _UPRIGHT = {
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 """EXIF's orientation => what turns the picture upright."""
+_BACK = {
+    Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_LOADED_TURNED = "g3d loaded turned"  # what turns such a picture back
 
 
 @dataclass(frozen=True)
@@ -42,6 +65,7 @@ class ImageSet:
 
     path: Path
     names: tuple[str, ...]
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)  # pictures of kinds that are not read
 
     def __len__(self) -> int:
         return len(self.names)
@@ -70,17 +94,18 @@ def image_set(path: Path, what: str = "the image folder") -> ImageSet:
         path = path / "images.zip"
     if path.is_dir():
         root = path / "images" if (path / "dataset.json").is_file() else path
-        inside = (p.relative_to(root) for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
-        names = tuple(sorted(str(PurePosixPath(p)) for p in inside if not {*p.parts[:-1]} & {*NOT_PICTURES}))
+        found = [p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()]
         path = root
     elif zipfile.is_zipfile(path):
-        found = (n for n in zips.opened(path).namelist() if n.lower().endswith(SUFFIXES))
-        names = tuple(sorted(n for n in found if not {*PurePosixPath(n).parts[:-1]} & {*NOT_PICTURES}))
+        found = [n for n in zips.opened(path).namelist() if not n.endswith("/")]
     else:
         raise G3dError(f"{what} '{path}' is neither a folder nor a zip; give one that holds PNG or JPEG files")
+    meant = [n for n in found if not foreign.is_foreign(n) and not {*PurePosixPath(n).parts[:-1]} & {*NOT_PICTURES}]
+    names = tuple(sorted(n for n in meant if n.lower().endswith(SUFFIXES)))
     if not names:
         raise G3dError(f"{what} '{path}' holds no images ({', '.join(SUFFIXES)}); give another folder")
-    return ImageSet(path, names)
+    others = [n for n in meant if PurePosixPath(n).suffix.lower() in _UNREAD]
+    return ImageSet(path, names, foreign.kinds(others))
 
 
 def read_image(path: Path) -> U8:
@@ -93,25 +118,32 @@ def decode(data: bytes, where: str, background: Colour = WHITE) -> U8:
     return decode_alpha(data, where, background)[0]
 
 
-def decode_alpha(data: bytes, where: str, background: Colour = WHITE) -> tuple[U8, U8 | None]:
-    """As `decode`, with the alpha channel [H, W] of what was laid over; None where the file has none."""
+def decode_alpha(data: bytes, where: str, background: Colour = WHITE, upright: bool = True) -> tuple[U8, U8 | None]:
+    """As `decode`, with the alpha channel [H, W] of what was laid over; None where the file has none. Without `upright`, the
+    pixels stay as they are stored, which is what cameras found by structure from motion describe."""
     with _reading(where):
-        file, _ = _open(data)
+        file, _ = _open(data, where)
         picture, alpha = _rgb_and_alpha(file, where)
-        upright = _upright(file, _laid_over(picture, alpha, background))
-        return np.asarray(upright), None if alpha is None else np.asarray(_upright(file, alpha))
+        turned = _turned(file, _laid_over(picture, alpha, background), upright)
+        return np.asarray(turned), None if alpha is None else np.asarray(_turned(file, alpha, upright))
+
+
+def exif_turns(data: bytes, where: str) -> bool:
+    """Whether EXIF says that the stored pixels lie on their side."""
+    with _reading(where), Image.open(io.BytesIO(data), formats=formats_of(where)) as file:
+        return _exif_turn(file) is not None
 
 
 def decode_square(data: bytes, where: str, size: int, background: Colour = WHITE) -> U8:
     """The square in the middle of a picture => [size, size, 3], by Lanczos's filter."""
     with _reading(where):
-        file, whole = _open(data, _DRAFT * size)
+        file, whole = _open(data, where, _DRAFT * size)
         picture = _laid_over(*_rgb_and_alpha(file, where), background)
         side = min(whole)
         left, top = ((length - side) // 2 for length in whole)
         shrunk = max(1, round(max(whole) / max(picture.size)))  # by the decoder
         box = (left / shrunk, top / shrunk, (left + side) / shrunk, (top + side) / shrunk)
-        return np.asarray(_upright(file, picture.resize((size, size), Image.Resampling.LANCZOS, box)))
+        return np.asarray(_turned(file, picture.resize((size, size), Image.Resampling.LANCZOS, box), True))
 
 
 def read_grey(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -119,13 +151,26 @@ def read_grey(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     return decode_grey(existing(path, "the image").read_bytes(), str(path))
 
 
-def decode_grey(data: bytes, where: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def decode_grey(data: bytes, where: str, upright: bool = True) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """The bytes of a mask or of a depth map => [H, W]. `where` names the file in messages."""
     with _reading(where):
-        file, _ = _open(data)
+        file, _ = _open(data, where)
         if file.mode.startswith("I"):
-            return np.asarray(_upright(file, Image.fromarray(_steps(file, where))))
-        return np.asarray(_upright(file, file if file.mode == "L" else file.convert("L")))
+            return np.asarray(_turned(file, Image.fromarray(_steps(file, where)), upright))
+        return np.asarray(_turned(file, file if file.mode == "L" else file.convert("L"), upright))
+
+
+def decode_mask(data: bytes, where: str, upright: bool = True) -> U8:
+    """The bytes of a mask => coverage [H, W] of 8 bits. One whose largest value is 1 means 0 and 1, as many programs write it."""
+    values = decode_grey(data, where, upright)
+    if values.max(initial=0) == 1:
+        return (values * 255).astype(np.uint8)
+    return (values // 257).astype(np.uint8) if values.dtype == np.uint16 else values.astype(np.uint8)
+
+
+def formats_of(name: str) -> tuple[str, ...]:
+    """The formats that a file of this name may have; TGA has no mark of its own, so it is one by its name alone."""
+    return (*FORMATS, "TGA") if name.lower().endswith(".tga") else FORMATS
 
 
 def resized_map(values: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
@@ -220,16 +265,19 @@ def _reading(where: str) -> Iterator[None]:
         raise G3dError(f"the image '{where}' cannot be read ({error}); replace it or remove it") from error
 
 
-def _open(data: bytes, least_px: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+def _open(data: bytes, where: str, least_px: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """The picture as it lies in the file, and its width and height there; a JPEG may come smaller, but not below `least_px`."""
-    picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    picture: Image.Image = Image.open(io.BytesIO(data), formats=formats_of(where))
     whole = picture.size
     shrinks = [s for s in (8, 4, 2) if least_px and min(whole) >= s * least_px and all(n % s == 0 for n in whole)]
     if shrinks:  # where the last column of a smaller one stood for less than a pixel, it would be wrong
         picture.draft(None, (whole[0] // shrinks[0], whole[1] // shrinks[0]))
     drafted = picture.size != whole
+    turn = _exif_turn(picture) if picture.format == "TIFF" else None
     picture.load()
-    return picture, whole if drafted else picture.size  # a TIFF turns itself upright when it is loaded
+    if turn is not None:  # a TIFF turns itself upright when it is loaded
+        picture.info[_LOADED_TURNED] = _BACK.get(turn, turn)
+    return picture, whole if drafted else picture.size
 
 
 def _rgb_and_alpha(picture: Image.Image, where: str) -> tuple[Image.Image, Image.Image | None]:
@@ -304,10 +352,14 @@ def _laid_over(picture: Image.Image, alpha: Image.Image | None, background: Colo
     return Image.alpha_composite(Image.new("RGBA", picture.size, (*background, 255)), whole).convert("RGB")
 
 
-def _upright(file: Image.Image, picture: Image.Image) -> Image.Image:
-    """`picture`, made of `file`, turned as EXIF says."""
-    try:
-        turn = _UPRIGHT.get(file.getexif().get(0x0112, 1))
-    except Exception:  # damaged EXIF: the pixels are what counts, and they were read
-        return picture
+def _turned(file: Image.Image, picture: Image.Image, upright: bool) -> Image.Image:
+    """`picture`, made of `file`, turned as EXIF says; or, if not `upright`, as it is stored."""
+    turn = _exif_turn(file) if upright else file.info.get(_LOADED_TURNED)
     return picture if turn is None else picture.transpose(turn)
+
+
+def _exif_turn(file: Image.Image) -> Image.Transpose | None:
+    try:
+        return _UPRIGHT.get(file.getexif().get(0x0112, 1))
+    except Exception:  # damaged EXIF: the pixels are what counts, and they were read
+        return None

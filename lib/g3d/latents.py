@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CODES, TOKENS, FIELDS = "codes", "tokens", "fields."
 MOST_TOKENS = 2**31 - 1  # of a vocabulary: training keeps them in 32 bits
-TEST = 1  # the held-out one among the splits of a dataset
+TEST = 1  # from here on the splits of a dataset are held out
 _DIGITS = 18  # of the number of an item, so that it fits in 64 bits
 _SHOWN = 80  # letters of an item that is not there
 _BESIDES = ("class", "split", "condition_camera")  # of a file: what an item has besides its latent

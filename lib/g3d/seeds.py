@@ -6,28 +6,30 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-BLOCK = 64  # draws fetched at once by `Noise`
+BLOCK = 64  # draws fetched at once by `Noise`, where they are small
 MOST = 1_000_000  # numbers in a list: what is made from them gets names of six digits
 _DIGITS = 18  # of a number, so that it fits in 64 bits
 
 
-def generator(seed: int, index: int, stream: str) -> torch.Generator:
+def generator(seed: int, index: int | str, stream: str) -> torch.Generator:
     """The stream of sample `index`: a CPU generator seeded by a hash of (seed, index, stream)."""
     digest = hashlib.sha256(f"{seed}|{index}|{stream}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 class Noise:
-    """Normal noise for a batch of samples, draw after draw, each sample from its own stream."""
+    """Normal noise for a batch of samples, draw after draw, each sample (a number or a name) from its own stream."""
 
-    def __init__(self, seed: int, indices: Sequence[int], stream: str, shape: Sequence[int]):
+    def __init__(self, seed: int, indices: Sequence[int | str], stream: str, shape: Sequence[int], block: int = BLOCK):
         self._generators = [generator(seed, i, stream) for i in indices]
-        self._shape, self._blocks, self._next = tuple(shape), torch.empty(0), BLOCK
+        self._shape, self._blocks, self._next, self._block = tuple(shape), torch.empty(0), block, block
 
     def draw(self) -> Tensor:
         """The next noise, [len(indices), *shape]."""
-        if self._next == BLOCK:
-            self._blocks = torch.stack([torch.randn(BLOCK, *self._shape, generator=g) for g in self._generators], dim=1)
+        if self._next == self._block:
+            self._blocks = torch.stack(
+                [torch.randn(self._block, *self._shape, generator=g) for g in self._generators], dim=1
+            )
             self._next = 0
         self._next += 1
         return self._blocks[self._next - 1]

@@ -1,6 +1,9 @@
 """The figures of one run of an ablation, from the JSON files that commands left in its folder, as one JSON object.
 
 usage: gather.py RUN
+
+fid_train.json and fid_test.json are distances of reconstructions: their names get an r before them (rfid, as the paper writes),
+and _test behind; fid_generated.json is of samples.
 """
 
 import json
@@ -12,8 +15,9 @@ fitted = json.loads((run / "metrics.json").read_text())
 found = {"psnr_train_db": fitted["psnr_db"], "seconds": fitted["seconds"]}
 held_out = json.loads((run / "held_out.json").read_text()) if (run / "held_out.json").is_file() else {}
 found["psnr_test_db"] = held_out.get("psnr_db", fitted.get("psnr_held_out_db"))
-if (run / "frechet.json").is_file():
-    frechet = json.loads((run / "frechet.json").read_text())
-    found["frechet"] = frechet["value"]
-    found |= {name: frechet[name] for name in ("precision", "recall") if name in frechet}
-print(json.dumps(found, sort_keys=True))
+for file, before, behind in (("train", "r", ""), ("test", "r", "_test"), ("generated", "", "")):
+    if (run / f"fid_{file}.json").is_file():
+        distance = json.loads((run / f"fid_{file}.json").read_text())
+        found[f"{before}{distance['metric']}{behind}"] = distance["value"]
+        found |= {f"{before}{name}{behind}": distance[name] for name in ("precision", "recall") if name in distance}
+print(json.dumps({name: value for name, value in found.items() if value is not None}, sort_keys=True))

@@ -20,7 +20,7 @@ for name in ("disparity_accuracy", "disparity_scale_pointwise"):
     value = fitted.get(f"{name}_held_out", last.get(name.removesuffix("_pointwise")))
     if value is not None:
         found[name] = value
-for stage in ("s1", "s2"):
+for stage in ("s1", "s2", "disc_0.2", "disc_0.3"):
     figures = json.loads((run / f"fid_{stage}.json").read_text())
     found[f"{figures['metric']}_{stage}"] = figures["value"]
 print(json.dumps(found, sort_keys=True))

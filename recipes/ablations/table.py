@@ -1,6 +1,6 @@
 """A table of an ablation: mean and standard deviation over seeds of each row's figures, and whether orderings appeared.
 
-usage: table.py FOLDER BASE [--order TITLE FIGURE ROW ROW ...]...
+usage: table.py FOLDER BASE [--order TITLE FIGURE ROW ROW ...]...      (_ in a TITLE is a space)
 
 FOLDER/ROW/SEED.json holds the figures of a run, or {"diverged": true}. An ordering says that FIGURE rises from row to row.
 Between neighbours it `appeared` where the difference of the means is above the spread (the root of the sum of both variances
@@ -69,7 +69,7 @@ def main() -> None:
             f"{a} < {b}: {verdict(rows.get(a, ({}, 0))[0].get(figure, []), rows.get(b, ({}, 0))[0].get(figure, []))}"
             for a, b in pairwise(chain)
         ]
-        print(f"| {title} | {'; '.join(steps)} |")
+        print(f"| {title.replace('_', ' ')} | {'; '.join(steps)} |")
 
 
 if __name__ == "__main__":

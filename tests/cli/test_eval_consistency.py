@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
 from g3d.cameras import CameraPrior
+from g3d.images import write_image
 from g3d.scenes.scene import World
 from g3d.scenes.scene_file import save_scene
 from toy_scenes import gaussians
@@ -41,6 +43,26 @@ def test_figures_of_held_out_views(scenes: Path, tmp_path: Path) -> None:
     assert found["psnr_db"] == pytest.approx(sum(row["psnr_db"] for row in rows) / 2, abs=1e-3)
     masked = g3d("eval-consistency", scenes, *QUICK, "--num", 1, "--mask", "object", "--json").json
     assert masked["mask"] == "object" and masked["scenes"] == 1 and masked["psnr_db"] < rows[0]["psnr_db"]
+
+
+def test_masks_of_a_folder_say_where_views_are_judged(scenes: Path, tmp_path: Path) -> None:
+    """As table 2 of GSGAN has masks of faces: here the left half of each view; and which views are which is said."""
+    quick = ["--cameras", "spiral:6", "--size", 12, "--steps", 3, "--hold-out", 3, "--json"]
+    half = np.zeros((12, 12), np.uint8)
+    half[:, :6] = 255
+    for scene in ("000000", "000001"):
+        (tmp_path / "masks" / scene).mkdir(parents=True)
+        for view in range(6):
+            write_image(tmp_path / "masks" / scene / f"{view:06d}.png", half)
+    words = ["eval-consistency", scenes, *quick]
+    masked, whole = g3d(*words, "--mask", tmp_path / "masks"), g3d(*words)
+    assert masked.code == 0, masked.err
+    assert masked.json["psnr_db"] != whole.json["psnr_db"] and "fitted views (GSGAN's table 2)" in masked.json["judged"]
+    one = g3d("eval-consistency", scenes / "000000.safetensors", *quick, "--mask", tmp_path / "masks" / "000000")
+    assert one.code == 0, one.err
+    refused(g3d(*words, "--mask", tmp_path / "masks" / "000000"), "000001.png", "does not exist")
+    write_image(tmp_path / "masks" / "000000" / "000001.png", half[:8])
+    refused(g3d(*words, "--mask", tmp_path / "masks"), "12 x 8 pixels", "12 x 12")
 
 
 @pytest.mark.slow

@@ -102,6 +102,33 @@ def tokens(path: Path, count: int = 24, vocabulary: int = 5, classes: bool = Fal
     return path
 
 
+def test_several_files_are_fitted_as_one(tmp_path: Path) -> None:
+    """As when a large dataset is encoded in parts; what does not belong together is refused."""
+    space = LatentSpace.codes("phi", 3)
+    codes = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+    for name, rows in (("a", slice(0, 5)), ("b", slice(5, 12)), ("all", slice(0, 12))):
+        count = len(codes[rows])
+        latents.write(
+            tmp_path / f"{name}.safetensors", Latents(space, {"codes": codes[rows]}, [str(i) for i in range(count)])
+        )
+    a, b, whole = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "all"))
+    words = ["--kind", "gaussian", "--device", "cpu", "--out"]
+    assert g3d("fit-prior", a, b, *words, tmp_path / "parts").code == 0
+    assert g3d("fit-prior", whole, *words, tmp_path / "whole").code == 0
+    parts, once = (artifacts.read(tmp_path / n / "prior.safetensors", "prior") for n in ("parts", "whole"))
+    assert all(torch.equal(parts.values[name], once.values[name]) for name in once.values)
+    assert set(parts.parents) == {"latents", "latents 2"}
+    refused(g3d("fit-prior", a, a, *words, tmp_path / "p"), "given twice")
+    latents.write(tmp_path / "w.safetensors", LatentSpace.codes("w", 3).zeros(4))
+    refused(
+        g3d("fit-prior", a, tmp_path / "w.safetensors", *words, tmp_path / "p"),
+        "lives in w [3]",
+        "latents of one model",
+    )
+    one, other = tokens(tmp_path / "t.safetensors"), tokens(tmp_path / "c.safetensors", classes=True)
+    refused(g3d("fit-prior", one, other, "--kind", "autoregressive", "--out", tmp_path / "p"), "the class of its items")
+
+
 def test_presets_of_a_kind(pipeline: Pipeline, tmp_path: Path) -> None:
     words = ["fit-prior", tokens(tmp_path / "l.safetensors"), "--kind", "autoregressive", "--out", tmp_path / "p"]
     dry = g3d(*words, "--preset", "smoke", "--set", "steps=7", "--dry-run").json

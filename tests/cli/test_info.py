@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from commands import Pipeline, g3d, refused
+from g3d import catalogue
+from g3d.methods import method
 
 
 def test_each_artifact_of_the_pipeline_is_recognised(pipeline: Pipeline) -> None:
@@ -41,3 +44,42 @@ def test_what_is_no_artifact_is_refused(tmp_path: Path) -> None:
     refused(g3d("info", tmp_path), "finds no dataset")
     (tmp_path / "text.safetensors").write_text("hello, I am no tensor file")
     refused(g3d("info", tmp_path / "text.safetensors"), "text.safetensors", "not a safetensors file")
+
+
+def test_without_an_argument_it_lists_what_can_be_chosen() -> None:
+    found = g3d("info", "--json").json
+    assert found == catalogue.names() and "vq3d" in found["methods"] and "meshes" in found["sources"]
+    assert "mnif, hypernerfgan" in g3d("info").out
+
+
+@pytest.mark.parametrize("name", [name for some in catalogue.names().values() for name in some])
+def test_every_name_is_described(name: str) -> None:
+    result = g3d("info", name)
+    assert result.code == 0 and name in result.out.splitlines()[0]
+    found = g3d("info", name, "--json").json
+    rows = found.get("settings", found.get("options", []))
+    assert all("default" in row and row["name"] in result.out for row in rows)
+    if "settings" in found:
+        assert all(row["meaning"] for row in rows)
+
+
+def test_a_method_says_what_it_can_and_what_its_presets_change() -> None:
+    found = g3d("info", "mnif", "--json").json
+    assert found["paper"].startswith("Generative Neural Fields") and "encode" in found["can"]
+    rows = {row["setting"]: row for row in found["presets"]}
+    for name, preset in method("mnif").presets.items():
+        assert rows["width"][name] == preset.width
+    assert rows["width"]["default"] == 64 and "omega0" in rows
+    settings = {row["name"]: row for row in found["settings"]}
+    assert (
+        settings["signal"]["allowed"] == "image | voxel | radiance" and settings["batch"]["allowed"] == "1 to 1048576"
+    )
+    assert settings["grid_share"]["only_with"] == "signal=voxel"
+
+
+def test_a_file_goes_before_a_name_and_neither_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnif").write_text("no artifact")
+    refused(g3d("info", "mnif"), "not a safetensors file")
+    refused(g3d("info", "mnig"), "no method, prior or source", "mnif")
+    refused(g3d("info", "vq3d", "--levels"), "--levels is of scenes")

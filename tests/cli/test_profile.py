@@ -50,6 +50,25 @@ def test_multiply_adds_of_a_64_image() -> None:
     assert round(profile.run(Options("mnif", settings=large, device="cpu"))["macs"] / 1e9, 3) == 0.338
 
 
+def test_the_grid_of_a_solid() -> None:
+    """Table 2: 4.4 GFLOPs (multiply-adds) for S and 21.6 for L over 64³ cells: here by the products of 8³, times 512."""
+    sizes = {"s": (4, 64), "l": (5, 128)}
+    for name, (layers, width) in sizes.items():
+        small = ["signal=voxel", f"hidden_layers={layers}", f"width={width}", "bases=4", "latent_dim=4"]
+        found = profile.run(Options("mnif", settings=small, grid=8, repeats=1, device="cpu"))
+        products = 3 * width + layers * width * width + width
+        assert found["macs"] == found["macs_by_hand"] == 8**3 * products and found["grid_cells"] == 8
+        assert round(512 * found["macs"] / 1e9, 1) == pytest.approx({"s": 4.4, "l": 21.6}[name], abs=0.11)
+        assert {"views_per_second", "memory_rise_mb"} <= set(found)
+
+
+def test_a_grid_is_of_solids_alone() -> None:
+    words = ["profile", "mnif", *(f"--set={pair}" for pair in SMALL)]
+    refused(g3d(*words, "--grid", 8), "--grid 8", "occupancy field")
+    refused(g3d(*words, "--grid", 1), "between 2 and 512")
+    refused(g3d(*words, "--grid", 8, "--size", 9), "leave one of them out")
+
+
 def test_a_model_and_a_scene(pipeline: Pipeline) -> None:
     of_model = profile.run(Options(str(pipeline.model), size=16, device="cpu"))
     of_scene = profile.run(Options(str(pipeline.scenes / "000000.safetensors"), size=16, device="cpu"))
@@ -195,7 +214,7 @@ def test_plot_of_times_over_sizes(tmp_path: Path) -> None:
 
 
 def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
-    refused(g3d("profile", "mnfi"), "neither a method (mnif, hypernerfgan, gsgan, vq3d) nor a file")
+    refused(g3d("profile", "mnfi"), "neither a method (mnif, hypernerfgan, gsgan, vq3d, infamous-nerf) nor a file")
     refused(g3d("profile", "mnif", "--set", "wdith=3"), "did you mean 'width'")
     refused(g3d("profile", pipeline.model, "--set", "width=3"), "belong to a method")
     refused(g3d("profile", pipeline.model, "--sweep", "width=3,4"), "belong to a method")

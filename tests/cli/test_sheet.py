@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+import torch
 from commands import Pipeline, g3d, refused
 from g3d import images
 from g3d.data.opening import open_dataset
 from g3d.steps import sheet
+from g3d.storage import artifacts
 
 
 def test_rows_of_two_splits(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -26,6 +29,26 @@ def test_small_pictures_keep_their_pixels(pipeline: Pipeline, tmp_path: Path) ->
     sheet.run(sheet.Options([str(pipeline.data)], tmp_path / "s.png", columns=1, size=48))
     page = images.read_image(tmp_path / "s.png")[2:50, 2:50]
     assert (page[::2, ::2] == page[1::2, 1::2]).all()
+
+
+def test_disparity(tmp_path: Path) -> None:
+    """The maps that render --disparity writes, white at near, beside the pictures of the same names."""
+    mean = torch.tensor([[0.0, 0.25], [0.5, 1.0]])
+    for number, first in enumerate((mean, 1 - mean)):
+        maps = {"first": first, "second": first.square(), "weight": torch.ones(2, 2)}
+        artifacts.write(
+            tmp_path / "drawn" / "disparity" / f"{number}.safetensors",
+            "disparity",
+            maps,
+            {"near_world": 0.5, "far_world": 10},
+        )
+    sheet.run(sheet.Options([f"{tmp_path / 'drawn'}:disparity"], tmp_path / "s.png", columns=2, size=8))
+    page = images.read_image(tmp_path / "s.png")
+    assert (page[2:10:4, 2:10:4] == np.array([[0, 64], [128, 255]])[:, :, None]).all()
+    assert (page[2:10:4, 12:20:4] == np.array([[255, 191], [128, 0]])[:, :, None]).all()
+    refused(
+        g3d("sheet", f"{tmp_path / 'drawn' / 'disparity'}:disparity", "--out", tmp_path / "t.png"), "holds no disparity"
+    )
 
 
 def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:

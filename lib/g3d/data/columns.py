@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 FORMAT = "g3d/dataset@1"
 SPLITS = ("train", "test")
+"""Of views, and of objects."""
+PAIRS = "pairs"
+"""Of objects: seen in no training, while both of what they join (a subject, an expression) are, with others."""
+OBJECT_SPLITS = (*SPLITS, PAIRS)
 FOLDERS = ("images", "masks", "depth", "normals", "inverse_depth")
 VIEW_COLUMNS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "c2w": ("<f4", (4, 4)),  # OpenCV camera => world
@@ -21,6 +25,10 @@ VIEW_COLUMNS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "subject": ("<i8", ()),
     "expression": ("<i8", ()),
     "landmarks": ("<f4", (68, 2)),  # x y, pixels
+    "landmarks_visible": ("u1", (68,)),  # 1 where the camera sees it
+    "face_box": ("<f4", (4,)),  # x0 y0 x1 y1, pixels
+    "mouth_box": ("<f4", (4,)),
+    "eye_boxes": ("<f4", (2, 4)),  # the subject's right eye, then the left one
     "inverse_depth_range": ("<f4", (2,)),  # inverse depth of steps 0 and 65535
 }
 """What may be known of a view: dtype and shape of its row."""

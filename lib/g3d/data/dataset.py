@@ -7,7 +7,7 @@
             normals/NNNNNN.png       8-bit world normals                    (optional)
             inverse_depth/NNNNNN.png 16-bit, range a picture in labels      (optional)
             cameras.safetensors      c2w, intrinsics, object, split         (optional)
-            labels.safetensors       class, subject, expression, landmarks  (optional; object and split if no cameras)
+            labels.safetensors       class, subject, expression, landmarks, boxes (optional; object, split if no cameras)
             shapes.safetensors       occupancy grids, points                (optional)
 
 Each folder of pictures may be one stored zip instead (`images.zip`). `writer.py` writes all this, `opening.py` opens it.
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from g3d import images
 from g3d.cameras import CameraPrior, Cameras
-from g3d.data.columns import FOLDERS
+from g3d.data.columns import FOLDERS, OBJECT_SPLITS, PAIRS
 from g3d.data.columns import FORMAT as FORMAT
 from g3d.data.columns import SPLITS as SPLITS
 from g3d.data.pictures import Folder, Zip
@@ -60,7 +60,7 @@ class Dataset:
     cameras: Cameras | None
     view_object: Tensor  # [V] which object a view shows
     view_split: Tensor  # [V] index into SPLITS
-    labels: Mapping[str, Tensor]  # class, subject, expression [V], landmarks [V, 68, 2] px, inverse_depth_range [V, 2]
+    labels: Mapping[str, Tensor]  # of the views, those of VIEW_COLUMNS that there are
 
     @property
     def digest(self) -> str:
@@ -101,16 +101,21 @@ class Dataset:
         wanted = torch.ones(len(self.view_split), dtype=torch.bool)
         if split in SPLITS:
             wanted &= self.view_split == SPLITS.index(split)
-        if objects in SPLITS:
+        if objects in OBJECT_SPLITS:
             of = torch.tensor([o["split"] == objects for o in self.info["objects"]])
             wanted &= of[self.view_object]
         return wanted.nonzero().squeeze(1)
 
     def view_items(self, split: str) -> list[Item]:
-        """Every view as an item of its own: `train` training views of training objects, `test` the others, `all`."""
+        """Every view as an item of its own: `train` training views of training objects, `pairs` those of held-out pairs, `test`
+        the others, `all`."""
         training = torch.zeros(len(self.view_split), dtype=torch.bool)
         training[self.views_of("train", "train")] = True
-        wanted = {"train": training, "test": ~training}.get(split, torch.ones_like(training))
+        of_pairs = torch.zeros_like(training)
+        of_pairs[self.views_of(None, PAIRS)] = True
+        wanted = {"train": training, PAIRS: of_pairs, "test": ~training & ~of_pairs}.get(
+            split, torch.ones_like(training)
+        )
         shown, names = self.view_object.tolist(), self.object_names
         several = len(shown) > len(set(shown))
         found = wanted.nonzero().squeeze(1).tolist()

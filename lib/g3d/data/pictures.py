@@ -9,6 +9,7 @@ from g3d import images
 from g3d.data.columns import FORMAT as FORMAT
 from g3d.data.columns import SPLITS as SPLITS
 from g3d.errors import G3dError, existing
+from g3d.storage import foreign
 
 
 class Folder:
@@ -18,7 +19,11 @@ class Folder:
         self.path = path
 
     def names(self) -> set[str]:
-        return {p.name for p in self.path.iterdir() if p.suffix.lower() in images.SUFFIXES}
+        return {
+            p.name
+            for p in self.path.iterdir()
+            if p.suffix.lower() in images.SUFFIXES and not foreign.is_foreign(p.name)
+        }
 
     def read(self, name: str) -> bytes:
         return existing(self.path / name, "the image").read_bytes()

@@ -148,7 +148,7 @@ class Writer:
     def _view_split(self, splits: Sequence[str]) -> NDArray[np.uint8]:
         if self.has("split"):
             return np.array(self.rows("split"))
-        return np.array([SPLITS.index(s) for s in splits], np.uint8)[self._view_object()]
+        return np.array([s != SPLITS[0] for s in splits], np.uint8)[self._view_object()]
 
     def _view_object(self) -> NDArray[np.int64]:
         return np.repeat(np.arange(len(self._counts)), self._counts)

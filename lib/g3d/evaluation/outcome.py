@@ -10,7 +10,8 @@ from g3d.data import columns
 from g3d.errors import G3dError, did_you_mean
 from g3d.storage import files
 
-SPLITS = (*columns.SPLITS, "all")
+SPLITS = (*columns.SPLITS, "all")  # of views
+OBJECTS = (*columns.OBJECT_SPLITS, "all")
 
 
 def check_words(given: Mapping[str, tuple[str | None, Sequence[str]]]) -> None:

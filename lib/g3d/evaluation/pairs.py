@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from g3d import images
 from g3d.cameras import OPENGL_FLIP
-from g3d.data.columns import SPLITS
+from g3d.data.columns import OBJECT_SPLITS
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.evaluation.disparity import Sums, read_sums
 from g3d.images import U8
-from g3d.storage import files, zips
+from g3d.storage import files, foreign, leaving_out, zips
 
 F32 = NDArray[np.float32]
 _SAME_POSE = 1e-4  # largest difference of two c2w that count as one camera
@@ -46,6 +46,7 @@ class Item:
     c2w: NDArray[np.float64] | None = None  # OpenCV
     landmarks_px: NDArray[np.float64] | None = None  # [68, 2]
     disparity: Callable[[], Sums] | None = None  # of its rays
+    view: int | None = None  # of a dataset
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Side:
     schemes: Mapping[str, Mapping[str, Item]]
     depth_kind: str | None = None  # what its depth is, in words
     notes: Sequence[str] = field(default_factory=list)
+    data: Dataset | None = None  # where the place is one
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Pairs:
 
 
 def side(path: Path, what: str, split: str | None = None, objects: str | None = None) -> Side:
-    """A dataset (its views of `split`, of its `objects` of a split), a folder or a zip of pictures."""
+    """A dataset (its views of `split`, of its `objects` of a split, or of several: `train,pairs`), a folder or a zip."""
     if (path / "dataset.json").is_file():
         return _of_dataset(open_dataset(path), what, split, objects)
     return _Files(images.image_set(path, what)).side(path)
@@ -142,13 +144,14 @@ def _same_camera(one: Pair) -> None:
 
 
 def _of_dataset(data: Dataset, what: str, split: str | None, objects: str | None) -> Side:
-    wanted = [i for i, o in enumerate(data.info["objects"]) if objects in (None, "all", o["split"])]
+    chosen = set((objects or "all").split(","))
+    wanted = [i for i, o in enumerate(data.info["objects"]) if chosen & {"all", o["split"]}]
     views = {i: [int(v) for v in data.views(i, None if split in (None, "all") else split)] for i in wanted}
     views = {i: found for i, found in views.items() if found}
     if not views:
         raise G3dError(
             f"{what} '{data.path}' hold no views of the split '{split or 'all'}' of objects '{objects or 'all'}'; "
-            f"choose others of {', '.join((*SPLITS, 'all'))}"
+            f"choose others of {', '.join((*OBJECT_SPLITS, 'all'))}"
         )
     stores = {
         name
@@ -167,7 +170,7 @@ def _of_dataset(data: Dataset, what: str, split: str | None, objects: str | None
     if len(views) == 1:
         schemes["view of the item"] = {f"{k:06d}": items[v] for k, v in enumerate(next(iter(views.values())))}
     schemes["number"] = {f"{k:06d}": item for k, (_, item) in enumerate(sorted(items.items()))}
-    return Side(data.path, schemes, "camera z" if "depth" in stores else None)
+    return Side(data.path, schemes, "camera z" if "depth" in stores else None, data=data)
 
 
 def _dataset_item(data: Dataset, view: int, stores: set[str]) -> Item:
@@ -180,6 +183,7 @@ def _dataset_item(data: Dataset, view: int, stores: set[str]) -> Item:
         (lambda: data.inverse_depth(view)) if "inverse_depth" in stores else None,
         None if data.cameras is None else data.cameras.c2w[view].double().numpy(),
         None if marks is None else marks[view].double().numpy(),
+        view=view,
     )
 
 
@@ -195,8 +199,8 @@ class _Files:
         """All files, posix paths below the root."""
         root = self.set.path
         if root.is_dir():
-            return frozenset(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
-        return frozenset(zips.opened(root).namelist())
+            return frozenset(p.relative_to(root).as_posix() for p in foreign.files_below(root))
+        return frozenset(n for n in zips.opened(root).namelist() if not foreign.is_foreign(n))
 
     def side(self, path: Path) -> Side:
         """The side of these files; `path` is the place that the user named."""
@@ -210,7 +214,13 @@ class _Files:
                     f"'{path}' holds two pictures of the name '{key}', so pairs are not clear; keep one of them"
                 )
             items[key] = self._item(name, notes, kinds)
-        return Side(path, {"file": items}, " / ".join(sorted(kinds)) or None, sorted(notes))
+        if self.set.left_out:
+            notes.add(f"of '{path}' {leaving_out.note(self.set.left_out)}")
+        schemes = {"file": items}
+        tops = {PurePosixPath(key).parts[0] for key in items}
+        if not self.set.path.is_dir() and len(tops) == 1 and all("/" in key for key in items):  # a zip made of a folder
+            schemes["file in its folder"] = {key.split("/", 1)[1]: item for key, item in items.items()}
+        return Side(path, schemes, " / ".join(sorted(kinds)) or None, sorted(notes))
 
     def _item(self, name: str, notes: set[str], kinds: set[str]) -> Item:
         where = self._where(name)
@@ -228,7 +238,7 @@ class _Files:
         return Item(
             where,
             lambda: images.decode(self._read(name), where),
-            None if mask is None else lambda: images.decode_grey(self._read(mask), self._where(mask)).astype(np.uint8),
+            None if mask is None else lambda: images.decode_mask(self._read(mask), self._where(mask)),
             None if depth is None or scale is None else lambda: self._depth(depth, scale),
             None,
             self._poses(str(PurePosixPath(name).parent)).get(PurePosixPath(name).stem),

@@ -100,7 +100,7 @@ def plain_rgb(data: bytes, where: str) -> tuple[U8, bool]:
     """The bytes of an image file => [H, W, 3] as Pillow converts them, and whether something was left out by it: alpha, bits
     beyond the eighth, or EXIF's turn. `where` names the file in messages."""
     try:
-        with Image.open(io.BytesIO(data), formats=images.FORMATS) as file:
+        with Image.open(io.BytesIO(data), formats=images.formats_of(where)) as file:
             deep = file.mode.startswith(("I", "F"))
             turned = file.getexif().get(_ORIENTATION, 1) not in (0, 1)
             odd = deep or turned or file.has_transparency_data

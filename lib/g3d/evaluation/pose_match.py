@@ -15,6 +15,7 @@ from g3d.cameras import read_transforms
 from g3d.data.columns import SPLITS
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
+from g3d.storage import foreign
 
 _NEAR = 1e-4  # of the entries of c2w: what the text of a transforms.json may lose
 _ROWS = 1024
@@ -44,7 +45,7 @@ def _fake_poses(folder: Path) -> Tensor | None:
         cameras = open_dataset(folder).cameras
         return None if cameras is None else cameras.c2w[:, :3].flatten(1).double()
     here = folder / "transforms.json"
-    places = [here] if here.is_file() else sorted(folder.glob("*/transforms.json"))
+    places = [here] if here.is_file() else foreign.inside(folder, "*/transforms.json")
     try:
         return torch.cat([read_transforms(p).c2w[:, :3].flatten(1).double() for p in places]) if places else None
     except G3dError:  # another program's: the pictures are what is judged, not the file beside them

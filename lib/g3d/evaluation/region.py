@@ -3,6 +3,7 @@
 Letters: H rows, W columns.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +41,10 @@ class Region:
         return pixels[self.slices(pixels.shape[0], pixels.shape[1], where)]
 
 
-def parse_region(text: str) -> Region:
-    """`x0,y0,x1,y1`: parts of the sides if none is above 1, else pixels."""
+def parse_region(text: str, words: Iterable[str] = ()) -> Region:
+    """`x0,y0,x1,y1`: parts of the sides if none is above 1, else pixels. `words`: what else may stand there, for messages."""
     wanted = "give four numbers x0,y0,x1,y1: pixels (10,20,90,100), or parts of the sides, none above 1 (0.25,0.25,0.75,0.75)"
+    wanted += f"; or {' or '.join(words)}" if words else ""
     try:
         x0, y0, x1, y1 = (float(part) for part in text.split(","))
     except ValueError as error:

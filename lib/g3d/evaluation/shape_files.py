@@ -17,7 +17,7 @@ from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, existing, require_module
 from g3d.scenes.scene import MlpField, query_output
 from g3d.scenes.scene_file import load_scene
-from g3d.storage import artifacts
+from g3d.storage import artifacts, foreign
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -81,7 +81,7 @@ def open_shapes(path: Path, what: str, split: str | None = None) -> ShapeSet:
         return ShapeSet(path, "arrays", names, lambda i: Surface(np.asarray(clouds[i], np.float32), None))
     if (path / "dataset.json").is_file():
         return _dataset(path, split)
-    found = {suffix: sorted(path.glob(f"*{suffix}")) for suffix in (".ply", ".npy", ".safetensors")}
+    found = {suffix: foreign.inside(path, f"*{suffix}") for suffix in (".ply", ".npy", ".safetensors")}
     kinds = [suffix for suffix, places in found.items() if places]
     if len(kinds) != 1:
         has = f"has both *{kinds[0]} and *{kinds[1]}" if kinds else "has none"

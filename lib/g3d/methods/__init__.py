@@ -18,6 +18,7 @@ METHODS: Registry[Method[Any, Any]] = Registry(
         "hypernerfgan": "g3d.methods.hypernerfgan:METHOD",
         "gsgan": "g3d.methods.gsgan:METHOD",
         "vq3d": "g3d.methods.vq3d:METHOD",
+        "infamous-nerf": "g3d.methods.infamous_nerf:METHOD",
     },
     lambda found: isinstance(found, Method),
     lambda found: found.name,

@@ -42,10 +42,11 @@ M = TypeVar("M", bound=Loaded)  # a model of it
 
 @dataclass(frozen=True)
 class Encoded:
-    """What was found of S items: their latents, the mean squared error with them, and where it matters the cameras."""
+    """What was found of S items: their latents, where it was measured the mean squared error with them, and where it matters the
+    cameras."""
 
     tensors: Mapping[str, Tensor]  # by the names of the latent space, [S, ...]
-    mse: Tensor  # [S], of values in [0, 1]
+    mse: Tensor | None = None  # [S], of values in [0, 1]
     cameras: Tensor | None = None  # [S, 25], that the scenes are baked at
 
 
@@ -68,6 +69,8 @@ class Draw(Generic[M]):
     settings: type[Any]  # what --set may change, e.g. truncation
     draw: Callable[[M, Sequence[int], int, Any], Latents]
     """(model, numbers, seed, settings): number i depends on (seed, i) alone, and on the camera of its condition."""
+    space: Callable[[Any, Any], LatentSpace] | None = None
+    """(the model's settings, settings) => the space of what is drawn, where it need not be the model's latent space."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ class Method(Generic[C, M]):
     """(model, dataset, items, their latents, encode's settings): pivotal tuning."""
     similarity: Callable[[M], Mapping[str, Tensor]] | None = None
     """Layer => how alike its parts are [P, P], 0 to 1, of a method with several parts a layer."""
+    other_spaces: Callable[[C], Sequence[LatentSpace]] | None = None
+    """Spaces whose latents `decode` takes besides the model's latent space."""
     counts: Callable[[C], Mapping[str, float]] | None = None
     """More figures for profile, by name."""
     import_official: (

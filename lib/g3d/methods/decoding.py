@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from g3d import config, latents
 from g3d.latents import Latents
-from g3d.methods.contract import M, Method
+from g3d.methods.contract import C, M, Method
 from g3d.scenes.scene import Scene, pick
 from g3d.storage import artifacts
 
@@ -39,6 +40,18 @@ def draw(
         return method.draw.draw(model, numbers, seed, settings)
     found = method.draw.draw(method.condition(model, seen), numbers, seed, settings)
     return replace(found, condition_camera=seen)
+
+
+def model_settings(method: Method[C, Any], file: artifacts.Header) -> C:
+    """The settings that a model was fitted with, from its header."""
+    return config.from_json(method.config, file.config["settings"], f"the model '{file.path}'")
+
+
+def check_decodes(method: Method[Any, Any], model: artifacts.Header, found: latents.Head) -> None:
+    """Refuse latents of a space that the model cannot decode."""
+    others = method.other_spaces(model_settings(method, model)) if method.other_spaces is not None else ()
+    if found.space not in others:
+        latents.check_same(model, found.space, found.path, "the latents")
 
 
 def load(method: Method[Any, M], file: artifacts.Header, device: torch.device) -> M:

@@ -16,6 +16,7 @@ from g3d import config, distributed
 from g3d.config import setting
 from g3d.errors import G3dError
 from g3d.latents import Latents, LatentSpace, space_of
+from g3d.nets.time_embedding import time_embedding
 from g3d.priors import Prior, checked, described, numbered, refuses_tokens
 from g3d.seeds import Noise, generator
 from g3d.storage import artifacts
@@ -76,14 +77,6 @@ class ResidualMlp(nn.Module):
             h = h + second(first(h) + when)
         noise: Tensor = self.leave(h)
         return noise
-
-
-def time_embedding(t: Tensor, width: int) -> Tensor:
-    """[N] => [N, width], sines and cosines of frequencies 1 to 1e-4 (Vaswani et al. 2017)."""
-    half = (width + 1) // 2
-    frequency = torch.exp(-math.log(1e4) * torch.arange(half, device=t.device) / max(half, 1))
-    angle = t.float().unsqueeze(1) * frequency
-    return torch.cat([angle.cos(), angle.sin()], dim=1)[:, :width]
 
 
 def fit(settings: Config, latents: Latents, run: Run) -> None:

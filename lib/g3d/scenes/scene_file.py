@@ -15,7 +15,7 @@ from g3d.errors import G3dError
 from g3d.scenes import mlp
 from g3d.scenes.planes import channels_last
 from g3d.scenes.scene import Gaussians, MlpField, Scene, Triplane, World, mlp_pairs, tensors_of
-from g3d.storage import artifacts
+from g3d.storage import artifacts, foreign
 
 
 def save_scene(
@@ -135,7 +135,7 @@ def _load_mlp_field(file: artifacts.Artifact, tensors: Mapping[str, Tensor], wor
 def scene_files(path: Path) -> list[Path]:
     """The scene files that `path` stands for: itself, or those of a folder in order. Each is checked by its header."""
     if path.is_dir():
-        found = sorted(path.glob("*.safetensors"))
+        found = foreign.inside(path, "*.safetensors")
         if not found:
             raise G3dError(
                 f"the folder '{path}' holds no scenes (*.safetensors); make some with g3d sample or g3d decode"

@@ -44,6 +44,7 @@ class Request:
     input: str | None
     options: Any  # the source's own Options
     seed: int = 0
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Collection:
     pictures: int | None = None  # how many it will be, where that is known
     workers_most: int = 1024  # where processes cannot share what an item needs (a GPU)
     notes: tuple[str, ...] = ()  # said once, before the work begins
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)  # reason => names, as in `leaving_out`
 
 
 class Source(Protocol):

@@ -23,7 +23,7 @@ from g3d.sources import Collection, Item, Made, Request, needs_input, posed
 from g3d.sources.posed import shots
 from g3d.sources.writing.licence import UNKNOWN, is_licence, licence_of, shortened
 from g3d.sources.writing.mirror import with_mirrored
-from g3d.storage import zips
+from g3d.storage import foreign, zips
 
 F64 = NDArray[np.float64]
 LABELS = "dataset.json"
@@ -54,9 +54,11 @@ class _Listing:
     stamps: Mapping[str, Any]  # picture => what changes when it does
     labels: Mapping[str, Any] = field(repr=False)
     licence: str
+    lead: str = ""  # FOLDER/ of a zip or a folder in which all lies in one
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
     def place(self, name: str) -> shots.Place:
-        return shots.Place(self.root, name, self.zipped)
+        return shots.Place(self.root, self.lead + name, self.zipped)
 
 
 def collect(request: Request) -> Collection:
@@ -95,7 +97,7 @@ def collect(request: Request) -> Collection:
     return Collection(
         root.resolve().name, items, listing.licence, settings, target.width, target.height,
         shots.BACKGROUNDS[options.background], partial(posed.describe, world, options.box, {}), inputs=(root,),
-        pictures=len(names) * (2 if options.mirror else 1),
+        pictures=len(names) * (2 if options.mirror else 1), left_out=listing.left_out,
     )  # fmt: skip
 
 
@@ -167,24 +169,35 @@ def _check(labels: F64, name: Callable[[int], str]) -> None:
 
 
 def _listing(root: Path, max_unpacked_gb: float) -> _Listing:
-    """The pictures, the labels and the licence in a folder or a zip."""
-    if root.is_dir():
-        labels = _labels((root / LABELS).read_bytes() if (root / LABELS).is_file() else None, root)
-        stamps = {}
-        for path in root.rglob("*"):
-            if path.suffix.lower() in images.SUFFIXES and path.is_file():
-                about = path.stat()
-                stamps[path.relative_to(root).as_posix()] = (about.st_size, about.st_mtime_ns)
-        return _Listing(root, False, stamps, labels, licence_of(root))
-    members = zips.check(root, max_unpacked_gb)
+    """The pictures, the labels and the licence in a folder or a zip; where all lies in one folder, it is that folder."""
+    zipped = not root.is_dir()
+    stamps: dict[str, Any]
+    if zipped:
+        stamps = {
+            n: (m.file_size, m.CRC) for n, m in zips.check(root, max_unpacked_gb).items() if not foreign.is_foreign(n)
+        }
+    else:
+        below = ((p.relative_to(root).as_posix(), p.stat()) for p in foreign.files_below(root))
+        stamps = {name: (about.st_size, about.st_mtime_ns) for name, about in below}
+    pictures = [n for n in stamps if n.lower().endswith(images.SUFFIXES)]
+    lead = foreign.lead(stamps, LABELS, pictures)
 
     def read(name: str) -> bytes:
-        return zips.member(zips.opened(root), name, f"{root}:{name}")
+        return zips.member(zips.opened(root), name, f"{root}:{name}") if zipped else (root / name).read_bytes()
 
-    labels = _labels(read(LABELS) if LABELS in members else None, root)
-    licences = [shortened(n, read(n)) for n in members if "/" not in n and is_licence(n)]
-    stamps = {n: (m.file_size, m.CRC) for n, m in members.items() if n.lower().endswith(images.SUFFIXES)}
-    return _Listing(root, True, stamps, labels, licences[0] if licences else UNKNOWN)
+    labels = _labels(read(lead + LABELS) if lead + LABELS in stamps else None, root)
+    licences = [
+        shortened(n, read(n)) for n in stamps if "/" not in n.removeprefix(lead) and is_licence(PurePosixPath(n).name)
+    ]
+    own = {n.removeprefix(lead): stamps[n] for n in pictures}
+    others = foreign.kinds(n for n in stamps if n != lead + LABELS and n.removeprefix(lead) not in own)
+    licence = licences[0] if licences else UNKNOWN if zipped else licence_of(root)
+    return _Listing(root, zipped, own, labels, licence, lead, others)
+
+
+def _tidy(name: Any) -> Any:
+    """`.\\a\\b.png` => `a/b.png`."""
+    return name.replace("\\", "/").removeprefix("./") if isinstance(name, str) else name
 
 
 def _labels(data: bytes | None, root: Path) -> dict[str, Any]:
@@ -194,12 +207,12 @@ def _labels(data: bytes | None, root: Path) -> dict[str, Any]:
     try:
         table = json.loads(data)
         labels = table["labels"]
-        found = dict(labels)
+        found = {_tidy(name): label for name, label in dict(labels).items()}
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, ValueError) as error:
         raise G3dError(f"the {LABELS} of '{root}' cannot be read ({type(error).__name__}: {error}); it holds "
                        '{"labels": [[picture, [25 numbers]], ...]}') from error  # fmt: skip
     if len(found) < len(labels):
-        listed = [pair[0] for pair in labels]
+        listed = [_tidy(pair[0]) for pair in labels] if isinstance(labels, list) else [_tidy(name) for name in labels]
         twice = next(name for i, name in enumerate(listed) if name in listed[:i])
         raise G3dError(f"the {LABELS} of '{root}' lists '{twice}' twice; list it once")
     if not found or not all(isinstance(name, str) for name in found):

@@ -6,7 +6,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,7 +18,7 @@ from g3d.errors import G3dError
 from g3d.sources import Collection, Item, Made, Request, View, needs_input
 from g3d.sources.writing.licence import UNKNOWN, is_licence, licence_of, shortened
 from g3d.sources.writing.mirror import with_mirrored
-from g3d.storage import zips
+from g3d.storage import foreign, zips
 
 BACKGROUNDS: Mapping[str, images.Colour] = {"white": (255, 255, 255), "black": (0, 0, 0)}
 SUFFIXES = (*images.SUFFIXES, ".gif")
@@ -45,9 +45,11 @@ class Store:
     zipped: bool
     size: int
     background: images.Colour
+    lead: str = ""  # FOLDER/ of a zip or a folder in which all lies in one
 
     def read(self, file: str) -> tuple[bytes, str]:
         """The bytes of a file, and how messages name it."""
+        file = self.lead + file
         if self.zipped:
             where = f"{self.path}:{file}"
             return zips.member(zips.opened(self.path), file, where), where
@@ -64,11 +66,13 @@ def collect(request: Request) -> Collection:
     if options.background not in BACKGROUNDS:
         raise G3dError(f"--background is '{options.background}'; it must be {' or '.join(BACKGROUNDS)}")
     path = needs_input(request, "images", "the folder or zip of pictures", "my/photos")
-    store = Store(path, not path.is_dir(), options.size, BACKGROUNDS[options.background])
-    stamps = _stamps_zip(path, options.max_unpacked_gb) if store.zipped else _stamps_folder(path)
+    store, found = _opened(path, options)
+    stamps = {f.removeprefix(store.lead): stamp for f, stamp in found.items() if f.startswith(store.lead)}
     pictures = sorted(f for f in stamps if f.lower().endswith(SUFFIXES))
+    left_out = foreign.kinds(f for f in found if not f.lower().endswith(SUFFIXES))
     if not pictures:
-        raise G3dError(f"'{path}' holds no pictures ({', '.join(SUFFIXES)}); give another folder or zip")
+        others = f"; it holds {'; '.join(f'{len(n)} {why}' for why, n in left_out.items())}" if left_out else ""
+        raise G3dError(f"'{path}' holds no pictures ({', '.join(SUFFIXES)}){others}; give another folder or zip")
     labels, classes = _classes(store, stamps, pictures)
     items = []
     for file, name in zip(pictures, _names(pictures), strict=True):
@@ -86,9 +90,19 @@ def collect(request: Request) -> Collection:
         "mirror": options.mirror,
     }
     return Collection(
-        path.resolve().stem if store.zipped else path.resolve().name, items, _licence(store, stamps), settings,
+        path.resolve().stem if store.zipped else path.resolve().name, items, _licence(replace(store, lead=""), found), settings,
         options.size, options.size, (r, g, b), names={"class": classes} if classes else {}, inputs=(path,), pictures=len(items),
+        left_out=left_out,
     )  # fmt: skip
+
+
+def _opened(path: Path, options: Options) -> tuple[Store, dict[str, str]]:
+    """The folder or zip, and the stamps of its files; where all lies in one folder with a dataset.json, it is that folder."""
+    zipped = not path.is_dir()
+    stamps = _stamps_zip(path, options.max_unpacked_gb) if zipped else _stamps_folder(path)
+    lead = foreign.lead(stamps, _LABELS, (f for f in stamps if f.lower().endswith(SUFFIXES)))
+    store = Store(path, zipped, options.size, BACKGROUNDS[options.background], lead)
+    return store, stamps
 
 
 def make(store: Store, file: str, label: int | None, class_name: str | None) -> Made:
@@ -106,7 +120,7 @@ def _stamps_folder(folder: Path) -> dict[str, str]:
     def below(place: str, prefix: str) -> Iterator[tuple[str, str]]:
         with os.scandir(place) as found:
             for entry in found:
-                if _is_hidden(entry.name):
+                if foreign.is_foreign(entry.name):
                     continue
                 if entry.is_dir(
                     follow_symlinks=not prefix
@@ -127,11 +141,7 @@ def _stamps_folder(folder: Path) -> dict[str, str]:
 def _stamps_zip(path: Path, max_unpacked_gb: float) -> dict[str, str]:
     """Paths of the files in a zip => a stamp of size and CRC."""
     found = zips.check(path, max_unpacked_gb)
-    return {n: f"{m.file_size}-{m.CRC:08x}" for n, m in found.items() if not any(map(_is_hidden, n.split("/")))}
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return {n: f"{m.file_size}-{m.CRC:08x}" for n, m in found.items() if not foreign.is_foreign(n)}
 
 
 def _names(pictures: Sequence[str]) -> list[str]:
@@ -179,7 +189,9 @@ def _listed_classes(
         listed = described.get("labels")
         if str(described.get("format", "")).startswith("g3d/"):
             raise G3dError(f"'{store.path}' is a dataset already; give the folder of pictures that is meant")
-        pairs = [(str(file), label) for file, label in listed or []]
+        pairs = [
+            (_tidy(str(file)), label) for file, label in (listed.items() if isinstance(listed, dict) else listed or [])
+        ]
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise G3dError(f"'{where}' is not the list of labels that StyleGAN2-ADA writes ({error}); wanted is "
                        '{"labels": [["a.png", 0], ...]}') from error  # fmt: skip
@@ -195,9 +207,18 @@ def _listed_classes(
     return labels, [str(i) for i in range(max(labels.values()) + 1)]
 
 
+def _tidy(file: str) -> str:
+    """`.\\a\\b.png` => `a/b.png`."""
+    return file.replace("\\", "/").removeprefix("./")
+
+
 def _label(file: str, label: Any, where: str) -> int:
     if isinstance(label, list) and len(label) == _EG3D:
         raise G3dError(f"'{where}' holds cameras ({_EG3D} numbers for '{file}'), not classes; use the source 'eg3d'")
+    if isinstance(label, list) and len(label) == 1:
+        label = label[0]
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
     if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < _CLASSES_MOST:
         raise G3dError(f"'{where}' has the label {str(label)[:60]} for '{file}'; a class is a whole number from 0 to "
                        f"{_CLASSES_MOST - 1}")  # fmt: skip

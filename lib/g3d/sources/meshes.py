@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError
-from g3d.images import image_set
+from g3d.images import ImageSet, image_set
 from g3d.sources import Collection, Item, Request, needs_input
 from g3d.sources.posed import UPS, find_world, stamp
 from g3d.sources.surfaces import multiview
@@ -24,6 +24,15 @@ from g3d.sources.surfaces.drawing import Photos, make_object
 from g3d.sources.surfaces.mesh_files import READERS, read_surface
 from g3d.sources.surfaces.surface import Surface
 from g3d.sources.writing.licence import licence_of
+from g3d.storage import foreign
+from g3d.storage.leaving_out import merged
+
+_UNREAD = frozenset((
+    ".3ds", ".3mf", ".abc", ".blend", ".c4d", ".ctm", ".dae", ".drc", ".dwg", ".dxf", ".fbx", ".iges", ".igs", ".lwo", ".ma",
+    ".max", ".mb", ".ms3d", ".skp", ".step", ".stp", ".usd", ".usda", ".usdc", ".usdz", ".vrm", ".vtk", ".vtp", ".wrl", ".x",
+    ".x3d", ".zip", ".gz",
+))  # fmt: skip
+"""Shapes to people, which are not read."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ def collect(request: Request) -> Collection:
     return Collection(
         name, items, licence_of(folder), settings, plan.width, plan.height, multiview.BACKGROUND,
         partial(multiview.describe, plan, rotation), inputs=inputs, pictures=pictures,
+        left_out=merged([_others(folder), {} if options.backgrounds is None else _photos(options.backgrounds).left_out]),
     )  # fmt: skip
 
 
@@ -77,7 +87,7 @@ def mesh_files(folder: Path) -> list[Path]:
     suffixes = ", ".join(sorted(READERS))
     if not folder.is_dir():
         raise G3dError(f"'{folder}' is a file; give the folder that holds the mesh files ({suffixes})")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in READERS and p.is_file())
+    files = [p for p in foreign.files_below(folder) if p.suffix.lower() in READERS]
     if not files:
         raise G3dError(f"the folder '{folder}' holds no mesh files ({suffixes}); give another one")
     return files
@@ -90,8 +100,8 @@ def side_files(folder: Path, files: Sequence[Path]) -> dict[Path, str]:
     above = Counter(parent.parent for parent in parents)
     tops = {p: p.parent if p != folder and above[p.parent] == 1 else p for p in parents}
     found: dict[Path, list[tuple[str, int, int]]] = {top: [] for top in tops.values()}
-    for path in sorted(folder.rglob("*")):
-        if not path.name.startswith(".") and path.suffix.lower() not in READERS and path.is_file():
+    for path in foreign.files_below(folder):
+        if path.suffix.lower() not in READERS:
             for top in found.keys() & set(path.parents):
                 found[top].append((path.relative_to(folder).as_posix(), *_size_and_time(path)))
     stamps = {top: stamp(*lines) for top, lines in found.items()}
@@ -126,9 +136,20 @@ def turned(up: str) -> NDArray[np.float64] | None:
     return None if up == "y" else find_world(np.eye(4)[None], up, "y").rotation
 
 
+def _photos(path: Path) -> ImageSet:
+    return image_set(path, "the folder of backgrounds")
+
+
+def _others(folder: Path) -> dict[str, list[str]]:
+    """Shapes of kinds that are not read."""
+    return foreign.kinds(
+        p.relative_to(folder).as_posix() for p in foreign.files_below(folder) if p.suffix.lower() in _UNREAD
+    )
+
+
 def photographs(path: Path, seed: int) -> Photos:
     """The pictures of a folder or a zip."""
-    found = image_set(path, "the folder of backgrounds")
+    found = _photos(path)
     return Photos(found.path, found.names, seed)
 
 

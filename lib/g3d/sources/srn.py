@@ -22,6 +22,7 @@ from g3d.sources import Collection, Item, Made, Request, needs_input, posed
 from g3d.sources.posed import shots
 from g3d.sources.writing.licence import licence_of
 from g3d.sources.writing.mirror import with_mirrored
+from g3d.storage import foreign
 
 F64 = NDArray[np.float64]
 KNOWN_FOCAL = 131.25 / 128  # of SRN's cars and chairs, in widths of a picture
@@ -75,7 +76,7 @@ def collect(request: Request) -> Collection:
     poses = np.concatenate([np.zeros((0, 4, 4)), *_readable_poses(folders)])
     world = posed.find_world(poses, options.up, _OWN_UP)
     pictures = (shots.Place(p.parent, p.name) for f in folders for p in _pictures(f.path)[:1])
-    target = shots.target_of(pictures, options.size, options.background)
+    target = shots.target_of(pictures, options.size, options.background, skip_bad=request.skip_bad)
     assumed = not any(_has_intrinsics(f.path) for f in islice(folders, _OBJECTS_FOR_UP))
     if assumed:
         notes.append(
@@ -124,7 +125,7 @@ def _folders(root: Path) -> tuple[list[_Folder], list[str]]:
     """The objects under `root`, and what is to be said of its splits."""
     if (root / "rgb").is_dir():
         return [_Folder(root.resolve().name, root, None)], []
-    inside = sorted(p for p in root.iterdir() if p.is_dir())
+    inside = [p for p in foreign.inside(root) if p.is_dir()]
     objects = [p for p in inside if (p / "rgb").is_dir()]
     if objects:
         return [_Folder(p.name, p, None) for p in objects], []
@@ -140,7 +141,7 @@ def _folders(root: Path) -> tuple[list[_Folder], list[str]]:
         if part in again or (word == "val" and "test" in there):
             continue
         split = "train" if word == "train" else "test"
-        found += [_Folder(p.name, p, split) for p in sorted(part.iterdir()) if (p / "rgb").is_dir()]
+        found += [_Folder(p.name, p, split) for p in foreign.inside(part) if (p / "rgb").is_dir()]
     often = Counter(f.name for f in found)
     named = [replace(f, name=f.path.relative_to(root).as_posix()) if often[f.name] > 1 else f for f in found]
     return sorted(named, key=lambda f: f.split == "test"), notes
@@ -148,11 +149,11 @@ def _folders(root: Path) -> tuple[list[_Folder], list[str]]:
 
 def _pictures(folder: Path) -> list[Path]:
     place = folder / "rgb"
-    return sorted(p for p in place.iterdir() if p.suffix.lower() in images.SUFFIXES) if place.is_dir() else []
+    return [p for p in foreign.inside(place) if p.suffix.lower() in images.SUFFIXES] if place.is_dir() else []
 
 
 def _texts(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.txt")) if folder.is_dir() else []
+    return foreign.inside(folder, "*.txt") if folder.is_dir() else []
 
 
 def _check_pairs(pictures: Sequence[Path], poses: Sequence[Path], folder: Path) -> None:

@@ -7,7 +7,7 @@ Letters: V views.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from g3d import images
 from g3d.errors import G3dError
 from g3d.sources import Collection, Item, Made, Request, needs_input, posed
-from g3d.sources.posed import shots
+from g3d.sources.posed import shots, split_names
 from g3d.sources.posed.undistort import lens_of
 from g3d.sources.writing.licence import licence_of
 from g3d.sources.writing.mirror import with_mirrored
-from g3d.storage import files
+from g3d.storage import files, foreign, leaving_out
+from g3d.storage.leaving_out import LeftOut
 
 F64 = NDArray[np.float64]
 GROUPS = ("auto", "file", "none")
@@ -54,6 +55,7 @@ class _Scene:
     up: str | None = None  # the axis that is up, where its file says so
     apart: bool = False  # its file says that each frame shows an object of its own
     fault: str | None = None
+    left_out: LeftOut = field(default_factory=dict)
 
 
 def collect(request: Request) -> Collection:
@@ -62,7 +64,8 @@ def collect(request: Request) -> Collection:
     root = needs_input(request, "transforms", "the transforms.json or its folder", "my/lego")
     if options.group not in GROUPS:
         raise G3dError(f"--group is '{options.group}'; it is one of {', '.join(GROUPS)}")
-    found, notes = _scenes(root)
+    found, notes = _scenes(root, request.skip_bad)
+    left_out = leaving_out.merged(s.left_out for s in found)
     if options.group != "file":
         everyone = options.group == "none"
         found = [single for s in found for single in (_singles(s) if everyone or s.apart else [s])]
@@ -75,6 +78,7 @@ def collect(request: Request) -> Collection:
         (shot.picture for s in usable for shot in s.views), options.size, options.background,
         masks=any(shot.mask is not None or shot.lens is not None for s in usable for shot in s.views),
         depth_scale=max(scales, default=None), splits=any(shot.test for s in usable for shot in s.views),
+        skip_bad=request.skip_bad,
     )  # fmt: skip
     items = [_item(s, world.matrix, target) for s in found]
     if options.mirror:
@@ -88,7 +92,7 @@ def collect(request: Request) -> Collection:
     return Collection(
         folder.resolve().name, items, licence_of(folder), settings, target.width, target.height,
         shots.BACKGROUNDS[options.background], partial(posed.describe, world, options.box, extra), inputs=(folder,),
-        pictures=sum(len(s.views) for s in found) * (2 if options.mirror else 1), notes=tuple(notes),
+        pictures=sum(len(s.views) for s in found) * (2 if options.mirror else 1), notes=tuple(notes), left_out=left_out,
     )  # fmt: skip
 
 
@@ -114,18 +118,18 @@ def _world(scenes: Sequence[_Scene], up: str) -> posed.World:
     return posed.find_world(np.stack([shot.c2w for s in scenes for shot in s.views]), up, _OWN_UP)
 
 
-def _scenes(root: Path) -> tuple[list[_Scene], list[str]]:
+def _scenes(root: Path, skip_bad: bool) -> tuple[list[_Scene], list[str]]:
     """The scenes of a file, a folder, or a folder of folders; and what is to be said of them."""
     if root.is_file():
-        return [_strict(_scene(root.resolve().parent.name, root.parent, {"": root}))], []
+        return [_strict(_scene(root.resolve().parent.name, root.parent, {"": root}, skip_bad))], []
     tables, notes = _tables(root)
     if tables:
-        return [_strict(_scene(root.resolve().name, root, tables))], notes
+        return [_strict(_scene(root.resolve().name, root, tables, skip_bad))], notes
     found = []
-    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
+    for folder in (p for p in foreign.inside(root) if p.is_dir()):
         tables, more = _tables(folder)
         if tables:
-            found.append(_scene(folder.name, folder, tables))
+            found.append(_scene(folder.name, folder, tables, skip_bad))
             notes += more
     if not found:
         raise G3dError(
@@ -158,16 +162,18 @@ def _strict(scene: _Scene) -> _Scene:
     return scene
 
 
-def _scene(name: str, folder: Path, tables: Mapping[str, Path]) -> _Scene:
+def _scene(name: str, folder: Path, tables: Mapping[str, Path], skip_bad: bool) -> _Scene:
     """The scene of one or more files; a fault in one of them is kept, so that it can be skipped."""
     mark = posed.stamp(*(files.file_digest(p) for p in tables.values()), posed.changed(folder))
     try:
         found: list[shots.Shot] = []
         entry: dict[str, Any] = {"file": ", ".join(p.name for p in tables.values())}
-        ups, apart = set(), False
+        ups, apart, left_out = set(), False, []
         for split, path in tables.items():
             data = files.read_json(path, "the cameras")
-            found += _shots(data, path, split in ("test", "val"))
+            more, without = _shots(data, path, split in ("test", "val"), skip_bad)
+            found += more
+            left_out.append(without)
             entry |= {key: data[key] for key in ("applied_transform", "applied_scale") if key in data}
             ups.add(data.get("world_up"))
             apart |= data.get("frames_show") == "objects"  # what our own render says of scenes side by side
@@ -177,7 +183,7 @@ def _scene(name: str, folder: Path, tables: Mapping[str, Path]) -> _Scene:
             raise G3dError(f"'{folder}' gives the world_up {up!r}; it is one of {', '.join(posed.UPS[1:])}")
     except G3dError as error:
         return _Scene(name, mark, fault=str(error))
-    return _Scene(name, mark, tuple(found), entry, up, apart)
+    return _Scene(name, mark, tuple(found), entry, up, apart, left_out=leaving_out.merged(left_out))
 
 
 def _singles(scene: _Scene) -> Iterator[_Scene]:
@@ -187,52 +193,68 @@ def _singles(scene: _Scene) -> Iterator[_Scene]:
     for shot in scene.views:
         stem = PurePosixPath(shot.picture.name).stem
         entry = {**(scene.entry or {}), "split": "test"} if shot.test else dict(scene.entry or {})
-        yield replace(scene, name=f"{scene.name}/{stem}", views=(replace(shot, test=False),), entry=entry)
+        yield replace(scene, name=f"{scene.name}/{stem}", views=(replace(shot, test=False),), entry=entry, left_out={})
 
 
-def _shots(data: Mapping[str, Any], path: Path, test: bool) -> list[shots.Shot]:
-    """The frames of one file: OpenGL axes => OpenCV axes, still in their own world."""
-    from g3d.cameras import frame_intrinsics_px, reading_transforms
+def _shots(data: Mapping[str, Any], path: Path, test: bool, skip_bad: bool) -> tuple[list[shots.Shot], LeftOut]:
+    """The frames of one file: OpenGL axes => OpenCV axes, still in their own world; and those that are left out."""
+    from g3d.cameras import reading_transforms
 
+    left_out: dict[str, list[str]] = {}
     with reading_transforms(str(path)):
         frames = data["frames"]
         if not isinstance(frames, list) or not frames:
             raise G3dError(f"'{path}' has no frames; add them")
-        beside = _Beside(data, path.parent)
-        c2w = np.stack(
-            [posed.matrix_of(f["transform_matrix"], (4,), f"frame {i} of '{path}'") for i, f in enumerate(frames)]
-        )
-        posed.check_poses(c2w, lambda i: f"frame {i} of '{path}'")
-        c2w[:, :, 1:3] *= -1
-        held_out = _held_out(data)
-        size: tuple[int, int] | None = None
-        found = []
-        for i, frame in enumerate(frames):
-            both = {**data, **frame}
-            picture = shots.Place(beside.folder, _picture(beside.folder, str(frame["file_path"])))
-            width, height = int(both.get("w", 0)), int(both.get("h", 0))
-            if width < 1 or height < 1:  # NeRF-synthetic: that of the pictures
-                size = size or shots.form_of(picture)[:2]
-                width, height = size
-            k = np.array(frame_intrinsics_px(both, width, height, str(path), i), np.float64)
-            mask, depth, scale = beside.of(both, picture.name)
-            lens = lens_of(both, f"frame {i} of '{path}'")
-            shown = test or str(frame["file_path"]) in held_out
-            found.append(shots.Shot(picture, c2w[i], k, width, height, shown, lens, mask, depth, scale))
-    return found
+        listed = [str(f["file_path"]) for f in frames]
+        beside, found = _Beside(data, path.parent), []
+        size: list[tuple[int, int]] = []
+        for i, (frame, share) in enumerate(zip(frames, split_names.shares(listed, data, str(path)), strict=True)):
+            name = _picture(path.parent, listed[i])
+            reason = leaving_out.MISSING if name is None else share
+            if name is None or share not in (split_names.TRAIN, split_names.TEST):
+                left_out.setdefault(reason, []).append(f"{path.parent.name}/{listed[i]}")
+                continue
+            try:
+                shot = _shot({**data, **frame}, shots.Place(path.parent, name), f"frame {i} of '{path}'", beside, size)
+            except G3dError as error:
+                if not skip_bad:
+                    raise
+                left_out.setdefault(leaving_out.FAULTY, []).append(str(error))
+                continue
+            found.append(replace(shot, test=test or share == split_names.TEST))
+    if not found:
+        raise G3dError(f"none of the {len(frames)} frames of '{path}' can be used ({leaving_out.note(left_out)}); put the "
+                       "pictures where file_path says, or correct it")  # fmt: skip
+    return found, left_out
 
 
-def _picture(folder: Path, file_path: str) -> str:
-    """The picture of a frame; NeRF-synthetic leaves the suffix out. One that is not there is told when it is read."""
+def _shot(frame: Mapping[str, Any], picture: shots.Place, where: str, beside: "_Beside", size: list[tuple[int, int]]
+          ) -> shots.Shot:  # fmt: skip
+    """One frame; `frame` also holds what its file says of all frames, `size` that of a first picture once one was read."""
+    from g3d.cameras import frame_intrinsics_px
+
+    c2w = posed.matrix_of(frame["transform_matrix"], (4,), where).copy()
+    posed.check_poses(c2w[None], lambda _: where)
+    c2w[:, 1:3] *= -1
+    width, height = int(frame.get("w", 0)), int(frame.get("h", 0))
+    if width < 1 or height < 1:  # NeRF-synthetic: that of the pictures
+        size[:] = size or [shots.form_of(picture)[:2]]
+        width, height = size[0]
+    k = np.array(frame_intrinsics_px(frame, width, height, where), np.float64)
+    mask, depth, scale = beside.of(frame, picture.name)
+    return shots.Shot(picture, c2w, k, width, height, False, lens_of(frame, where), mask, depth, scale)
+
+
+def _picture(folder: Path, file_path: str) -> str | None:
+    """The picture of a frame, None where it is not there; NeRF-synthetic leaves the suffix out, others write it in another
+    case than the file has."""
     plain = file_path.replace("\\", "/")
     if plain.lower().endswith(images.SUFFIXES):
-        return plain
-    return next((plain + s for s in _SUFFIXES if (folder / (plain + s)).is_file()), plain + ".png")
-
-
-def _held_out(data: Mapping[str, Any]) -> set[str]:
-    """nerfstudio's list of the frames for testing."""
-    return {str(n) for n in data.get("test_filenames", data.get("val_filenames", []))}
+        path = PurePosixPath(plain)
+        names = [plain, *(path.with_suffix(s).as_posix() for s in (path.suffix.lower(), path.suffix.upper()))]
+    else:
+        names = [plain + s for s in _SUFFIXES]
+    return next((name for name in names if (folder / name).is_file()), None)
 
 
 class _Beside:

@@ -10,7 +10,7 @@ from g3d.drawing.painter import Drawing
 from g3d.drawing.target import BATCH, Target, batched, check_batch
 from g3d.methods import method
 from g3d.methods.contract import Method
-from g3d.methods.decoding import load, scenes_of
+from g3d.methods.decoding import check_decodes, load, scenes_of
 from g3d.progress import SILENT, Progress
 from g3d.storage import artifacts, files
 
@@ -74,7 +74,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 def _checked(options: Options) -> _Checked:
     head = artifacts.check(files.inside(options.model, "model.safetensors"), "model", role="the model")
     found, source = method(str(head.config["method"])), latents.check(options.latents)
-    latents.check_same(head, source.space, source.path, "the latents")
+    check_decodes(found, head, source)
     chosen = list(range(len(source.names)))
     if options.items is not None:
         chosen = list(dict.fromkeys(latents.chosen(options.items, source.names, source.path)))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from g3d import config, device, distributed, latents
-from g3d.data.columns import SPLITS
+from g3d.data.columns import OBJECT_SPLITS
 from g3d.data.dataset import Dataset, Item
 from g3d.data.opening import open_dataset
 from g3d.drawing.target import batched
@@ -21,7 +21,7 @@ from g3d.progress import SILENT, Progress
 from g3d.storage import artifacts, files
 
 BATCH = 16  # items whose latents are found at once
-_SPLITS = (*SPLITS, "all")
+_SPLITS = (*OBJECT_SPLITS, "all")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def resolve(options: Options) -> dict[str, Any]:
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
-    """Find and write the latents; returns how well they fit: PSNR, of the mean squared error of each item and of all."""
+    """Find and write the latents; returns how well they fit, where that was measured: PSNR, of the mean squared error of each
+    item and of all."""
     head, found, encode, settings = _checked(options)
     dataset, where = open_dataset(options.data), device.pick(options.device)
     model = decoding.load(found, head, where)
@@ -61,7 +62,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     encoder = encode.encoder(model, dataset, items, settings, options.seed)
     if encode.note is not None:
         progress.log(encode.note(settings))
-    space, errors = latents.space_of(head), torch.zeros(len(items))
+    space, errors, measured = latents.space_of(head), torch.zeros(len(items)), False
     kept: dict[int, Latents] = {}
     figures: dict[str, Any] = {}
     with distributed.processes(where):
@@ -72,10 +73,12 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
                 one = encoder(places)
                 names = [items[place].name for place in places]
                 kept[part] = Latents(space, one.tensors, names, condition_camera=one.cameras).to("cpu")
-                errors[list(places)] = one.mse.cpu()
+                if one.mse is not None:
+                    errors[list(places)], measured = one.mse.cpu(), True
             progress.update(places[-1] + 1, len(items))
         whole = latents.gathered(space, kept, [len(places) for places in parts])
         distributed.sum_value(errors)
+        (measured,) = distributed.agree(measured)
         if distributed.rank() == 0:
             _write(options, head, dataset, items, whole, settings)
             if options.tuned_model is not None:
@@ -83,12 +86,18 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
                 moved = found.tune(model, dataset, items, whole, settings)
                 figures["tuned_psnr_of_mean_mse_db"] = round(-10 * math.log10(max(moved.mse, 1e-12)), 3)
                 _write_tuned(options, head, dataset, moved)
+    tuned = [] if options.tuned_model is None else [str(options.tuned_model)]
+    fit = _fit(errors) if measured else {}
+    return {"written": [str(options.out), *tuned], "latents": len(items), **fit, **figures}
+
+
+def _fit(errors: torch.Tensor) -> dict[str, float]:
+    """Figures of the mean squared errors [N]."""
     each = -10 * errors.clamp(min=1e-12).log10()
     mean = float(errors.double().mean())
-    tuned = [] if options.tuned_model is None else [str(options.tuned_model)]
     return {
-        "written": [str(options.out), *tuned], "latents": len(items), "mse": mean, "psnr_db": round(float(each.mean()), 3),
-        "psnr_of_mean_mse_db": round(-10 * math.log10(max(mean, 1e-12)), 3), **figures,
+        "mse": mean, "psnr_db": round(float(each.mean()), 3),
+        "psnr_of_mean_mse_db": round(-10 * math.log10(max(mean, 1e-12)), 3),
     }  # fmt: skip
 
 
@@ -128,7 +137,7 @@ def _write(
 
 def _split(dataset: Dataset, item: Item) -> int:
     """That of the object; a test view of a training object is of the test split, too."""
-    of_object = SPLITS.index(dataset.info["objects"][item.object]["split"])
+    of_object = OBJECT_SPLITS.index(dataset.info["objects"][item.object]["split"])
     return of_object if item.view is None else max(of_object, int(dataset.view_split[item.view]))
 
 

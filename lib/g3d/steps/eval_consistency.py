@@ -1,6 +1,8 @@
 """`eval-consistency`: whether the views of scenes agree: a surface is fitted to some of them and judged on the others.
 
-As GRAM-HD, Mimic3D and GSGAN (table 2) do with NeuS; figures of other surfaces are not comparable, so the name says which.
+As GRAM-HD, Mimic3D and GSGAN (table 2) do with NeuS; figures of other surfaces are not comparable, so the name says which. Those
+papers judge the views that were fitted, within a mask of the face: here the figures that begin with `fitted_`, with a folder of
+masks by a network of your own; the others are of views that the surface never saw.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,9 +13,13 @@ from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from g3d.scenes.scene import Scene
 
 MASKS = ("none", "object")
+JUDGED = "psnr_db and ssim: held-out views; fitted_psnr_db and fitted_ssim: of the fitted views (GSGAN's table 2)"
 SURFACE = "VolSDF on grids, no view direction"
 
 
@@ -21,7 +27,8 @@ SURFACE = "VolSDF on grids, no view direction"
 class Options:
     """Scenes, cameras as for `render`, every how manieth view is held out, the side of the pictures in pixels.
 
-    `mask`: `object` judges only pixels that the scene covers by more than a half. Gaussians of a background are left out."""
+    `mask`: `object` judges only pixels that the scene covers by more than a half; a folder holds masks of the same views, white
+    where pixels are judged (SCENE/NNNNNN.png, or NNNNNN.png of one scene). Gaussians of a background are left out."""
 
     scenes: Path
     num: int | None = None
@@ -42,7 +49,8 @@ def resolve(options: Options) -> dict[str, Any]:
     from g3d.evaluation.outcome import check_outputs, check_words
 
     existing(options.scenes, "the scenes")
-    check_words({"--mask": (options.mask, MASKS)})
+    if not Path(options.mask).is_dir():
+        check_words({"--mask": (options.mask, MASKS)})
     for name, value, least in (
         ("--hold-out", options.hold_out, 2),
         ("--steps", options.steps, 1),
@@ -72,19 +80,40 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     progress.start("scenes", len(files))
     for number, file in enumerate(files):
         item = artifacts.header(file).config.get("item")
-        found_of[file.stem] = _judged(load_scene(file), number, item, options)
+        found_of[file.stem] = _judged(load_scene(file), number, item, options, _masks(options, file, len(files)))
         progress.update(number + 1, len(files))
     rows = list(found_of.values())
     figures: dict[str, Any] = {name: round(sum(row[name] for row in rows) / len(rows), 4) for name in rows[0]}
     found = {
         **figures, "scenes": len(rows), "surface": SURFACE, "steps": options.steps, "cameras": options.cameras,
-        "hold_out": options.hold_out, "mask": options.mask, "seed": options.seed,
+        "hold_out": options.hold_out, "judged": JUDGED, "mask": options.mask, "seed": options.seed,
     }  # fmt: skip
     lines = [{"scene": name, **row} for name, row in found_of.items()]
     return write_results(found, lines, options.out, options.per_item)
 
 
-def _judged(scene: "Scene", number: int, item: str | None, options: Options) -> dict[str, float]:
+def _masks(options: Options, scene: Path, scenes: int) -> Path | None:
+    """The folder with the masks of a scene."""
+    if options.mask in MASKS:
+        return None
+    folder = Path(options.mask) / scene.stem
+    return Path(options.mask) if scenes == 1 and not folder.is_dir() else folder
+
+
+def _mask(place: Path, shape: tuple[int, int]) -> "NDArray[np.bool_]":
+    """Where a view [H, W] is judged."""
+    from g3d.images import read_grey
+
+    found = read_grey(place)
+    if found.shape != shape:
+        raise G3dError(
+            f"the mask '{place}' has {found.shape[1]} x {found.shape[0]} pixels, the view {shape[1]} x {shape[0]}; draw both "
+            "with the same --cameras and --size"
+        )
+    return found > (127 if found.dtype.itemsize == 1 else 32767)
+
+
+def _judged(scene: "Scene", number: int, item: str | None, options: Options, masks: Path | None) -> dict[str, float]:
     """Figures of one scene."""
     import numpy as np
     import torch
@@ -118,6 +147,8 @@ def _judged(scene: "Scene", number: int, item: str | None, options: Options) -> 
         psnr, ssim = [], []
         for view in views.tolist():
             mask = (drawn.alpha[view] > 0.5).numpy() if options.mask == "object" else None
+            if masks is not None:
+                mask = _mask(masks / f"{view:06d}.png", (int(drawn.rgb.shape[1]), int(drawn.rgb.shape[2])))
             if mask is not None and not mask.any():
                 continue
             true, test = (to_u8(p.numpy()) for p in (drawn.rgb[view], fitted.view(as_drawn[view])))
@@ -126,7 +157,7 @@ def _judged(scene: "Scene", number: int, item: str | None, options: Options) -> 
             ssim.append(pair["ssim"])
         if not psnr:
             raise G3dError(
-                "with --mask object no view of a scene covers anything; use --mask none, or look at the scenes"
+                f"with --mask {options.mask} there is nothing to judge in any view of a scene; use --mask none, or look at both"
             )
         found |= {f"{name}psnr_db": float(np.mean(psnr)), f"{name}ssim": float(np.mean(ssim))}
     return found

@@ -12,13 +12,14 @@ from g3d.errors import G3dError, did_you_mean, existing
 from g3d.evaluation import extractors
 from g3d.progress import SILENT, Progress
 from g3d.seeds import generator
-from g3d.storage import files
+from g3d.storage import files, leaving_out
 
 if TYPE_CHECKING:
     from g3d.evaluation.features import F32, Extractor
     from g3d.evaluation.pictures import Pictures
 
 SPLITS = (*columns.SPLITS, "all")
+OBJECTS = (*columns.OBJECT_SPLITS, "all")
 PROTOCOLS: Mapping[str, int] = {"fid50k": 50_000, "fid1k": 1_000}
 """Name => how many fakes. The reals are all that there are, unmirrored, as in FID-50k-full of StyleGAN2-ADA, EG3D and GSGAN."""
 NO_CACHE = "none"
@@ -95,6 +96,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     counts = {role: len(picked) for role, (_, picked) in sets.items()}
     with distributed.processes(place):
         progress = SILENT if distributed.rank() else progress
+        for role, (one, _) in sets.items():
+            if one.found.left_out:
+                progress.log(f"{role} images: {leaving_out.note(one.found.left_out)}")
         extractor = _choice(options).load(place, progress)
         wanted, absent = _givable(options, extractor, counts)
         real, fake = (_features(options, role, *sets[role], extractor, progress) for role in ("real", "fake"))
@@ -133,7 +137,7 @@ def _check_words(options: Options) -> None:
     for name, value, allowed in (
         ("--protocol", options.protocol, tuple(PROTOCOLS)),
         ("--split", options.split, SPLITS),
-        ("--objects", options.objects, SPLITS),
+        ("--objects", options.objects, OBJECTS),
     ):
         if value is not None and value not in allowed:
             hint = did_you_mean(value, allowed)
@@ -256,7 +260,7 @@ def _pictures(options: Options, role: str) -> "tuple[Pictures, list[int]]":
     path: Path = getattr(options, role)
     found = pictures(path, f"the {role} images")
     picked = list(range(len(found)))
-    if _is_dataset(path) and {options.split, options.objects} & set(columns.SPLITS):
+    if _is_dataset(path) and {options.split, options.objects} & set(columns.OBJECT_SPLITS):
         views = open_dataset(path).views_of(options.split, options.objects).tolist()
         position = {name: i for i, name in enumerate(found.found.names)}
         picked = [position[f"{view:06d}.png"] for view in views]

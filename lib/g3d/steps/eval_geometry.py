@@ -51,12 +51,12 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
-    from g3d.evaluation.outcome import SPLITS, check_outputs, check_words, needs_dataset
+    from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words, needs_dataset
 
     inputs = [existing(options.images, "the images")]
     if options.true is not None:
         inputs.append(existing(options.true, "the true images"))
-    words = {"--split": (options.split, SPLITS), "--objects": (options.objects, SPLITS)}
+    words = {"--split": (options.split, SPLITS), "--objects": (options.objects, OBJECTS)}
     check_words({**words, "--region": (options.region, REGIONS)})
     if options.estimator is not None:
         inputs.append(existing(options.estimator, "the estimator"))

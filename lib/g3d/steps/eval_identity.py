@@ -11,7 +11,7 @@ from g3d.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from g3d.evaluation.identity import Embedder
-    from g3d.evaluation.pairs import Pair
+    from g3d.evaluation.input_views import Faces
     from g3d.images import U8
 
 PIXELS, DLIB = "pixels", "dlib"
@@ -22,6 +22,8 @@ class Options:
     """`true`, `test`: a dataset, a folder of images or a zip. `network`: a TorchScript file, `dlib` (optional packages), or
     `pixels` for none.
 
+    `input_view`: every view is compared with this view of its object (0: its first), from which a model made the object, instead
+    of with its own true picture.
     `channels`: the order that the network wants, bgr (AdaFace) or rgb. `any_camera`: pairs may be seen by cameras that
     differ."""
 
@@ -33,6 +35,7 @@ class Options:
     split: str | None = None
     objects: str | None = None
     any_camera: bool = False
+    input_view: int | None = None
     batch: int = 64
     per_item: Path | None = None
     device: str = "auto"
@@ -42,12 +45,14 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
-    from g3d.evaluation.outcome import SPLITS, check_outputs, check_words, needs_dataset
+    from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words, needs_dataset
 
     inputs = [existing(options.true, "the true images"), existing(options.test, "the images to judge")]
-    check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, SPLITS),
+    check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, OBJECTS),
                  "--channels": (options.channels, ("bgr", "rgb"))})  # fmt: skip
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
+    if options.input_view is not None and options.input_view < 0:
+        raise G3dError(f"--input-view {options.input_view} is no view; give 0 (an object's first) or more")
     if options.batch < 1:
         raise G3dError(f"--batch {options.batch} is too small; give 1 or more")
     if options.network in (PIXELS, DLIB):
@@ -66,6 +71,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Mean and standard deviation of the cosine, with all one must know to compare it; written to `out` if given."""
     resolve(options)
     from g3d.evaluation.identity import cosines
+    from g3d.evaluation.input_views import against_inputs
     from g3d.evaluation.outcome import write_results
     from g3d.evaluation.pairs import pair, side
     from g3d.metrics.paired import summary
@@ -76,18 +82,21 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         options.any_camera,
     )
     embedder = _embedder(options)
+    pairs = [(one.true, one.true, one.test) for one in found.pairs]
+    if options.input_view is not None:
+        pairs = against_inputs(found, options.input_view)
     by_landmarks = all(one.true.landmarks_px is not None for one in found.pairs)
     if not by_landmarks:
         progress.log(
             "note: the true images have no landmarks; faces are not aligned, the middle of each picture is taken"
         )
     values: list[float] = []
-    progress.start("faces", len(found.pairs))
-    for group in _groups(found.pairs, options.batch):
+    progress.start("faces", len(pairs))
+    for group in _groups(pairs, options.batch):
         crops = [_crops(one, by_landmarks, embedder) for one in group]
         vectors = [embedder.embed([crop[k] for crop in crops]) for k in (0, 1)]
         values += cosines(vectors[0], vectors[1])
-        progress.update(len(values), len(found.pairs))
+        progress.update(len(values), len(pairs))
     name = "identity_cosine" if embedder.sha256 else "pixel_cosine"
     points = "68" if options.network == DLIB else "5"
     how = (
@@ -99,10 +108,13 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         "metric": name, "n": len(values), **summary([{name: value} for value in values]),
         "network": embedder.name, "network_sha256": embedder.sha256,
         "channels": options.channels if options.network not in (PIXELS, DLIB) else None,
-        "alignment": how, "crop_px": embedder.size_px, "std": "over pairs, divided by n", "naming": found.naming,
+        "alignment": how,
+        "input_view": options.input_view, "crop_px": embedder.size_px, "std": "over pairs, divided by n", "naming": found.naming,
         "true": str(options.true), "test": str(options.test), "split": options.split, "objects": options.objects,
     }  # fmt: skip
-    lines = [{"name": one.name, name: value} for one, value in zip(found.pairs, values, strict=True)]
+    lines = [{"name": test.where, name: value} for (_, _, test), value in zip(pairs, values, strict=True)]
+    if options.input_view is None:
+        lines = [{**line, "name": one.name} for line, one in zip(lines, found.pairs, strict=True)]
     return write_results(result, lines, options.out, options.per_item)
 
 
@@ -118,18 +130,22 @@ def _embedder(options: Options) -> "Embedder":
     return network_embedder(Path(options.network), options.trust, options.channels, device.pick(options.device))
 
 
-def _groups(pairs: "Sequence[Pair]", size: int) -> "Iterator[Sequence[Pair]]":
+def _groups(pairs: "Sequence[Faces]", size: int) -> "Iterator[Sequence[Faces]]":
     for start in range(0, len(pairs), size):
         yield pairs[start : start + size]
 
 
-def _crops(one: "Pair", by_landmarks: bool, embedder: "Embedder") -> "tuple[U8, U8]":
-    """The face of the true picture and of the one to judge."""
-    from g3d.evaluation.pairs import same_size
+def _crops(one: "Faces", by_landmarks: bool, embedder: "Embedder") -> "tuple[U8, U8]":
+    """The face to compare with and the face to judge, each by its own landmarks."""
+    from g3d.evaluation.pairs import Pair, same_size
 
-    true, test = same_size(one)
-    marks = one.true.landmarks_px if by_landmarks else None
+    with_which, true, test = one
+    judged = same_size(Pair("", true, test))[1]
+    reference = with_which.picture()
     try:
-        return embedder.crop(true, marks), embedder.crop(test, marks)
+        return (
+            embedder.crop(reference, with_which.landmarks_px if by_landmarks else None),
+            embedder.crop(judged, true.landmarks_px if by_landmarks else None),
+        )
     except G3dError as error:
-        raise G3dError(f"'{one.true.where}': {error}") from error
+        raise G3dError(f"'{with_which.where}': {error}") from error

@@ -1,12 +1,9 @@
 """`eval-recon`: how close pictures are to the true ones of the same name, and their depth to the true depth."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from g3d import device
 from g3d.errors import G3dError, Missing, existing
@@ -15,14 +12,12 @@ from g3d.progress import SILENT, Progress, track
 if TYPE_CHECKING:
     import torch
 
-    from g3d.evaluation.pairs import Item, Pair, Pairs, Side
+    from g3d.evaluation.counted import Counted
+    from g3d.evaluation.pairs import Pair, Pairs
     from g3d.evaluation.perceptual import Perceptual
-    from g3d.evaluation.region import Region
     from g3d.metrics.paired import Distance, How
 
 BORDERS = ("valid", "reflect", "zero")
-Mask = NDArray[np.bool_]
-U8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,10 @@ class Options:
     """`true`, `test`: a dataset, a folder of images or a zip. `split` (of views) and `objects` (a split, too) are of datasets.
 
     What counts: everything, or the object in the true masks (`masks`), or in those of a folder (`mask`), and of that the
-    rectangle `region`, to which pictures are cut first. `ms_ssim_scales`: five where pictures are large enough if None.
+    rectangle `region`, to which pictures are cut first (`face`, `mouth`: that box of each true view);
+    `erode`: pixels taken from the masks' rim. `by`: also over groups of
+    that label. `against`: other images of the same pictures, to be compared with pair by pair.
+    `ms_ssim_scales`: five where pictures are large enough if None.
     `any_camera`: pairs may be seen by cameras that differ. `lpips`: a file of weights. `out`: a JSON file; `per_item`: a file
     of a JSON line a pair."""
 
@@ -41,6 +39,9 @@ class Options:
     masks: bool = False
     mask: Path | None = None
     region: str | None = None
+    erode: int = 0
+    by: str | None = None
+    against: Path | None = None
     ssim_borders: str = "valid"
     ms_ssim_scales: int | None = None
     lpips: Path | None = None
@@ -54,26 +55,33 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
-    from g3d.evaluation.outcome import SPLITS, check_outputs, check_words, needs_dataset
+    from g3d.evaluation.counted import check_region
+    from g3d.evaluation.groups import KINDS
+    from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words, needs_dataset
 
     inputs = (existing(options.true, "the true images"), existing(options.test, "the images to judge"))
-    check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, SPLITS),
-                 "--ssim-borders": (options.ssim_borders, BORDERS)})  # fmt: skip
+    check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, OBJECTS),
+                 "--by": (options.by, KINDS), "--ssim-borders": (options.ssim_borders, BORDERS)})  # fmt: skip
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
     if options.masks and options.mask is not None:
         raise G3dError(f"--masks takes the true masks and --mask those of '{options.mask}'; give one of the two")
+    if options.erode < 0 or (options.erode and not options.masks and options.mask is None):
+        raise G3dError(
+            f"--erode {options.erode} takes pixels from the rim of masks; give 0 or more, with --masks or --mask"
+        )
     if options.trust and options.lpips is None:
         raise G3dError("--trust lets a file of --lpips run, but there is none; leave it out")
     extra = [
         existing(path, what)
-        for path, what in ((options.mask, "the masks"), (options.lpips, "the LPIPS weights"))
+        for path, what in (
+            (options.mask, "the masks"),
+            (options.lpips, "the LPIPS weights"),
+            (options.against, "the images to compare with"),
+        )
         if path
     ]
     check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, (*inputs, *extra))
-    if options.region is not None:
-        from g3d.evaluation.region import parse_region
-
-        parse_region(options.region)
+    check_region(options.region)
     if options.ms_ssim_scales is not None:
         from g3d.losses.paired import SCALE_EXPONENTS
 
@@ -88,14 +96,21 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Mean and standard deviation of each figure, with all one must know to compare them; written to `out` if given."""
     resolve(options)
+    from g3d.evaluation.counted import counted
+    from g3d.evaluation.groups import names_of, over_groups
     from g3d.evaluation.outcome import write_results
-    from g3d.evaluation.pairs import pair, same_size, side
+    from g3d.evaluation.pairs import pair, side
     from g3d.metrics.paired import How, summary
 
     true = side(options.true, "the true images", options.split, options.objects)
     test = side(options.test, "the images to judge", options.split, options.objects)
     found = pair(true, test, options.any_camera)
-    mask_of, mask_word = _masks(options, found)
+    other = None
+    if options.against is not None:
+        of_other = side(options.against, "the images to compare with", options.split, options.objects)
+        other = pair(true, of_other, options.any_camera)
+    counts = counted(found, options.masks, options.mask, options.region, options.erode)
+    groups = None if options.by is None else names_of(found, options.by)
     perceptual, where = _perceptual(options), device.pick(options.device)
     installed, lacking = _installed(where)
     lpips = None if perceptual is None else perceptual.distance
@@ -103,54 +118,99 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     has_depth = all(one.true.depth_world and one.test.depth_world for one in found.pairs)
     for note in (*true.notes, *test.notes):
         progress.log(f"note: {note}")
-    rows: list[dict[str, float]] = []
-    depths: list[dict[str, float]] = []
-    sizes: set[tuple[int, int]] = set()
-    region = _region(options)
-    for one in track(found.pairs, len(found.pairs), "pairs", progress):
-        mask, (true_picture, test_picture) = mask_of(one), same_size(one)
-        sizes.add(true_picture.shape[:2])
-        rows.append(_figures(one, true_picture, test_picture, mask, region, how))
-        depths.append(_depth(one, mask, region, true_picture.shape[:2]) if has_depth else {})
+    judged = _judged(found, counts, how, progress)
+    rows = judged.rows
+    depths = [_depth(one, counts) if has_depth else {} for one in found.pairs]
+    grouped = (
+        {}
+        if groups is None
+        else over_groups([a | b for a, b in zip(rows, depths, strict=True)], groups, options.by or "")
+    )
     result = {
-        "metric": "reconstruction", "n": len(rows), **summary(rows), **_depth_summary(depths, found),
-        **_how(options, perceptual, lacking, rows), "mask": mask_word, "region": options.region, "naming": found.naming,
-        "true": str(options.true), "test": str(options.test), "split": options.split, "objects": options.objects,
-        "sizes": sorted(f"{w}x{h}" for h, w in sizes),
+        "metric": "reconstruction", "n": len(rows), **summary(rows),
+        "gradient_energy": judged.gradient_energy(), **_depth_summary(depths, found), **grouped,
+        **_against(options, rows, other, how, groups, progress), **_floor(found, counts, how),
+        **_how(options, perceptual, lacking, rows), "mask": counts.mask_word, "region": options.region,
+        "naming": found.naming, "true": str(options.true), "test": str(options.test), "split": options.split,
+        "objects": options.objects, "sizes": sorted(judged.sizes),
     }  # fmt: skip
     lines = [{"name": one.name, **row, **depth} for one, row, depth in zip(found.pairs, rows, depths, strict=True)]
     return write_results(result, lines, options.out, options.per_item)
 
 
-def _figures(
-    one: "Pair", true: U8, test: U8, mask: Mask | None, region: "Region | None", how: "How"
-) -> dict[str, float]:
+def _against(
+    options: Options, rows: Sequence[Mapping[str, float]], other: "Pairs | None", how: "How", groups: list[str] | None,
+    progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
+    """How the figures differ from those of another set of the same pictures, pair by pair."""
+    if other is None:
+        return {}
+    from g3d.evaluation.counted import counted
+    from g3d.evaluation.groups import differences
+
+    counts = counted(other, options.masks, options.mask, options.region, options.erode)
+    others = _judged(other, counts, how, progress)
+    return {
+        "against": str(options.against),
+        "against_gradient_energy": others.gradient_energy(),
+        "differences": differences(rows, others.rows, groups, options.by or "pair"),
+    }
+
+
+@dataclass
+class _Judged:
+    """The figures of every pair, and what is known of all pictures together."""
+
+    rows: list[dict[str, float]]
+    sizes: set[str]  # of the pictures, before they are cut
+    energy: dict[str, float]  # of the gradients of all pictures, true and test
+
+    def gradient_energy(self) -> float | None:
+        """That of the pictures to judge, of that of the true ones: 1 as sharp, less blurred, more noisy."""
+        return self.energy["test"] / self.energy["true"] if self.energy["true"] else None
+
+
+def _judged(found: "Pairs", counts: "Counted", how: "How", progress: Progress) -> _Judged:
+    from g3d.evaluation.pairs import same_size
     from g3d.metrics.paired import compare
+    from g3d.metrics.sharpness import gradient_energy
 
-    if mask is not None and mask.shape != true.shape[:2]:
-        raise G3dError(
-            f"the mask of '{one.name}' is {mask.shape[1]} x {mask.shape[0]}, its picture {true.shape[1]} x {true.shape[0]}; "
-            "make them one size"
-        )
-    if region is not None:
-        true, test = region.crop(true, one.true.where), region.crop(test, one.test.where)
-        mask = None if mask is None else region.crop(mask, one.true.where)
-    if mask is not None and not mask.any():
-        cut = " in --region" if region is not None else ""
-        raise G3dError(
-            f"the mask of '{one.name}' covers nothing{cut}, so there is nothing to compare; take the pair out"
-        )
-    try:
-        return compare(true, test, mask, how)
-    except G3dError as error:
-        raise G3dError(f"'{one.test.where}': {error}") from error
+    judged = _Judged([], set(), {"true": 0.0, "test": 0.0})
+    for one in track(found.pairs, len(found.pairs), "pairs", progress):
+        whole = same_size(one)
+        judged.sizes.add(f"{whole[0].shape[1]}x{whole[0].shape[0]}")
+        true, test, mask = counts.cut(one, *whole)
+        try:
+            judged.rows.append(compare(true, test, mask, how))
+        except G3dError as error:
+            raise G3dError(f"'{one.test.where}': {error}") from error
+        judged.energy["true"] += gradient_energy(true, mask)
+        judged.energy["test"] += gradient_energy(test, mask)
+    return judged
 
 
-def _depth(one: "Pair", mask: Mask | None, region: "Region | None", size: tuple[int, ...]) -> dict[str, float]:
+def _floor(found: "Pairs", counts: "Counted", how: "How") -> dict[str, Any]:
+    """The figures of the mean picture of each pair's camera, `floor_psnr_db` and so on; or why there are none."""
+    from g3d.evaluation.floor import Floor
+    from g3d.metrics.paired import compare, summary
+
+    floor = Floor(found.true)
+    if not all(floor.knows(one.true) for one in found.pairs):
+        return {"floor": f"absent: {floor.why_not}"} if found.true.data is not None else {}
+    plain = replace(how, lpips=None, perceptual=None)
+    rows = [compare(*counts.cut(one, one.true.picture(), floor.picture(one.true)), plain) for one in found.pairs]
+    return {
+        "floor": "the mean picture of each camera, of the training objects",
+        **{f"floor_{name}": value for name, value in summary(rows).items()},
+    }
+
+
+def _depth(one: "Pair", counts: "Counted") -> dict[str, float]:
     from g3d.metrics.depth import compare_depth
 
     assert one.true.depth_world is not None and one.test.depth_world is not None
     true, test = one.true.depth_world(), one.test.depth_world()
+    mask, region, size = counts.mask_of(one), counts.region_of(one), one.true.picture().shape[:2]
     for item, found_size in ((one.true, true.shape), (one.test, test.shape)):
         if found_size != size:
             raise G3dError(
@@ -235,39 +295,3 @@ def _perceptual(options: Options) -> "Perceptual | None":
     from g3d.evaluation.perceptual import perceptual
 
     return perceptual(options.lpips, options.trust, device.pick(options.device))
-
-
-def _region(options: Options) -> "Region | None":
-    from g3d.evaluation.region import parse_region
-
-    return None if options.region is None else parse_region(options.region)
-
-
-def _masks(options: Options, found: "Pairs") -> tuple[Callable[["Pair"], Mask | None], str]:
-    """What gives the mask of a pair [H, W], and which it is in words."""
-    from g3d.evaluation.pairs import side
-    from g3d.metrics.geometry import OBJECT_LEVEL
-
-    rule = f"{OBJECT_LEVEL} of 255 or more is the object"
-    if options.masks:
-        lacking = next((p.true.where for p in found.pairs if p.true.mask is None), None)
-        if lacking is not None:
-            raise G3dError(
-                f"--masks needs a mask of every true picture, and '{lacking}' has none in masks/; give --mask FOLDER"
-            )
-        return lambda one: one.true.mask() >= OBJECT_LEVEL if one.true.mask else None, f"true masks, {rule}"
-    if options.mask is None:
-        return lambda one: None, "none"
-    masks = _mask_items(side(options.mask, "the masks"), found, options.mask)
-    return lambda one: masks[one.name].picture()[..., 0] >= OBJECT_LEVEL, f"{options.mask}, {rule}"
-
-
-def _mask_items(masks: "Side", found: "Pairs", path: Path) -> "Mapping[str, Item]":
-    items = next(iter(masks.schemes.values()))
-    lacking = [one.name for one in found.pairs if one.name not in items]
-    if lacking:
-        raise G3dError(
-            f"the masks '{path}' have none of the name '{lacking[0]}' ({len(lacking)} of {len(found.pairs)} missing); give "
-            "masks with the names of the pictures"
-        )
-    return items

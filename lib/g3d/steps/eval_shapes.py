@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from g3d import device
 from g3d.errors import G3dError
 from g3d.evaluation import plots, shape_files
-from g3d.evaluation.outcome import SPLITS, check_outputs, check_words, needs_dataset
+from g3d.evaluation.outcome import OBJECTS, check_outputs, check_words, needs_dataset
 from g3d.evaluation.shape_files import (
     Empty,
     ShapeSet,
@@ -258,7 +258,7 @@ def _sides(options: Options) -> list[ShapeSet]:
 def _check_words(options: Options) -> None:
     check_words({
         "--normalise": (options.normalise, shape_files.NORMALISATIONS), "--chamfer": (options.chamfer, tuple(CHAMFERS)),
-        "--split": (options.split, SPLITS),
+        "--split": (options.split, OBJECTS),
     })  # fmt: skip
     for name, number, least, most in (
         ("--points", options.points, 1, 1 << 20), ("--num", options.num, 1, 1 << 30), ("--cells", options.cells, 2, 512),

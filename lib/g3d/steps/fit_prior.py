@@ -16,7 +16,7 @@ from g3d.training import run as runs
 
 @dataclass(frozen=True)
 class Options:
-    """Latents (a file, or a run that has some), the kind of prior, its settings over a preset."""
+    """Latents (a file, or a run that has some; `more` are fitted with them), the kind of prior, its settings over a preset."""
 
     latents: Path
     out: Path
@@ -31,25 +31,25 @@ class Options:
     keep: int = 0
     save_every_s: float = runs.SAVE_EVERY_S
     preset: str | None = None
+    more: Sequence[Path] = ()
 
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
-    head, _, settings = _checked(options)
+    heads, _, settings = _checked(options)
     return {
         "kind": options.kind, "preset": options.preset, "settings": config.as_json(settings),
-        "latents": str(head.path), "space": head.space.name,
+        "latents": [str(head.path) for head in heads], "space": heads[0].space.name,
         "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Fit; writes `prior.safetensors` into the run folder, and what its kind measures into `metrics.json`."""
-    head, kind, settings = _checked(options)
-    found, where = latents.read(head), device.pick(options.device)
-    identity = {
-        "kind": options.kind, "settings": config.as_json(settings), "parents": {"latents": head.digest},
-    }  # fmt: skip
+    heads, kind, settings = _checked(options)
+    found, where = latents.join([latents.read(head) for head in heads]), device.pick(options.device)
+    parents = {f"latents {i}" if i > 1 else "latents": head.digest for i, head in enumerate(heads, 1)}
+    identity = {"kind": options.kind, "settings": config.as_json(settings), "parents": parents}
     how = runs.Start(
         options.seed, where, options.resume, options.overwrite, options.allow_change, None, options.save_every_s
     )
@@ -71,21 +71,43 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     return {"written": [str(path) for path in written], "seconds": seconds, **figures}
 
 
-def _checked(options: Options) -> tuple[latents.Head, Prior[Any, Any], Any]:
-    """The latents' header, the prior, its settings; refuses what cannot be fitted."""
+def _checked(options: Options) -> tuple[list[latents.Head], Prior[Any, Any], Any]:
+    """The headers of the latents, the prior, its settings; refuses what cannot be fitted."""
     kind = prior(options.kind)
     if options.preset is not None and not kind.presets:
         raise G3dError(f"the prior {options.kind} has no presets; leave --preset {options.preset} out")
     start = config.preset(kind.presets, options.preset, options.kind) if options.preset else kind.config()
     settings = config.override(start, options.settings, options.kind)
-    head = latents.check(options.latents)
+    heads = [latents.check(path) for path in (options.latents, *options.more)]
+    head = heads[0]
+    _check_alike(heads)
     why = kind.refuses(head.space)
     if why:
         raise G3dError(
             f"'{head.path}' holds {why}, which the prior {options.kind} cannot be fitted to; use another --kind"
         )
     runs.check_times(options.checkpoint_every, options.keep, options.save_every_s)
-    folders.check_folder(options.out, options.resume, options.overwrite, (head.path,))
+    folders.check_folder(options.out, options.resume, options.overwrite, tuple(one.path for one in heads))
     if options.allow_change and not options.resume:
         raise G3dError("--allow-change belongs to --resume; give both, or neither")
-    return head, kind, settings
+    return heads, kind, settings
+
+
+def _check_alike(heads: Sequence[latents.Head]) -> None:
+    """Refuse files of several spaces, of which one has classes or splits and another none, or one file twice."""
+    first, *others = heads
+    for other in others:
+        if other.space != first.space:
+            raise G3dError(
+                f"'{other.path}' lives in {other.space}, '{first.path}' in {first.space}; fit a prior to latents of one model"
+            )
+        odd = sorted((first.has ^ other.has) - {"condition_camera"})
+        if odd:
+            having, lacking = (first, other) if odd[0] in first.has else (other, first)
+            raise G3dError(
+                f"'{having.path}' says the {odd[0]} of its items, '{lacking.path}' does not; encode both from data that does"
+            )
+    digests = [head.digest for head in heads]
+    twice = next((head for head in heads if digests.count(head.digest) > 1), None)
+    if twice is not None:
+        raise G3dError(f"the latents '{twice.path}' are given twice; give them once")

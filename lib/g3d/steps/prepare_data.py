@@ -11,6 +11,7 @@ from g3d.progress import SILENT, Progress
 from g3d.sources import SOURCES, Collection, Request, source
 from g3d.sources.writing.split_list import SplitList, read_split_list
 from g3d.storage import files
+from g3d.storage.leaving_out import merged
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,10 @@ class Options:
     box: float | None = None
     cells: int | None = None
     points: int | None = None
-    expressions: int | None = None
+    expressions: int | str | None = None
+    frame: str | None = None
     holdout_subjects: int | None = None
+    holdout_pairs: str | None = None
     lit: bool | None = None
     files: Path | None = None
     estimator: Path | None = None
@@ -56,9 +59,16 @@ class Options:
 _OF_EVERY_SOURCE = 10  # the first fields of Options
 _RANGES: dict[str, tuple[float, float]] = {
     "num": (1, VIEWS_MOST), "views": (1, 10_000), "test_views": (0, 10_000), "size": (8, 2048), "workers": (1, 1024),
-    "box": (1e-6, 1e6), "cells": (8, 256), "points": (1, 1_000_000), "expressions": (1, 20), "estimator_size": (16, 4096),
+    "box": (1e-6, 1e6), "cells": (8, 256), "points": (1, 1_000_000), "estimator_size": (16, 4096),
     "max_unpacked_gb": (1e-6, 1e6),
 }  # fmt: skip
+
+
+def foreign_options(name: str) -> set[str] | None:
+    """The options that belong to other sources than the one of this name; None where there is no such source."""
+    if name not in SOURCES:
+        return None
+    return {f.name for f in fields(Options)[_OF_EVERY_SOURCE:]} - {f.name for f in fields(source(name).Options)}
 
 
 def resolve(options: Options) -> dict[str, Any]:
@@ -71,6 +81,7 @@ def resolve(options: Options) -> dict[str, Any]:
         "holdout": options.holdout, "split": None if split is None else split.description, "store": options.store,
         "skip_bad": options.skip_bad, "workers": _workers(options, collection), "seed": options.seed,
         "licence": collection.licence, "out": str(options.out), "overwrite": options.overwrite,
+        **({"left_out": merged([collection.left_out])} if collection.left_out else {}),
     }  # fmt: skip
 
 
@@ -118,13 +129,17 @@ def _collect(options: Options) -> Collection:
             raise G3dError(f"--{_word(name)} is {value}; it must lie between {low:g} and {high:g}")
     if options.store not in ("folder", "zip"):
         raise G3dError(f"--store is '{options.store}'; it must be folder or zip")
-    collection = module.collect(Request(options.input, module.Options(**given), options.seed))
+    collection = module.collect(Request(options.input, module.Options(**given), options.seed, options.skip_bad))
     objects = len(collection.items)
     if not 0 <= options.holdout < max(objects, 1):
         raise G3dError(f"--holdout is {options.holdout}; it must lie between 0 and {objects - 1} (of {objects} objects at least "
                        "one must be left for training)")  # fmt: skip
     if options.holdout and options.split is not None:
         raise G3dError("--holdout and --split both say which objects are for testing; give one of them")
+    for name in ("holdout_subjects", "holdout_pairs"):
+        if getattr(options, name) and (options.holdout or options.split is not None):
+            other = "--holdout" if options.holdout else "--split"
+            raise G3dError(f"{other} and --{_word(name)} both say which objects are not trained; give one of them")
     if (collection.pictures or 0) > VIEWS_MOST:
         raise G3dError(f"{objects} objects are {collection.pictures} pictures; a dataset holds at most {VIEWS_MOST}: "
                        "take fewer objects or views")  # fmt: skip

@@ -6,7 +6,8 @@ own count over one rendered view: the matrix products, which are nearly all of a
 Gaussians, whose work is elsewhere, all three are null.
 
 Times are those of whole views after one that warms up: the median and the quartiles. The rows of a table take turns, so
-that a machine that becomes slower meanwhile does so for all of them. `memory_rise_mb` is what one view needs beyond what
+that a machine that becomes slower meanwhile does so for all of them. With `grid` a "view" is all cells of a grid of an
+occupancy field. `memory_rise_mb` is what one view needs beyond what
 was there before it: of the GPU's allocations, or of this process' resident memory.
 """
 
@@ -24,7 +25,7 @@ import torch
 from g3d import config, device
 from g3d.errors import G3dError
 from g3d.evaluation import plots
-from g3d.evaluation.cost import counts, spread, times_ms, view_of
+from g3d.evaluation.cost import counts, grid_of, spread, times_ms, view_of
 from g3d.evaluation.memory import rise_mb
 from g3d.evaluation.table import Table
 from g3d.latents import LatentSpace, space_of
@@ -39,7 +40,7 @@ from g3d.threads import wait_policy
 from g3d.training.run import peak_memory_mb
 
 REPEATS = 5
-LARGEST_PX = 8192
+LARGEST_PX, LARGEST_GRID = 8192, 512
 MOST_ARMS = 1000
 SHOWN = {
     "what": "what", "width": "px", "parameters": "parameters", "inference_parameters": "a scene", "macs": "MACs",
@@ -68,6 +69,7 @@ class Options:
     similarity: Path | None = None
     overwrite: bool = False
     backend: str = "auto"  # of 3D Gaussians
+    grid: int | None = None  # cells a side of an occupancy field's grid, measured instead of a view
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         parameters, scene, more = _built(subject, where)
         for size in sizes:
             view = view_of(scene, size, where, options.backend)
+            if options.grid is not None:
+                view = grid_of(scene, options.grid, where)
+                more = {**more, "grid_cells": options.grid}
             rows.append({"what": subject.label, **counts(parameters, scene, view), **more})
             views.append(view.draw)
     for row, draw in zip(rows, views, strict=True):
@@ -129,6 +134,11 @@ def _checked(options: Options) -> tuple[list[_Subject], list[int | None]]:
         raise G3dError(f"--repeats is {options.repeats}; it must lie between 1 and 1000")
     if options.sizes is not None and options.size is not None:
         raise G3dError(f"--size {options.size} and --sizes {options.sizes} say the same; leave one of them out")
+    if options.grid is not None:
+        if not 2 <= options.grid <= LARGEST_GRID:
+            raise G3dError(f"--grid is {options.grid}; it must lie between 2 and {LARGEST_GRID}")
+        if options.size is not None or options.sizes is not None:
+            raise G3dError("--grid measures a grid of cells, --size and --sizes views; leave one of them out")
     sizes: list[int | None] = [options.size]
     if options.sizes is not None:
         words = options.sizes.split(",")

@@ -9,7 +9,7 @@ from typing import Any
 from g3d.errors import G3dError, existing
 from g3d.export.report import Curve, page
 from g3d.progress import SILENT, Progress
-from g3d.storage import files
+from g3d.storage import files, foreign
 
 _LEFT_OUT = ("step", "seconds", "evaluation")
 _STEP_MOST = 10**15
@@ -102,7 +102,7 @@ def _float(value: float) -> float:
 
 def _pictures(folder: Path) -> dict[str, bytes]:
     captions = {"grid": "true and reconstructed: training views, then views that were not fitted"}
-    own = [p for p in sorted(folder.glob("*.png")) if p.is_file() and not p.is_symlink()]  # a link may lead anywhere
+    own = [p for p in foreign.inside(folder, "*.png") if p.is_file() and not p.is_symlink()]  # a link may lead anywhere
     shown = {captions.get(p.stem, p.stem): files.read_bytes(p, "the picture", _PICTURE_MOST) for p in own}
     return {caption: data for caption, data in shown.items() if data.startswith(_PNG)}
 

@@ -17,6 +17,7 @@ from g3d.errors import G3dError
 from g3d.latents import Latents
 from g3d.methods import decoding, method
 from g3d.methods.contract import Method
+from g3d.methods.decoding import model_settings
 from g3d.priors import Prior, prior
 from g3d.progress import SILENT, Progress
 from g3d.scenes.scene import World
@@ -132,11 +133,19 @@ def _write(options: Options, found: _Checked, kept: dict[int, Latents]) -> None:
     """The latents of all processes, in order, written by the first."""
     assert options.latents is not None
     sizes = [len(part) for part in batched(found.numbers, options.batch)]
-    whole = latents.gathered(latents.space_of(found.model), kept, sizes)
+    whole = latents.gathered(_space(found), kept, sizes)
     if distributed.rank() == 0:
         names = [f"{number:06d}" for number in found.numbers]
         whole = replace(whole, names=names, about={"method": found.method.name})
         latents.write(options.latents, whole, seed=options.seed, parents=found.parents)
+
+
+def _space(found: _Checked) -> latents.LatentSpace:
+    """Of the latents that are drawn: the model's, but where a method draws others."""
+    drawing = found.method.draw
+    if found.prior is not None or drawing is None or drawing.space is None:
+        return latents.space_of(found.model)
+    return drawing.space(model_settings(found.method, found.model), found.sampling)
 
 
 def _conditions(found: _Checked, options: Options) -> Callable[[Sequence[int]], Tensor] | None:

@@ -1,21 +1,29 @@
 """`sheet`: pictures of several folders in rows on one page, so that true, reconstructed and sampled can be compared."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from g3d import images
 from g3d.data.columns import SPLITS
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
+from g3d.evaluation.disparity import read_sums
 from g3d.progress import SILENT, Progress
-from g3d.storage import files
+from g3d.storage import files, foreign, leaving_out
+
+DISPARITY = "disparity"  # the folder that render --disparity writes beside its pictures
+Stream = Callable[[Sequence[int]], Iterator[images.U8]]
+LeftOut = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Options:
-    """`folders`: image folders, zips or datasets (DATASET:train, DATASET:test); `columns` pictures of each, evenly spread."""
+    """`folders`: image folders, zips, datasets (DATASET:train, DATASET:test), or the disparity of what was drawn
+    (IMAGES:disparity, white is near); `columns` pictures of each, evenly spread."""
 
     folders: Sequence[str]
     out: Path
@@ -39,32 +47,46 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     _check_out(options)
     page = []
     for text in options.folders:
-        source, numbers = _pictures(text)
+        stream, numbers, left_out = _pictures(text)
+        if left_out:
+            progress.log(f"'{text}': {leaving_out.note(left_out)}")
         count = min(len(numbers), options.columns * options.rows)
         chosen = [numbers[i * len(numbers) // count] for i in range(count)]
-        shown = [_square(picture, options.size) for picture in source.stream(chosen)]
+        shown = [_square(picture, options.size) for picture in stream(chosen)]
         page += [shown[i : i + options.columns] for i in range(0, count, options.columns)]
     images.write_image(options.out, images.sheet(page))
     return {"written": [str(options.out)]}
 
 
-def _pictures(text: str) -> tuple[images.ImageSet, Sequence[int]]:
-    """The pictures that the words stand for, and which of them."""
+def _pictures(text: str) -> tuple[Stream, Sequence[int], LeftOut]:
+    """The pictures that the words stand for, by their numbers, which of them, and what is left out."""
     folder, split = _source(text)
+    if split == DISPARITY:
+        maps = foreign.inside(folder / DISPARITY, "*.safetensors")
+        if not maps:
+            raise G3dError(f"'{folder}' holds no disparity; draw its pictures with g3d render --disparity")
+        return lambda chosen: (_grey(maps[number]) for number in chosen), range(len(maps)), {}
     if split is None:
         found = images.image_set(folder)
-        return found, range(len(found))
+        return found.stream, range(len(found)), found.left_out
     data = open_dataset(folder)
     numbers: list[int] = (data.view_split == SPLITS.index(split)).nonzero().squeeze(1).tolist()
     if not numbers:
         raise G3dError(f"'{folder}' has no views of the split '{split}'; use another one")
-    return images.image_set(folder), numbers
+    return images.image_set(folder).stream, numbers, {}
+
+
+def _grey(path: Path) -> images.U8:
+    """The mean disparity of each ray [H, W, 3], black at far and white at near."""
+    mean = read_sums(path).first.clamp(0, 1).numpy()
+    grey: images.U8 = np.repeat(np.round(255 * mean).astype(np.uint8)[:, :, None], 3, axis=2)
+    return grey
 
 
 def _source(text: str) -> tuple[Path, str | None]:
-    """FOLDER, ZIP, DATASET or DATASET:SPLIT => the path and the split."""
+    """FOLDER, ZIP, DATASET, DATASET:SPLIT or IMAGES:disparity => the path and what follows it."""
     folder, colon, split = text.rpartition(":")
-    return (Path(folder), split) if colon and split in SPLITS else (Path(text), None)
+    return (Path(folder), split) if colon and split in (*SPLITS, DISPARITY) else (Path(text), None)
 
 
 def _check_out(options: Options) -> None:

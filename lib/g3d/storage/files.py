@@ -267,7 +267,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file, or a sentence that names the file and the place of the mistake."""
     data = read_bytes(path, what, JSON_MOST)
     try:
-        value = json.loads(data)
+        value = json.loads(data.decode("utf-8-sig"))  # some editors begin a file with a mark
     except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise G3dError(f"{what} '{path}' is not valid JSON ({error}); write it again") from error
     if not isinstance(value, dict):

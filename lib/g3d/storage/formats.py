@@ -58,6 +58,10 @@ ARTIFACTS: dict[str, ArtifactRule] = {
             "subject": T("V", INTS, optional=True),
             "expression": T("V", INTS, optional=True),
             "landmarks": T("V 68 2", optional=True),  # x y, pixels
+            "landmarks_visible": T("V 68", ("U8",), optional=True),
+            "face_box": T("V 4", optional=True),  # x0 y0 x1 y1, pixels
+            "mouth_box": T("V 4", optional=True),
+            "eye_boxes": T("V 2 4", optional=True),
             "inverse_depth_range": T("V 2", optional=True),  # inverse depth of steps 0 and 65535
         },
         ("names",),
@@ -95,6 +99,9 @@ ARTIFACTS: dict[str, ArtifactRule] = {
         1, {"*": T("...", FLOATS + INTS)}, ("step", "settings"), "the state that --resume needs", digested=False
     ),
     "prior": ArtifactRule(1, {"*": T("...", FLOATS + INTS)}, ("kind", "settings", "latent_space"), "a fitted prior"),
+    "refiner": ArtifactRule(
+        1, {"*": T("...", FLOATS + INTS)}, ("kind", "settings", "pictures"), "a fitted refiner of pictures"
+    ),
     "scene/gaussians": ArtifactRule(
         1,
         {

@@ -17,10 +17,11 @@ from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.sources import Request, faces
-from g3d.sources.faces import Face, Options, camera_angles_deg, collect, light, poses, projected
+from g3d.sources.faces import Face, Options, collect, light
 from g3d.sources.faces import facescape as faces_facescape
 from g3d.sources.faces import model as faces_model
 from g3d.sources.faces import paint as faces_paint
+from g3d.sources.faces.frames import camera_angles_deg, poses, projected
 from g3d.sources.faces.model import EXPRESSIONS, INDICES, PACKED, FaceModel
 from g3d.sources.faces.regions import regions
 from g3d.steps import prepare_data

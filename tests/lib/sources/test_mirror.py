@@ -164,3 +164,14 @@ def test_each_item_is_followed_by_its_mirror(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.inverse_depth(1), data.inverse_depth(0)[:, ::-1])
     with pytest.raises(G3dError, match="'p0-mirrored' beside 'p0'"):
         with_mirrored([*items, Item("p0-mirrored", partial(one, 0))], W, H)
+
+
+def test_visibility_and_boxes_change_places() -> None:
+    seen = np.zeros((1, 68), np.uint8)
+    seen[0, [0, 36, 48]] = 1
+    boxes = {"face_box": [[2.0, 3, 10, 12]], "eye_boxes": [[[1.0, 2, 3, 4], [20, 5, 24, 7]]]}
+    columns = {"landmarks_visible": seen, **{name: np.array(rows, np.float32) for name, rows in boxes.items()}}
+    found = mirrored(Made([], columns), 32, 32).columns
+    assert np.nonzero(found["landmarks_visible"][0])[0].tolist() == [16, 45, 54]
+    assert found["face_box"].tolist() == [[22, 3, 30, 12]]
+    assert found["eye_boxes"].tolist() == [[[8, 5, 12, 7], [29, 2, 31, 4]]]

@@ -103,7 +103,12 @@ def test_bad_objects_are_refused_by_their_file_or_skipped(tmp_path: Path, kind: 
         _prepare(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     data = _prepare(tmp_path / "in", tmp_path / "out", skip_bad=True)
-    assert data.object_names == ["good"] and len(data.info["provenance"]["skipped"]) == 1
+    if kind == "picture cut":  # the picture goes, the object stays
+        assert (
+            data.object_names == ["bad", "good"] and len(data.views(0)) == 1 and not data.info["provenance"]["skipped"]
+        )
+    else:
+        assert data.object_names == ["good"] and len(data.info["provenance"]["skipped"]) == 1
 
 
 def test_folders_without_objects(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ WIDTH, HEIGHT = 96, 72
 K = np.array([80.0, 84.0, 47.0, 37.5])
 BARREL = Lens((-0.25, 0.06, -0.01), (), 0.002, -0.003)
 PINCUSHION = Lens((0.2, 0.05), (), -0.001, 0.002)
+FISHEYE = Lens((0.05, -0.02, 0.01, 0.0), fisheye=True)
 RATIONAL = Lens((0.3, 0.05, 0.01), (0.45, 0.1, 0.02), 0.001, 0.001)
 
 
@@ -39,7 +40,9 @@ def _places() -> tuple[Any, Any]:
     return tuple(np.meshgrid((np.arange(WIDTH) + 0.5 - cx) / fx, (np.arange(HEIGHT) + 0.5 - cy) / fy))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("lens", [BARREL, PINCUSHION, RATIONAL], ids=["barrel", "pincushion", "rational"])
+@pytest.mark.parametrize(
+    "lens", [BARREL, PINCUSHION, RATIONAL, FISHEYE], ids=["barrel", "pincushion", "rational", "fisheye"]
+)
 def test_a_known_grid_seen_through_a_lens_comes_back(lens: Lens) -> None:
     x, y = _places()
     bent = np.rint(_grid(*_ideal_of(lens, x, y))).astype(np.uint8)
@@ -107,9 +110,9 @@ def test_the_terms_of_a_file() -> None:
 @pytest.mark.parametrize(
     ("frame", "words"),
     [
-        ({"camera_model": "OPENCV_FISHEYE", "k1": 0.1}, "camera model OPENCV_FISHEYE"),
+        ({"camera_model": "THIN_PRISM_FISHEYE", "k1": 0.1}, "camera model THIN_PRISM_FISHEYE"),
         ({"camera_model": "EQUIRECTANGULAR"}, "camera model EQUIRECTANGULAR"),
-        ({"is_fisheye": True}, "camera model is_fisheye"),
+        ({"is_fisheye": True, "k5": 0.1}, "k5"),
         ({"ftheta_p0": 1.0}, "camera model ftheta_p0"),
         ({"k1": math.nan}, "not finite"),
         ({"k5": 0.1}, "k5 or k6"),

@@ -1,7 +1,8 @@
 """What a step looks at: real pictures with their cameras, and latents with cameras for generated ones.
 
 Generated pictures take the cameras of training views, or wider ones (A.1); the mapping sees the picture's own camera, or with
-probability `swap_p` that of another view, so that a scene cannot be made for one camera (pose conditioning, EG3D). All of it
+probability `swap_p` (1 at first) that of another view, so that a scene cannot be made for one camera (pose conditioning, EG3D).
+All of it
 is a function of (seed, step, place in the batch), so neither batches nor processes nor resuming change it.
 
 Letters: B pictures, H W their sides.
@@ -67,7 +68,7 @@ class Source:
         self.views = dataset.views_of("train", "train")
         self.cameras = dataset.cameras[self.views]
         self.numbers = condition_numbers(self.cameras)
-        self.wide = widened(config, dataset.camera_prior) if config.pose_augment_p else None
+        self.wide = widened(config, dataset.camera_prior, self.cameras) if config.pose_augment_p else None
 
     def draw(self, step: int, share: slice) -> Batch:
         """The share of a step's batch."""
@@ -77,10 +78,10 @@ class Source:
         pixels = torch.from_numpy(self.dataset.pictures(self.views[picked])).permute(0, 3, 1, 2)
         return Batch(
             pixels.float() / 127.5 - 1, self.numbers[picked], self._augment(numbers, "real"), self._augment(numbers, "penalty"),
-            self._wanted(numbers, "generator"), self._wanted(numbers, "discriminator"),
+            *(self._wanted(numbers, who, swap_p(self.config, first)) for who in ("generator", "discriminator")),
         )  # fmt: skip
 
-    def _wanted(self, numbers: range, stream: str) -> Wanted:
+    def _wanted(self, numbers: range, stream: str, swapped: float) -> Wanted:
         streams = [generator(self.seed, n, f"{stream} view") for n in numbers]
         own = torch.tensor([int(torch.randint(len(self.views), (1,), generator=g)) for g in streams])
         other = torch.tensor([int(torch.randint(len(self.views), (1,), generator=g)) for g in streams])
@@ -90,7 +91,7 @@ class Source:
             further = self.wide.sample(self.seed, numbers, f"{stream} wide")
             c2w = torch.where((widen < self.config.pose_augment_p)[:, None, None], further.c2w, cameras.c2w)
             cameras = replace(cameras, c2w=c2w)
-        seen = torch.where((swap < self.config.swap_p)[:, None], self.numbers[other], condition_numbers(cameras))
+        seen = torch.where((swap < swapped)[:, None], self.numbers[other], condition_numbers(cameras))
         z = latents(numbers, self.seed, self.config.z_dim, f"{stream} z")
         return Wanted(z, cameras.c2w, cameras.intrinsics, seen, self._augment(numbers, stream))
 
@@ -98,12 +99,28 @@ class Source:
         return augment.noise([generator(self.seed, n, f"{stream} augment") for n in numbers])
 
 
-def widened(config: Config, prior: CameraPrior) -> CameraPrior:
-    """A.1's cameras: yaw N(0, sigma_yaw), pitch uniform within 3 sigma_pitch, around the front."""
-    yaw, pitch = config.yaw_std_deg, 3 * config.pitch_std_deg
+def swap_p(config: Config, seen: int) -> float:
+    """The probability of a swap after `seen` real pictures: falls from 1 in a straight line (EG3D's code)."""
+    if not config.swap_fade_kimg:
+        return config.swap_p
+    return max(config.swap_p, 1 - (1 - config.swap_p) * seen / (config.swap_fade_kimg * 1000))
+
+
+def widened(config: Config, prior: CameraPrior, cameras: Cameras) -> CameraPrior:
+    """A.1's cameras: yaw N(0, sigma_yaw), pitch uniform within 3 sigma_pitch, around the front; where a sigma is not given, the
+    standard deviation of the data's `cameras`."""
+    own_yaw, own_pitch = deviations_deg(prior, cameras)
+    yaw, pitch = config.yaw_std_deg or own_yaw, 3 * (config.pitch_std_deg or own_pitch)
     return replace(
         prior, azimuth_deg=(-yaw, yaw), elevation_deg=(-pitch, pitch), distribution="azimuth_normal"
     )  # fmt: skip
+
+
+def deviations_deg(prior: CameraPrior, cameras: Cameras) -> tuple[float, float]:
+    """Standard deviations of yaw and pitch, around their means, of where cameras stand as seen from the prior's target."""
+    x, y, z = (cameras.c2w[:, :3, 3].double() - torch.tensor(prior.target, dtype=torch.float64)).unbind(1)
+    yaw, pitch = torch.atan2(x, z), torch.atan2(y, torch.hypot(x, z))
+    return tuple(float(torch.rad2deg(angle.std(correction=0))) for angle in (yaw, pitch))  # type: ignore[return-value]
 
 
 def check_data(config: Config, dataset: Dataset) -> None:

@@ -64,12 +64,18 @@ class Config:
     pose_dim: int = setting(64, "numbers of a pose embedding", low=1, high=1024)
     batch: int = setting(32, "pictures a step", low=1, high=1 << 20)
     micro_batch: int = setting(0, "pictures whose gradients are in memory at once, 0 for all of the step's", low=0)
+    deviation: Literal["part", "batch"] = setting(
+        "part",
+        "the discriminator's minibatch deviation compares what is in memory at once [c], or all of a step's pictures",
+    )
     kimg: float = setting(10_000.0, "length, in thousands of real pictures seen", low=0, high=1e9)
     g_lr: float = setting(2.5e-3, "Adam, generator", low=0)
     d_lr: float = setting(2e-3, "Adam, discriminator", low=0)
     g_clip: float = setting(20.0, "largest norm of the generator's gradient; 0: any [c]", low=0)
     d_clip: float = setting(5.0, "largest norm of the discriminator's gradient; 0: any [c]", low=0)
-    r1_gamma: float = setting(1.0, "weight of R1", low=0)
+    r1_gamma: float = setting(
+        1.0, "gamma: gamma / 2 of it weighs the squared gradient [c]; eq. 8 has no half, which is 2 here [p]", low=0
+    )
     r1_interval: int = setting(16, "steps from one R1 to the next; 0 for none", low=0)
     ema_kimg: float = setting(10.0, "half-life of the average of the weights, thousands of pictures", low=0)
     ema_rampup: float = setting(0.05, "the half-life is at most this share of the pictures seen; 0 for no limit", low=0)
@@ -78,18 +84,30 @@ class Config:
     center_weight: float = setting(1.0, "of L_center (eq. 10): 1 FFHQ, 10 AFHQ", low=0)
     knn_weight: float = setting(10.0, "of L_knn (eq. 10)", low=0)
     knn: int = setting(64, "K of L_knn [c]", low=1)
+    anchor_losses: Literal["mean", "sum"] = setting(
+        "mean", "squares of both add up over x, y, z as the text's distances do (sum), or a third of that [c]"
+    )
     swap_p: float = setting(
         0.5, "probability that the mapping sees another picture's camera: 0.5 FFHQ, 0.8 AFHQ", low=0, high=1
+    )
+    swap_fade_kimg: float = setting(
+        1000.0,
+        "thousands of pictures in which that probability falls from 1 to swap_p (EG3D); 0: it does not fall",
+        low=0,
     )
     pose_augment_p: float = setting(
         0.0, "probability of a camera drawn wider than the data's (A.1; FFHQ 0.5)", low=0, high=1
     )
     yaw_std_deg: float = setting(
-        17.2, "of such a camera: yaw is N(0, this), degrees (faces, as pi-GAN gives them)", low=0
+        0.0, "of such a camera: yaw is N(0, this), degrees; 0: the deviation of the data's yaws (FFHQ 16.6 [c])", low=0
     )
-    pitch_std_deg: float = setting(8.9, "of such a camera: pitch is uniform within 3 times this, degrees (so)", low=0)
+    pitch_std_deg: float = setting(
+        0.0, "of such a camera: pitch is uniform within 3 times this; 0: the data's deviation (FFHQ 7.4 [c])", low=0
+    )
     blur_px: float = setting(
-        10.0, "blur of what the discriminator sees at the start, standard deviation, pixels", low=0
+        8.493,
+        "blur of what the discriminator sees at the start, standard deviation, pixels (2^-(x / 10)^2 in [c])",
+        low=0,
     )
     blur_kimg: float = setting(200.0, "thousands of pictures until that blur is gone", low=0)
     augment: Literal["none", "fixed", "ada"] = setting("none", "augment_p as it stands, or moved to ada_target (AFHQ)")
@@ -147,7 +165,8 @@ _6_LEVELS = (512, 512, 256, 128, 128, 128)
 _OURS = Config(  # for our own posed data, on a processor: 4 levels, 5,440 Gaussians
     resolution=64, z_dim=64, w_dim=64, points=64, channels=(64, 64, 32, 32), transformers=2, heads=4, modulated=2, neighbours=8,
     camera_channels=8, background=False, background_points=100, background_channels=16, d_channel_base=1024, d_channel_max=128,
-    pose_dim=16, batch=8, kimg=200, ema_kimg=2, knn=16, blur_px=4, blur_kimg=8, r1_gamma=0.5,
+    pose_dim=16, batch=8, kimg=200, ema_kimg=2, knn=16, anchor_losses="sum", swap_fade_kimg=0, blur_px=4, blur_kimg=8,
+    r1_gamma=0.5,
 )  # fmt: skip
 
 # The paper's four models, and ours.

@@ -34,9 +34,13 @@ class PoseDiscriminator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features, pose = self.look(images)
+        return self.real.head(features), pose
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B, C, h, h] that `real.head` makes logits of, comparing pictures; pose embeddings [B, E]."""
         if self.pose_block is None:
             shared = self.real.trunk(images)
-            return self.real.head(shared), self.pose(shared.flatten(1))
+            return shared, self.pose(shared.flatten(1))
         shared = self.real.trunk(images, -1)
-        logits = self.real.head(self.real.blocks[-1](shared))
-        return logits, self.pose(self.pose_block(shared).flatten(1))
+        return self.real.blocks[-1](shared), self.pose(self.pose_block(shared).flatten(1))

@@ -1,8 +1,8 @@
 """The adversarial game (section 3.4): pictures of generated Gaussians against real ones, both judged for their camera, too.
 
 A step is one of the generator, one of the discriminator, and every r1_interval-th time one of R1 alone; each sees its own
-latents and cameras. Gradients of micro-batches add up to those of the batch; the minibatch deviation and the pose loss
-compare the pictures of a micro-batch.
+latents and cameras. Gradients of micro-batches and processes add up to those of the batch: the pose loss compares a picture
+with the cameras of all of it (eq. 9's B), the minibatch deviation with deviation=batch, too, else the pictures of a part.
 
 Letters: B pictures, H W their sides.
 """
@@ -28,7 +28,7 @@ from g3d.nets import augment
 from g3d.render.splat import rasterize
 from g3d.scenes.scene import Corner, World
 from g3d.seeds import generator
-from g3d.training import ema, lazy, players
+from g3d.training import ema, lazy, players, whole_batch
 from g3d.training.ada import Controller
 from g3d.training.prefetch import prefetch
 from g3d.training.run import Run
@@ -46,13 +46,17 @@ class Game(NamedTuple):
     d_optimiser: torch.optim.Optimizer
     controller: Controller
 
-    def judge(self, images: Tensor, drawn: Tensor, seen: int) -> tuple[Tensor, Tensor]:
-        """Logits and pose embeddings of pictures, blurred as after `seen` real pictures, then augmented as `drawn` says."""
+    def look(self, images: Tensor, drawn: Tensor, seen: int) -> tuple[Tensor, Tensor]:
+        """Features that `head` makes logits of and pose embeddings, of pictures blurred as after `seen` real ones, then
+        augmented as `drawn` says."""
         images = blurred(images, blur_px(self.config, seen))
         if self.config.augment != "none":
             images = augment.augment(images, self.controller.p, augment.SETS[self.config.augment_set], drawn)
-        found: tuple[Tensor, Tensor] = self.discriminator(images)
-        return found
+        return self.discriminator.look(images)
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits of pictures, which the minibatch deviation compares."""
+        return self.discriminator.real.head(features)
 
 
 def fit(config: Config, dataset: Dataset, run: Run) -> None:
@@ -90,27 +94,36 @@ def generator_step(game: Game, wanted: Wanted, seen: int, device: torch.device) 
     config = game.config
     game.discriminator.requires_grad_(False)
     game.g_optimiser.zero_grad(set_to_none=True)
+    parts = distributed.micro_batches(slice(0, len(wanted.z)), config.micro_batch)
+    first = whole_batch.ours(config.batch).start
+    own = game.discriminator.camera(numbers_of(wanted.to(device), config))  # [b, E], constants here
+    cameras = whole_batch.gathered(own, config.batch)  # [B, E]
+
+    def look(part: slice) -> Tensor:
+        few = wanted.part(part).to(device)
+        return game.look(generate(game, few, seen)[1], few.augment, seen)[0]
+
+    loss, known = adversarial.generator_loss, None
+    if config.deviation == "batch":
+        known = whole_batch.judged(look, game.head, loss, parts, config.batch)
     sums: dict[str, Tensor] = {}
-    for part in distributed.micro_batches(slice(0, len(wanted.z)), config.micro_batch):
+    for part in parts:
         few = wanted.part(part).to(device)
         levels, images, w = generate(game, few, seen)
-        logits, pose = game.judge(images, few.augment, seen)
+        features, pose = game.look(images, few.augment, seen)
+        logits, values, fooling = whole_batch.seen(features, part, game.head, loss, known)
         coarsest = (levels.anchors or levels.gaussians)[0].means
         terms = {
-            "generator_loss": adversarial.generator_loss(logits),
-            "pose_loss": losses.pose_contrast(
-                pose, game.discriminator.camera(numbers_of(few, config)), config.pose_temperature
-            ),
-            "center_loss": losses.centre(coarsest),
-            "knn_loss": losses.nearness(coarsest, config.knn),
+            "pose_loss": losses.pose_contrast(pose, cameras, config.pose_temperature, first + part.start).sum(),
+            "center_loss": losses.centre(coarsest).sum(),
+            "knn_loss": losses.nearness(coarsest, config.knn).sum(),
         }
-        weights = (1.0, config.pose_weight, config.center_weight, config.knn_weight)
-        share = sum(
-            (value.sum() * weight for value, weight in zip(terms.values(), weights, strict=True)), torch.zeros(())
-        )
+        third = 1 / 3 if config.anchor_losses == "mean" else 1.0  # of squares over x, y, z
+        weights = (config.pose_weight, config.center_weight * third, config.knn_weight * third)
+        share = sum((value * weight for value, weight in zip(terms.values(), weights, strict=True)), fooling)
         (share / config.batch).backward()
         more = {"w_mean": w.sum(dim=0), "fake_logit": logits.sum(), "square": logits.square().sum()}
-        for name, value in ({n: v.sum() for n, v in terms.items()} | more).items():
+        for name, value in ({"generator_loss": values.sum()} | terms | more).items():
             sums[name] = sums.get(name, 0) + value.detach()
     players.move(game.g_optimiser, game.generator.parameters(), config.g_clip or None)
     game.discriminator.requires_grad_(True)
@@ -124,19 +137,36 @@ def discriminator_step(game: Game, batch: Batch, seen: int, device: torch.device
     config = game.config
     game.d_optimiser.zero_grad(set_to_none=True)
     sums = {name: torch.zeros((), device=device) for name in ("d_loss", "d_pose_loss", "real_sign")}
-    for part in distributed.micro_batches(slice(0, len(batch.real)), config.micro_batch):
+    parts = distributed.micro_batches(slice(0, len(batch.real)), config.micro_batch)
+    first = whole_batch.ours(config.batch).start
+    own = game.discriminator.camera(batch.real_cameras.to(device))  # [b, E]
+    cameras = whole_batch.gathered(own, config.batch).requires_grad_()  # [B, E]
+
+    def of_fakes(part: slice) -> Tensor:
         few = batch.for_discriminator.part(part).to(device)
         with torch.no_grad():
             _, images, _ = generate(game, few, seen)
-        fake = adversarial.fake_loss(game.judge(images, few.augment, seen)[0]).sum()
+        return game.look(images, few.augment, seen)[0]
+
+    def of_reals(part: slice) -> tuple[Tensor, Tensor]:
+        return game.look(batch.real[part].to(device), batch.real_augment[part].to(device), seen)
+
+    known_fakes = known_reals = None
+    if config.deviation == "batch":
+        known_fakes = whole_batch.judged(of_fakes, game.head, adversarial.fake_loss, parts, config.batch)
+        known_reals = whole_batch.judged(
+            lambda p: of_reals(p)[0], game.head, adversarial.real_loss, parts, config.batch
+        )
+    for part in parts:
+        _, fakes, fake = whole_batch.seen(of_fakes(part), part, game.head, adversarial.fake_loss, known_fakes)
         (fake / config.batch).backward()
-        logits, pose = game.judge(batch.real[part].to(device), batch.real_augment[part].to(device), seen)
-        cameras = game.discriminator.camera(batch.real_cameras[part].to(device))
-        contrast = losses.pose_contrast(pose, cameras, config.pose_temperature).sum()
-        real = adversarial.real_loss(logits).sum()
+        features, pose = of_reals(part)
+        logits, reals, real = whole_batch.seen(features, part, game.head, adversarial.real_loss, known_reals)
+        contrast = losses.pose_contrast(pose, cameras, config.pose_temperature, first + part.start).sum()
         ((real + config.pose_weight * contrast) / config.batch).backward()
-        for name, value in zip(sums, (fake + real, contrast, logits.sign().sum()), strict=True):
+        for name, value in zip(sums, (fakes.sum() + reals.sum(), contrast, logits.sign().sum()), strict=True):
             sums[name] += value.detach()
+    own.backward(whole_batch.returned(cameras.grad, config.batch))
     players.move(game.d_optimiser, game.discriminator.parameters(), config.d_clip or None)
     return {name: distributed.sum_value(value) / config.batch for name, value in sums.items()}
 
@@ -145,12 +175,19 @@ def penalty_step(game: Game, batch: Batch, seen: int, device: torch.device) -> T
     """Move the discriminator by R1 alone, as much as in all the steps since the last time; returns R1 without gamma."""
     config = game.config
     game.d_optimiser.zero_grad(set_to_none=True)
-    value = torch.zeros((), device=device)
-    for part in distributed.micro_batches(slice(0, len(batch.real)), config.micro_batch):
+    value, weight = torch.zeros((), device=device), config.r1_gamma * config.r1_interval
+    parts = distributed.micro_batches(slice(0, len(batch.real)), config.micro_batch)
+
+    def look(real: Tensor, part: slice) -> Tensor:
+        return game.look(real, batch.penalty_augment[part].to(device), seen)[0]
+
+    if config.deviation == "batch":
+        value = whole_batch.r1(look, game.head, batch.real.to(device), parts, config.batch, weight)
+        parts = []
+    for part in parts:
         real = batch.real[part].to(device).requires_grad_()
-        logits, _ = game.judge(real, batch.penalty_augment[part].to(device), seen)
-        found = adversarial.r1(logits, real).sum() / config.batch
-        (found * (config.r1_gamma * config.r1_interval)).backward()
+        found = adversarial.r1(game.head(look(real, part)), real).sum() / config.batch
+        (found * weight).backward()
         value = value + found.detach()
     players.move(game.d_optimiser, game.discriminator.parameters(), config.d_clip or None)
     return distributed.sum_value(value)

@@ -10,16 +10,20 @@ picture; rays may be confined to the data's bounding box (`rays=box`); the last 
 otherwise; samples are even intervals' middles, or anywhere in them while training. Latents need no prior: `draw` makes them.
 """
 
-from g3d.methods.contract import Draw, Method, drawn_codes, of_codes
+from g3d.methods.contract import Draw, Method
 from g3d.methods.hypernerfgan.codec import (
     DecodeSettings,
     Model,
     SampleSettings,
     counts,
     decode,
+    decode_latents,
     draw,
+    drawn,
     latent_space,
     load,
+    noise_space,
+    space_drawn,
     unfitted,
 )
 from g3d.methods.hypernerfgan.config import NEEDS, PAPER, PRESETS, Config
@@ -39,10 +43,11 @@ METHOD: Method[Config, Model] = Method(
     load=load,
     unfitted=unfitted,
     latent_space=latent_space,
-    decode=of_codes(decode),
+    decode=decode_latents,
     decode_settings=DecodeSettings,
     needs=NEEDS,
-    draw=Draw(SampleSettings, drawn_codes(lambda model: latent_space(model.config), draw)),
+    draw=Draw(SampleSettings, drawn, space_drawn),
+    other_spaces=lambda config: [noise_space(config)],
     counts=counts,
     import_official=import_official,
 )

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from g3d import config
 from g3d.config import setting
-from g3d.latents import LatentSpace
+from g3d.latents import Latents, LatentSpace
 from g3d.methods.hypernerfgan.config import PAPER, Config
 from g3d.methods.hypernerfgan.networks import Generator, generated_numbers, network
 from g3d.scenes.scene import MlpField, World
@@ -23,6 +23,16 @@ class SampleSettings:
     """What --set may change when latents are drawn."""
 
     truncation: float = setting(1.0, "psi: how far w keeps from the mean w; 1 all of it, 0 none", low=-10, high=10)
+    space: Literal["w", "z"] = setting(
+        "w", "what --latents keeps: styles w (ours), or the noise z, between which the report interpolates (eq. 11)"
+    )
+
+    def __post_init__(self) -> None:
+        if self.space == "z" and self.truncation != 1:
+            raise ValueError(
+                f"truncation is {self.truncation:g}, which draws w toward its mean, but space=z keeps what comes before w; leave "
+                "one of them out"
+            )
 
 
 @dataclass(frozen=True)
@@ -61,12 +71,37 @@ def described(settings: Config, world: World) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def space_drawn(settings: Config, how: SampleSettings) -> LatentSpace:
+    """The space of what `draw` gives."""
+    return noise_space(settings) if how.space == "z" else latent_space(settings)
+
+
+def noise_space(settings: Config) -> LatentSpace:
+    """z, before the mapping."""
+    return LatentSpace.codes("z", settings.z_dim)
+
+
 @torch.no_grad()
 def draw(model: Model, indices: Sequence[int], seed: int, settings: SampleSettings) -> Tensor:
-    """Codes [n, W] of samples; number i depends on (seed, i) alone."""
+    """Codes [n, W] of samples, or their z [n, Z]; number i depends on (seed, i) alone."""
     z = latents(indices, seed, model.config.z_dim, "sample").to(model.network.mapping.w_mean.device)
+    if settings.space == "z":
+        return z
     mapping = model.network.mapping
     return mapping.truncate(mapping(z), settings.truncation)
+
+
+def drawn(model: Model, numbers: Sequence[int], seed: int, settings: SampleSettings) -> Latents:
+    """Latents of samples, named by their numbers."""
+    codes = draw(model, numbers, seed, settings)
+    return Latents(space_drawn(model.config, settings), {"codes": codes}, [f"{number:06d}" for number in numbers])
+
+
+@torch.no_grad()
+def decode_latents(model: Model, found: Latents, settings: DecodeSettings) -> MlpField:
+    """B latents, w or z, => B scenes."""
+    codes = model.network.mapping(found.codes) if found.space.name == "z" else found.codes
+    return decode(model, codes, settings)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ n_samples, patch_size) are kept.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from g3d.config import setting
 from g3d.methods.contract import Needs
@@ -51,6 +51,10 @@ class Config:
     d_channel_max: int = setting(512, "most channels of the discriminator", low=1, high=2048)
     batch: int = setting(4, "pictures a step", low=1, high=1 << 20)
     micro_batch: int = setting(0, "pictures whose gradients are in memory at once, 0 for all of the step's", low=0)
+    deviation: Literal["part", "batch"] = setting(
+        "part",
+        "the discriminator's minibatch deviation compares what is in memory at once [c], or all of a step's pictures",
+    )
     kimg: float = setting(25_000.0, "length, in thousands of real pictures seen", low=0, high=1e9)
     g_lr: float = setting(2.5e-3, "Adam, generator ([c]; the report says 2e-3)", low=0)
     d_lr: float = setting(2.5e-3, "Adam, discriminator", low=0)
@@ -91,7 +95,12 @@ NEEDS = {
 """Settings that have an effect beside others only."""
 
 _8_LAYERS = Config(layers=8)
-_T4 = Config(patch_size=32, n_samples=32, micro_batch=1, g_lr=2e-3, d_lr=2e-3, augment="ada", augment_p=0, kimg=200)
+# The report's low-memory baseline (tables 2-4): one picture at a time in memory, their gradients accumulated to a batch of 4
+# (section 4.3); gamma is 1 for all its sets; ADA from p = 0.5 (5.3.3) with ADA's own transforms, which the report does not name.
+_LOW: dict[str, Any] = {
+    "patch_size": 32, "n_samples": 32, "micro_batch": 1, "g_lr": 2e-3, "d_lr": 2e-3, "r1_gamma": 1.0, "augment": "ada",
+    "augment_set": "bgc", "augment_p": 0.5, "kimg": 200,
+}  # fmt: skip
 _OURS = Config(  # for the cameras and the box of our own data, on a processor
     width=64, rank=5, z_dim=64, w_dim=64, frequencies=6, patch_size=32, n_samples=24, density_noise=0.5, cameras="data",
     rays="box", d_channel_base=1024, d_channel_max=128, kimg=200, ema_kimg=5, augment="ada", augment_set="flip_crop", augment_p=0,
@@ -105,7 +114,11 @@ PRESETS = {
     "shapenet-chairs": replace(_8_LAYERS, r1_gamma=0.1),
     "celeba":          replace(_8_LAYERS, r1_gamma=0.1, near_world=3.5, far_world=4.5, azimuth_deg=(-5, 5), elevation_deg=(-2, 2),
                                spread="azimuth_normal"),
-    "t4":              _T4,
+    "t4":              Config(**_LOW),
+    "t4-batch1":       Config(**{**_LOW, "batch": 1, "micro_batch": 0}),  # nothing accumulated
+    "t4-cars":         replace(_8_LAYERS, **_LOW),
+    "t4-planes":       Config(**_LOW),
+    "t4-chairs":       replace(_8_LAYERS, **_LOW),
     "cars64":          _OURS,
     "smoke":           replace(_OURS, layers=2, width=16, rank=2, z_dim=8, w_dim=8, frequencies=3, patch_size=8, n_samples=6,
                                d_channel_base=64, d_channel_max=8, kimg=0.08, ema_kimg=0.02, r1_interval=4),

@@ -1,8 +1,8 @@
 """The adversarial game (section 3.5 of the report): patches of generated fields against patches of real pictures.
 
 A step is one of the generator, one of the discriminator, and every r1_interval-th time one of R1 alone; each sees its own
-latents, cameras and patches. Gradients of micro-batches add up to those of the batch; the discriminator's minibatch
-deviation is that of a micro-batch.
+latents, cameras and patches. Gradients of micro-batches and processes add up to those of the batch; the discriminator's
+minibatch deviation compares the pictures of a part, or with deviation=batch all of them.
 
 Letters: B pictures, P side of a patch, R = P * P rays, N samples of a ray.
 """
@@ -29,7 +29,7 @@ from g3d.render import volume
 from g3d.scenes import mlp
 from g3d.scenes.scene import World
 from g3d.seeds import generator
-from g3d.training import ema, lazy, players
+from g3d.training import ema, lazy, players, whole_batch
 from g3d.training.ada import Controller
 from g3d.training.prefetch import prefetch
 from g3d.training.run import Run
@@ -52,11 +52,14 @@ class Game(NamedTuple):
         """The transforms that the discriminator's pictures go through."""
         return () if self.config.augment == "none" else augment.SETS[self.config.augment_set]
 
-    def judge(self, images: Tensor, drawn: Tensor) -> Tensor:
-        """Logits [B] of pictures [B, 3, P, P], augmented as `drawn` says."""
+    def look(self, images: Tensor, drawn: Tensor) -> Tensor:
+        """Features of pictures [B, 3, P, P], augmented as `drawn` says, that `head` makes logits of."""
         seen = augment.augment(images, self.controller.p, self.kinds, drawn) if self.kinds else images
-        logits: Tensor = self.discriminator(seen)
-        return logits
+        return self.discriminator.trunk(seen)
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits of pictures, which the minibatch deviation compares."""
+        return self.discriminator.head(features)
 
 
 def fit(config: Config, dataset: Dataset, run: Run) -> None:
@@ -99,12 +102,20 @@ def generator_step(game: Game, views: Views, device: torch.device) -> tuple[Tens
     game.discriminator.requires_grad_(False)
     game.g_optimiser.zero_grad(set_to_none=True)
     loss, w_sum = torch.zeros((), device=device), torch.zeros(config.w_dim, device=device)
-    for part in _parts(len(views.z), config):
+    parts, known = _parts(len(views.z), config), None
+
+    def look(part: slice) -> tuple[Tensor, Tensor]:
         few = views.part(part).to(device)
         images, w = generate(game.generator, few, config, game.world)
-        share = adversarial.generator_loss(game.judge(images, few.augment)).sum() / config.batch
-        share.backward()
-        loss, w_sum = loss + share.detach(), w_sum + w.detach().sum(dim=0)
+        return game.look(images, few.augment), w
+
+    if config.deviation == "batch":
+        known = whole_batch.judged(lambda p: look(p)[0], game.head, adversarial.generator_loss, parts, config.batch)
+    for part in parts:
+        features, w = look(part)
+        _, values, fooling = whole_batch.seen(features, part, game.head, adversarial.generator_loss, known)
+        (fooling / config.batch).backward()
+        loss, w_sum = loss + values.detach().sum() / config.batch, w_sum + w.detach().sum(dim=0)
     players.move(game.g_optimiser, game.generator.parameters())
     game.discriminator.requires_grad_(True)
     return distributed.sum_value(loss), distributed.sum_value(w_sum) / config.batch
@@ -115,16 +126,28 @@ def discriminator_step(game: Game, batch: Batch, device: torch.device) -> tuple[
     config = game.config
     game.d_optimiser.zero_grad(set_to_none=True)
     loss, signs = torch.zeros((), device=device), torch.zeros((), device=device)
-    for part in _parts(len(batch.real), config):
+    parts = _parts(len(batch.real), config)
+
+    def of_fakes(part: slice) -> Tensor:
         few = batch.for_discriminator.part(part).to(device)
         with torch.no_grad():
             fake, _ = generate(game.generator, few, config, game.world)
-        share = adversarial.fake_loss(game.judge(fake, few.augment)).sum() / config.batch
-        share.backward()
-        logits = game.judge(batch.real[part].to(device), batch.real_augment[part].to(device))
-        real = adversarial.real_loss(logits).sum() / config.batch
-        real.backward()
-        loss, signs = loss + share.detach() + real.detach(), signs + logits.detach().sign().sum()
+        return game.look(fake, few.augment)
+
+    def of_reals(part: slice) -> Tensor:
+        return game.look(batch.real[part].to(device), batch.real_augment[part].to(device))
+
+    known_fakes = known_reals = None
+    if config.deviation == "batch":
+        known_fakes = whole_batch.judged(of_fakes, game.head, adversarial.fake_loss, parts, config.batch)
+        known_reals = whole_batch.judged(of_reals, game.head, adversarial.real_loss, parts, config.batch)
+    for part in parts:
+        _, fakes, fake = whole_batch.seen(of_fakes(part), part, game.head, adversarial.fake_loss, known_fakes)
+        (fake / config.batch).backward()
+        logits, reals, real = whole_batch.seen(of_reals(part), part, game.head, adversarial.real_loss, known_reals)
+        (real / config.batch).backward()
+        loss = loss + fakes.detach().sum() / config.batch + reals.detach().sum() / config.batch
+        signs = signs + logits.detach().sign().sum()
     players.move(game.d_optimiser, game.discriminator.parameters())
     return distributed.sum_value(loss), distributed.sum_value(signs)
 
@@ -133,11 +156,19 @@ def penalty_step(game: Game, batch: Batch, device: torch.device) -> Tensor:
     """Move the discriminator by R1 alone, as much as in all the steps since the last time (eq. 10); returns R1 without gamma."""
     config = game.config
     game.d_optimiser.zero_grad(set_to_none=True)
-    value = torch.zeros((), device=device)
-    for part in _parts(len(batch.real), config):
+    value, weight = torch.zeros((), device=device), config.r1_gamma * config.r1_interval
+    parts = _parts(len(batch.real), config)
+
+    def look(real: Tensor, part: slice) -> Tensor:
+        return game.look(real, batch.penalty_augment[part].to(device))
+
+    if config.deviation == "batch":
+        value = whole_batch.r1(look, game.head, batch.real.to(device), parts, config.batch, weight)
+        parts = []
+    for part in parts:
         real = batch.real[part].to(device).requires_grad_()
-        found = adversarial.r1(game.judge(real, batch.penalty_augment[part].to(device)), real).sum() / config.batch
-        (found * (config.r1_gamma * config.r1_interval)).backward()
+        found = adversarial.r1(game.head(look(real, part)), real).sum() / config.batch
+        (found * weight).backward()
         value = value + found.detach()
     players.move(game.d_optimiser, game.discriminator.parameters())
     return distributed.sum_value(value)

@@ -20,7 +20,9 @@ from g3d.seeds import generator
 
 
 def starts(config: Config, seed: int, step: int, places: Sequence[int]) -> Tensor:
-    """Codes [S, D] from which the inner loop starts: phi ~ N(0, sigma^2 I), each place of a step from its own stream."""
+    """Codes [S, D] from which the inner loop starts: phi ~ N(0, sigma^2 I), each place of a step from its own stream; or 0."""
+    if config.alpha_start == "even":
+        return torch.zeros(len(places), code_size(config))
     drawn = [
         torch.randn(code_size(config), generator=generator(seed, batches.key(step, place), "phi")) for place in places
     ]

@@ -34,6 +34,10 @@ class Config:
     latent_std: float = setting(
         0.01, "sigma, standard deviation of phi at the start (meta: of every item, each time)", low=0
     )
+    alpha_start: Literal["spread", "even"] = setting(
+        "spread",
+        "codes begin as N(0, sigma^2), which spreads alpha around 1/M (section 4.1), or at 0: alpha = 1/M (A.2.4)",
+    )
     batch: int = setting(8, "items a step", low=1, high=1 << 20)
     micro_batch: int = setting(0, "items whose gradients are in memory at once, 0 for all of the step's", low=0)
     points_per_item: int = setting(0, "image, voxel: points of an item a step, drawn anew each time; 0 for all", low=0)
@@ -72,7 +76,7 @@ NEEDS = {
     "inner_steps": _META, "latent_decay": Needs("adaptation", ("autodecode",)),
     "points_per_item": _POINTS, "points_per_chunk": _POINTS, "grid_share": Needs("signal", ("voxel",)),
     "views_per_item": _RAYS, "pixels_per_view": _RAYS, "points_per_ray": _RAYS, "rays_per_chunk": _RAYS,
-    "projection_lr": Needs("mixture", ("latent",)),
+    "projection_lr": Needs("mixture", ("latent",)), "latent_std": Needs("alpha_start", ("spread",)),
 }  # fmt: skip
 """Settings that have an effect beside others only."""
 
@@ -90,8 +94,10 @@ def refuse_still(config: Config) -> None:
 
 
 def _meta(signal: Literal["image", "voxel"], sizes: tuple[int, int, int, int], **changes: Any) -> Config:
-    """A row of the paper that meta-learns: (L, W, M, H); sigma = sqrt(3 / M), with which the coefficients' squares sum to one
-    at the start (T's entries have nearly the variance 1 / 3H of a new linear layer)."""
+    """A row of the paper that meta-learns: (L, W, M, H). The paper says that codes begin at random (section 4.1) and that alpha
+    begins as 1/M (A.2.4), and gives no sigma. Here sigma = sqrt(3 / M), a choice: with it alpha is 1/M +- 1/sqrt(M), so that
+    its squares sum to about one and a mixed layer is as lively as one basis (T's entries have nearly the variance 1 / 3H of a
+    new linear layer). alpha_start=even is A.2.4 to the letter."""
     layers, width, bases, latent = sizes
     values: dict[str, Any] = {
         "batch": 32, "micro_batch": 4, "inner_lr": 1.0, "projection_std": round((3 * latent) ** -0.5, 4),
@@ -106,6 +112,7 @@ PRESETS = {
     "srncars": Config(),
     "celebahq64-s": _meta("image", (4, 64, 256, 1024), epochs=800),
     "celebahq64-l": _meta("image", (5, 128, 384, 512), epochs=800),
+    "cifar10": _meta("image", (5, 128, 384, 512), epochs=800),  # appendix C gives no sizes: those of celebahq64-l
     "shapenet64-s": _meta("voxel", (4, 64, 256, 512), epochs=400, points_per_item=4096),
     "shapenet64-l": _meta("voxel", (5, 128, 512, 1024), epochs=400, points_per_item=4096),
     "cars": Config(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from g3d.cameras import CameraPrior
+from g3d.data.columns import OBJECT_SPLITS
 from g3d.data.dataset import Dataset, Item
 from g3d.errors import G3dError
 from g3d.methods.mnif.batches import Batch, Source
@@ -30,7 +31,7 @@ Loss = Callable[[list[Tensor], Any, Tensor], Tensor]
 
 def items(config: Config, dataset: Dataset, split: str) -> list[Item]:
     """The items of a split of the objects (`all`: of both): views where the signal is an image, else objects."""
-    splits = ("train", "test") if split == "all" else (split,)
+    splits = OBJECT_SPLITS if split == "all" else (split,)
     objects = [i for i, o in enumerate(dataset.info["objects"]) if o["split"] in splits]
     names = dataset.object_names
     if config.signal != "image":

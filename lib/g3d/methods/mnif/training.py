@@ -140,7 +140,9 @@ def spread(mixture: MixtureOfSirens, code: Tensor, world: World, seed: int) -> l
 
 
 def _first_codes(config: Config, count: int, seed: int) -> Tensor:
-    """[N, D] ~ N(0, sigma^2)"""
+    """[N, D] ~ N(0, sigma^2), or 0."""
+    if config.alpha_start == "even":
+        return torch.zeros(count, code_size(config))
     return torch.randn(count, code_size(config), generator=generator(seed, 0, "codes")) * config.latent_std
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from g3d.data.dataset import Dataset
+from g3d.data.memory import Remembered
 from g3d.data.order import step_items
 from g3d.methods.vq3d.config import Config
 from g3d.seeds import generator
@@ -39,7 +40,7 @@ class PictureSource:
     """Draws the batches of steps from the training views of a dataset."""
 
     def __init__(self, config: Config, dataset: Dataset, seed: int):
-        self.config, self.dataset, self.seed = config, dataset, seed
+        self.config, self.data, self.seed = config, Remembered(dataset), seed
         self.views = dataset.views_of("train", "train")
         self.needs_depth = bool(config.depth_weight or config.scale_weight)
 
@@ -52,7 +53,7 @@ class PictureSource:
         novel, jitter = torch.rand(count, 2, generator=rng), torch.rand(2, count, pixels, generator=rng)
         chosen = torch.randperm(pixels, generator=rng)[: config.rays or pixels]
         views = self.views[step_items(len(self.views), count, self.seed, step)][rows]
-        pictures = torch.from_numpy(self.dataset.pictures(views)).permute(0, 3, 1, 2).float() / 255
+        pictures = torch.from_numpy(self.data.pictures(views)).permute(0, 3, 1, 2).float() / 255
         disparity = self._disparity(views) if self.needs_depth else torch.zeros(len(views), *pictures.shape[2:])
         if config.flip:
             over = flipped[rows]
@@ -61,8 +62,7 @@ class PictureSource:
 
     def _disparity(self, views: Tensor) -> Tensor:
         """[B, H, H], each picture's from 0 to 1; 0 all over where it is flat."""
-        maps = torch.stack([torch.from_numpy(self.dataset.inverse_depth(int(view))) for view in views])
-        return unit_range(maps)
+        return unit_range(torch.from_numpy(self.data.inverse_depth(views)))
 
 
 def unit_range(maps: Tensor) -> Tensor:

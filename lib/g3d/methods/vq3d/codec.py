@@ -25,7 +25,10 @@ from g3d.training.checkpoint import load_module
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """What --set may change for encode: nothing, it is one pass of the encoder."""
+    """What --set may change for encode, which is one pass of the encoder."""
+
+    mirror: bool = config.setting(False, "of the mirrored pictures: more to fit a prior to")
+    measure: bool = config.setting(False, "draw every reconstruction, too, and say its error: ten times the work")
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def items(model: Model, dataset: Dataset, split: str) -> list[Item]:
 def encoder(
     model: Model, dataset: Dataset, chosen: Sequence[Item], settings: EncodeSettings, seed: int
 ) -> Callable[[Sequence[int]], Encoded]:
-    """A function from places in `chosen` to their tokens [S, T], and the mean squared error of the reconstructions."""
+    """A function from places in `chosen` to their tokens [S, T], and where it is wanted the error of the reconstructions."""
     network = model.network
     where = network.quantiser.codes.device
 
@@ -91,7 +94,10 @@ def encoder(
     def encode(places: Sequence[int]) -> Encoded:
         found = dataset.pictures([chosen[place].number for place in places])
         pictures = torch.from_numpy(found).permute(0, 3, 1, 2).to(where).float() / 255
+        pictures = pictures.flip(3) if settings.mirror else pictures
         tokens = network.quantiser(network.encode(pictures)).tokens
+        if not settings.measure:
+            return Encoded({"tokens": tokens})
         errors = [_error(model, tokens[i : i + 1], pictures[i]) for i in range(len(tokens))]
         return Encoded({"tokens": tokens}, torch.stack(errors))
 

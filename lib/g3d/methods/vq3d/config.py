@@ -175,9 +175,9 @@ NEEDS = {
 _OURS = Config(  # for a processor
     resolution=32, patch=4, encoder_width=128, encoder_depth=4, decoder_width=128, decoder_depth=4, head_dim=32, encoder_heads=4,
     decoder_heads=4, output_layer="linear", input_gain=True, cnn_channels=32, codes=512, code_dim=16, codebook="ema",
-    codebook_start="data", reset_every=10, plane_size=64, plane_channels=16, samples=16, proposal_samples=16, perceptual_weight=0,
-    gan_from=0.94, novel_from=0.94, d_channel_base=512, d_channel_max=64, d_lr=1e-3, batch=16, rays=256, steps=4800, lr=1.5e-3,
-    lr_floor=0.1, warmup=50, flip=True,
+    codebook_start="data", reset_every=10, plane_size=64, plane_channels=16, samples=16, proposal_samples=16, mse_weight=4,
+    perceptual_weight=0, gan_weight=0.05, gan_from=0.974, novel_weight=0.05, novel_from=0.974, d_channel_base=512,
+    d_channel_max=64, d_lr=1e-3, batch=16, rays=256, steps=6150, lr=1.5e-3, lr_floor=0.05, warmup=50, flip=True,
 )  # fmt: skip
 
 # The paper's three data sets, and ours.
@@ -185,7 +185,8 @@ PRESETS = {
     "imagenet256":  Config(),
     "compcars256":  Config(),
     "mvs1-256":     Config(),
-    "laptop64":     replace(_OURS, resolution=64, plane_size=128, steps=6000, samples=24, proposal_samples=24),
+    "laptop64":     replace(_OURS, resolution=64, plane_size=128, steps=1700, samples=24, proposal_samples=24, gan_from=0.97,
+                            novel_from=0.97),
     "laptop32":     _OURS,
     "smoke":        replace(_OURS, resolution=16, encoder_width=32, encoder_depth=1, decoder_width=32, decoder_depth=1,
                             head_dim=16, encoder_heads=2, decoder_heads=2, codes=32, code_dim=8, plane_size=16, plane_channels=4,

@@ -61,7 +61,7 @@ def divided(latents: Latents, settings: Config, seed: int) -> Data:
     if latents.classes is not None and int(latents.classes.min()) < 0:
         raise G3dError(f"the latents have a class {int(latents.classes.min())}; classes are 0 or more: encode again")
     first = torch.zeros(len(tokens), dtype=torch.int64) if latents.classes is None else latents.classes
-    test = torch.zeros(len(tokens), dtype=torch.bool) if latents.split is None else latents.split == TEST
+    test = torch.zeros(len(tokens), dtype=torch.bool) if latents.split is None else latents.split >= TEST
     if not test.any() or test.all():
         test = torch.zeros(len(tokens), dtype=torch.bool)
         count = min(round(settings.held_out * len(tokens)), len(tokens) - 1)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from g3d import images
 from g3d.errors import G3dError, existing
+from g3d.storage import foreign
 
 if TYPE_CHECKING:
     from g3d.data.dataset import Dataset
@@ -31,7 +32,7 @@ def matched(old: "Dataset", folder: Path) -> list[tuple[Path, ...]]:
     if not existing(folder, "the folder of inverse depth").is_dir():
         raise G3dError(f"'{folder}' is a file; give the folder that holds inverse depth, a file a picture")
     listed: dict[str, Path] = {}
-    for place in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+    for place in (p for p in foreign.files_below(folder) if p.suffix.lower() in SUFFIXES):
         stem = place.relative_to(folder).with_suffix("").as_posix()
         if stem in listed:
             raise G3dError(f"'{listed[stem]}' and '{place}' are both inverse depth of '{stem}'; take one away")

@@ -2,14 +2,13 @@
 
 The ICT model (`model.py`) gives shapes without an albedo, so `paint.py` draws one a subject. Views are as
 MoFaNeRF and INFAMOUS-NeRF use them: unlit on black, 16 units away, f = 1200 px at 512, yaw -90..81 and pitch -30..45 degrees.
-An object is a subject with an expression; cameras and, with --holdout-subjects, subjects are held out.
+An object is a subject with an expression; cameras are held out, with --holdout-subjects subjects, with --holdout-pairs single
+expressions of subjects whose others are trained.
 
 Letters: V views, N vertices, F triangles.
 """
 
 import hashlib
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,11 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from g3d.data.columns import PAIRS
 from g3d.errors import G3dError, require_module
-from g3d.sources import Collection, Item, Made, Request, Summary, needs_input
-from g3d.sources.faces import facescape, paint
+from g3d.sources import Collection, Item, Made, Request, needs_input
+from g3d.sources.faces import choices, facescape, marks, paint
+from g3d.sources.faces.frames import DEPTH_SCALE, FRAMES, camera_angles_deg, describe, frame, intrinsics_px, poses
 from g3d.sources.faces.light import SphericalHarmonicLight, drawn, unlit
-from g3d.sources.faces.model import EXPRESSIONS, INDICES, PACKED, SCALE, SHIFT_Y_WORLD, load
+from g3d.sources.faces.model import EXPRESSIONS, INDICES, PACKED, load
 from g3d.sources.faces.regions import openness, regions, vertex_normals
 from g3d.sources.surfaces.drawing import draw_view
 from g3d.sources.surfaces.raycast import OPEN3D_INSTALL, Caster, Light
@@ -30,14 +31,9 @@ from g3d.sources.surfaces.surface import F32, Surface
 from g3d.sources.writing.licence import licence_of
 
 NUM, VIEWS, TEST_VIEWS, SIZE = 24, 16, 4, 128
-DISTANCE_WORLD, NEAR_WORLD, FAR_WORLD = 16.0, 12.0, 20.0
-FOCAL_SHARE = 1200 / 512  # of the picture's width
-YAWS_DEG, PITCHES_DEG = tuple(range(-90, 90, 9)), tuple(range(-30, 60, 15))
-DEPTH_SCALE = FAR_WORLD / 65535
 BACKGROUND = (0.0, 0.0, 0.0)
 GAIN = (0.8, 1.1)  # of an expression, drawn for each subject
 JITTER_DEG = 5.0  # of the cameras of the lit set
-_BOX_MARGIN = 0.03  # of each side
 _TEXTURED = {"face": 0, "head": 1, "mouth_socket": 1, "eye_sockets": 1, "left_eye": 2, "right_eye": 3}
 _TEXTURES = ("face", "head", "left_eye", "right_eye")
 
@@ -50,8 +46,10 @@ class Options:
     views: int | None = None  # training cameras
     test_views: int | None = None  # held-out cameras
     size: int | None = None  # pixels
-    expressions: int = len(EXPRESSIONS)  # the first so many
+    expressions: int | str = len(EXPRESSIONS)  # the first so many, or their names
+    frame: str = "head"
     holdout_subjects: int = 0  # the last so many are test objects
+    holdout_pairs: str | None = None  # subject:expression,...
     lit: bool = False
     normals: bool = False
 
@@ -70,6 +68,8 @@ class Face:
     lit: bool
     normals: bool
     split: str
+    label: int = 0  # the expression's number among those of the dataset
+    frame: str = "head"
 
 
 def collect(request: Request) -> Collection:
@@ -80,8 +80,9 @@ def collect(request: Request) -> Collection:
     if (folder / PACKED).is_file():
         return _collect_model(folder, options, request.seed)
     if facescape.is_facescape(folder):
-        if options.lit or options.normals:
-            word = "lit" if options.lit else "normals"
+        given = {"lit": options.lit, "normals": options.normals, "frame": options.frame != "head"}
+        word = next((name for name, is_given in given.items() if is_given), None)
+        if word is not None:
             raise G3dError(
                 f"--{word} is for the face model; '{folder}' holds photographs in the FaceScape layout, so drop it"
             )
@@ -91,15 +92,13 @@ def collect(request: Request) -> Collection:
 
 
 def _check(options: Options) -> None:
-    least = {"num": 1, "views": 1, "test_views": 0, "size": 8, "expressions": 1, "holdout_subjects": 0}
+    least = {"num": 1, "views": 1, "test_views": 0, "size": 8, "holdout_subjects": 0}
     for name, low in least.items():
         value = getattr(options, name)
         if value is not None and value < low:
             raise G3dError(f"--{name.replace('_', '-')} is {value}; it is at least {low}")
-    if options.expressions > len(EXPRESSIONS):
-        raise G3dError(
-            f"--expressions is {options.expressions}; there are {len(EXPRESSIONS)}, so give 1 to {len(EXPRESSIONS)}"
-        )
+    choices.expressions(options.expressions)
+    frame(options.frame)
 
 
 def _collect_model(folder: Path, options: Options, seed: int) -> Collection:
@@ -117,33 +116,27 @@ def _collect_model(folder: Path, options: Options, seed: int) -> Collection:
     if missing:
         raise G3dError(f"'{folder}' lacks {', '.join(missing)} of the face model; fetch it beside the other file")
     digest = "sha256:" + hashlib.sha256(b"".join(p.read_bytes() for p in needed)).hexdigest()
-    names, items = tuple(EXPRESSIONS)[: options.expressions], []
+    chosen, subjects = choices.expressions(options.expressions), [f"subject-{i:03d}" for i in range(num)]
+    pairs = choices.pairs(options.holdout_pairs, subjects, chosen, options.holdout_subjects)
+    names, items = [choices.NAMES[i] for i in chosen], []
     for subject in range(num):
-        split = "train" if subject < num - options.holdout_subjects else "test"
-        for expression, name in enumerate(names):
-            face = Face(folder, seed, subject, expression, angles, views, size, options.lit, options.normals, split)
-            items.append(Item(f"subject-{subject:03d}/{name}", partial(make, face), digest[:23]))
+        of_subject = "train" if subject < num - options.holdout_subjects else "test"
+        for label, expression in enumerate(chosen):
+            split = PAIRS if (subject, expression) in pairs else of_subject
+            face = Face(
+                folder, seed, subject, expression, angles, views, size, options.lit, options.normals, split, label, options.frame
+            )  # fmt: skip
+            items.append(Item(f"{subjects[subject]}/{names[label]}", partial(make, face), digest[:23]))
     settings: dict[str, Any] = {
         "input": folder.resolve().name, "model": digest, "num": num, "views": views, "test_views": test_views,
-        "size": size, "expressions": len(names), "holdout_subjects": options.holdout_subjects, "lit": options.lit,
-        "normals": options.normals,
+        "size": size, "holdout_subjects": options.holdout_subjects, "lit": options.lit, "normals": options.normals,
+        **({} if options.frame == "head" else {"frame": options.frame}), **choices.settings(chosen, options.holdout_pairs),
     }  # fmt: skip
     return Collection(
         f"faces {folder.resolve().name}" + (" lit" if options.lit else ""), items, licence_of(folder), settings, size, size,
-        BACKGROUND, partial(describe, size),
-        {"expression": names, "subject": [f"subject-{i:03d}" for i in range(num)]}, (folder,), len(items) * len(angles),
+        BACKGROUND, partial(describe, size, FRAMES[options.frame]), {"expression": names, "subject": subjects}, (folder,),
+        len(items) * len(angles),
     )  # fmt: skip
-
-
-def camera_angles_deg(views: int, test_views: int, seed: int) -> tuple[tuple[int, int], ...]:
-    """Yaw and pitch of the training cameras, then of the held-out ones: disjoint parts of the grid, alike for all subjects."""
-    grid = [(yaw, pitch) for pitch in PITCHES_DEG for yaw in YAWS_DEG]
-    if views + test_views > len(grid):
-        raise G3dError(f"--views {views} and --test-views {test_views} are {views + test_views} cameras; the grid has "
-                       f"{len(grid)}, so take fewer")  # fmt: skip
-    order = paint.stream(seed, 0, "cameras").permutation(len(grid)).tolist()
-    chosen = sorted(order[:views]) + sorted(order[views : views + test_views])
-    return tuple(grid[i] for i in chosen)
 
 
 def make(face: Face) -> Made:
@@ -152,7 +145,8 @@ def make(face: Face) -> Made:
     model, vertices = load(face.folder), vertices_of(face)
     angles, lights = _angles_and_lights(face)
     count = len(angles)
-    c2w, intrinsics = poses(angles), np.tile(intrinsics_px(face.size), (count, 1))
+    seen = FRAMES[face.frame]
+    c2w, intrinsics = poses(angles, seen.target), np.tile(intrinsics_px(face.size, seen.focal_share), (count, 1))
     surface = surface_of(face, vertices)
     caster = Caster(surface, light=unlit)
     views = [
@@ -168,8 +162,8 @@ def make(face: Face) -> Made:
         entry["light"] = [np.round(light.coefficients, 4).tolist() for light in coloured]
     columns: dict[str, NDArray[Any]] = {
         "c2w": c2w, "intrinsics": intrinsics, "split": (np.arange(count) >= face.train_views).astype(np.uint8),
-        "subject": np.full(count, face.subject), "expression": np.full(count, face.expression),
-        "landmarks": np.stack([projected(vertices[model.landmarks], *pair) for pair in zip(c2w, intrinsics, strict=True)]),
+        "subject": np.full(count, face.subject), "expression": np.full(count, face.label),
+        **marks.columns(caster, vertices[model.landmarks], c2w, intrinsics, face.size),
     }  # fmt: skip
     points = surface.corners.reshape(-1, 3)
     return Made(views, columns, entry=entry, box=(points.min(0).tolist(), points.max(0).tolist()))
@@ -216,47 +210,6 @@ def _corner_normals(folder: Path, vertices: F32) -> F32:
     flat = np.cross(b - a, c - a)
     normals[cut] = (flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12))[:, None]
     return normals
-
-
-def poses(angles_deg: NDArray[np.float64]) -> F32:
-    """[V, 2] yaw and pitch => [V, 4, 4] cameras that look at the origin; yaw 0 stands on +z, before the face."""
-    yaw, pitch = np.radians(angles_deg.astype(np.float64)).T
-    away = np.stack([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)], axis=1)
-    right = np.stack([np.cos(yaw), np.zeros_like(yaw), -np.sin(yaw)], axis=1)
-    c2w = np.tile(np.eye(4), (len(yaw), 1, 1))
-    c2w[:, :3, 0], c2w[:, :3, 1], c2w[:, :3, 2] = right, np.cross(-away, right), -away
-    c2w[:, :3, 3] = DISTANCE_WORLD * away
-    return (c2w + 0.0).astype(np.float32)
-
-
-def intrinsics_px(size: int) -> F32:
-    """fx fy cx cy."""
-    return np.array([FOCAL_SHARE * size, FOCAL_SHARE * size, size / 2, size / 2], np.float32)
-
-
-def projected(points: F32, c2w: F32, intrinsics: F32) -> F32:
-    """[K, 3] => [K, 2] pixels, whether something hides them or not."""
-    local = (points.astype(np.float64) - c2w[:3, 3]) @ c2w[:3, :3].astype(np.float64)
-    fx, fy, cx, cy = intrinsics.astype(np.float64)
-    x, y, z = local.T
-    return np.stack([fx * x / z + cx, fy * y / z + cy], axis=1).astype(np.float32)
-
-
-def describe(size: int, summary: Summary) -> Mapping[str, Any]:
-    """What dataset.json says of the whole."""
-    from g3d.cameras import CameraPrior
-
-    fov_deg = math.degrees(2 * math.atan(0.5 / FOCAL_SHARE))
-    prior = CameraPrior(
-        DISTANCE_WORLD, fov_deg, size, size, (float(YAWS_DEG[0]), float(YAWS_DEG[-1])),
-        (float(PITCHES_DEG[0]), float(PITCHES_DEG[-1])), "uniform", (0.0, 0.0, 0.0), 0.0, 0.0,
-    )  # fmt: skip
-    margin = _BOX_MARGIN * (summary.high - summary.low)
-    return {
-        "bounds": [(summary.low - margin).tolist(), (summary.high + margin).tolist()], "camera_prior": prior.as_json(),
-        "depth_scale": DEPTH_SCALE, "near_world": NEAR_WORLD, "far_world": FAR_WORLD,
-        "normalisation": f"world = model * {SCALE} + (0, {SHIFT_Y_WORLD}, 0)",
-    }  # fmt: skip
 
 
 def _angles_and_lights(face: Face) -> tuple[NDArray[np.float64], list[Light]]:

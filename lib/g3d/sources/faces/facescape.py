@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from g3d.data.columns import PAIRS
 from g3d.errors import G3dError
 from g3d.sources import Collection, Item, Made, posed
+from g3d.sources.faces import choices
 from g3d.sources.faces.model import EXPRESSIONS
 from g3d.sources.faces.paint import stream
 from g3d.sources.posed import shots
@@ -53,6 +55,7 @@ class Recording:
     subject: int  # index
     label: str  # the subject's folder
     expression: int  # index into EXPRESSIONS
+    number: int  # of the expression in the dataset
     views: int | None
     test_views: int
     seed: int
@@ -71,16 +74,20 @@ def collect(folder: Path, options: "Options", seed: int) -> Collection:
     if options.holdout_subjects >= len(labels):
         raise G3dError(f"--holdout-subjects is {options.holdout_subjects}, of {len(labels)} subjects in '{folder}'; leave at "
                        "least one for training")  # fmt: skip
+    chosen = choices.expressions(options.expressions)
     found = [
         (i, label, expression, place)
         for i, label in enumerate(labels)
         for expression, place in _recordings(folder / label)
-        if expression < options.expressions
+        if expression in chosen
     ]
     if not found:
         raise G3dError(
-            f"'{folder}' has no recording of the first {options.expressions} expressions; give a higher --expressions"
+            f"'{folder}' has no recording of the expressions {', '.join(choices.NAMES[i] for i in chosen)}; choose others with "
+            "--expressions"
         )
+    pairs = choices.pairs(options.holdout_pairs, labels, chosen, options.holdout_subjects)
+    _refuse_absent(pairs, {(i, expression) for i, _, expression, _ in found}, labels)
     pictures = [shots.Place(place, name) for *_, place in found for name in _pictures(place).values()]
     if not pictures:
         raise G3dError(
@@ -88,21 +95,38 @@ def collect(folder: Path, options: "Options", seed: int) -> Collection:
         )
     test_views = TEST_VIEWS if options.test_views is None else options.test_views
     target = shots.target_of(pictures, options.size, BACKGROUND, splits=True, photo=True)
-    names, items = tuple(EXPRESSIONS)[: options.expressions], []
+    names, items = [choices.NAMES[i] for i in chosen], []
     for i, label, expression, place in found:
         split = "train" if i < len(labels) - options.holdout_subjects else "test"
-        recording = Recording(place, i, label, expression, options.views, test_views, seed, split, target)
+        split = PAIRS if (i, expression) in pairs else split
+        number = chosen.index(expression)
+        recording = Recording(place, i, label, expression, number, options.views, test_views, seed, split, target)
         stamp = posed.stamp(posed.changed(place), posed.changed(place / PARAMS))
-        items.append(Item(f"{label}/{names[expression]}", partial(make, recording), stamp))
+        items.append(Item(f"{label}/{names[number]}", partial(make, recording), stamp))
     settings = {
         "input": folder.resolve().name, "num": len(labels), "views": options.views, "test_views": test_views,
-        "size": options.size, "expressions": len(names), "holdout_subjects": options.holdout_subjects,
+        "size": options.size, "holdout_subjects": options.holdout_subjects, **choices.settings(chosen, options.holdout_pairs),
     }  # fmt: skip
     licence = licence_of(folder)
     return Collection(
         f"facescape {folder.resolve().name}", items, _LICENCE if licence == UNKNOWN else licence, settings, target.width,
         target.height, shots.BACKGROUNDS[BACKGROUND], describe, {"expression": names, "subject": labels}, (folder,),
     )  # fmt: skip
+
+
+def _refuse_absent(pairs: choices.Pairs, there: set[tuple[int, int]], labels: Sequence[str]) -> None:
+    """A pair that nobody recorded cannot be held out; and what is left must hold each of its subjects and expressions."""
+    for subject, expression in sorted(pairs - there):
+        raise G3dError(
+            f"--holdout-pairs has '{labels[subject]}:{choices.NAMES[expression]}', which was not recorded; take it out"
+        )
+    left = there - pairs
+    for subject, expression in sorted(pairs):
+        if not any(s == subject for s, _ in left) or not any(e == expression for _, e in left):
+            word = f"{labels[subject]}:{choices.NAMES[expression]}"
+            raise G3dError(
+                f"--holdout-pairs has '{word}', without which one of the two is recorded nowhere; take it out"
+            )
 
 
 def make(recording: Recording) -> Made:
@@ -145,7 +169,7 @@ def make(recording: Recording) -> Made:
     made = shots.made(taken, recording.target, entry)
     labels = {
         "subject": np.full(len(chosen), recording.subject),
-        "expression": np.full(len(chosen), recording.expression),
+        "expression": np.full(len(chosen), recording.number),
     }
     return Made(made.views, {**made.columns, **labels}, entry=entry)
 

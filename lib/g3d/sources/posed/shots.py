@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from g3d import images
 from g3d.data.columns import Made, View
-from g3d.errors import G3dError, existing
+from g3d.errors import Failure, G3dError, Missing, existing
 from g3d.sources.posed.undistort import Lens, undistorted
 from g3d.storage import zips
+from g3d.storage.leaving_out import FAULTY, merged
 
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
@@ -76,6 +77,7 @@ class Target:
     depth_scale: float | None = None  # world units of a step; None for no depth
     splits: bool = False
     photo: bool = False  # packed faster, as photographs are
+    skip_bad: bool = False  # a picture that cannot be used is left out, the rest of its object is kept
 
 
 @dataclass
@@ -94,7 +96,8 @@ class _Layers:
 
 
 def target_of(pictures: Iterable[Place], size: int | None, background: str, *, masks: bool = False,
-              depth_scale: float | None = None, splits: bool = False, photo: bool = False) -> Target:  # fmt: skip
+              depth_scale: float | None = None, splits: bool = False, photo: bool = False,
+              skip_bad: bool = False) -> Target:  # fmt: skip
     """What the pictures become, from the header of the first one that can be read: --size pixels a side, or the size that
     they have; masks where it has an alpha channel, or `masks`."""
     if background not in BACKGROUNDS:
@@ -107,38 +110,64 @@ def target_of(pictures: Iterable[Place], size: int | None, background: str, *, m
             first_error = first_error or error
             continue
         shape = (size, size) if size else (width, height)
-        return Target(*shape, str(place), size is not None, background, masks or alpha, depth_scale, splits, photo)
+        return Target(
+            *shape, str(place), size is not None, background, masks or alpha, depth_scale, splits, photo, skip_bad
+        )
     raise first_error or G3dError("none of the objects has a picture; give a folder with pictures")
 
 
 def form_of(place: Place) -> tuple[int, int, bool]:
-    """Width and height of a picture once it is upright, and whether there is an alpha channel."""
-    rgb, alpha = images.decode_alpha(place.read(), str(place))
+    """Width and height of a picture as it is stored, and whether there is an alpha channel."""
+    rgb, alpha = images.decode_alpha(place.read(), str(place), upright=False)
     return rgb.shape[1], rgb.shape[0], alpha is not None
 
 
 def made(shots: Sequence[Shot], target: Target, entry: dict[str, Any]) -> Made:
     """The item of these views."""
-    views, rows = [], []
+    views, rows, kept = [], [], []
+    faulty: list[str] = []
+    lying = 0
     for shot in shots:
-        layers = _read(shot, target)
-        if shot.lens is not None:
-            layers = _straightened(layers, shot.lens, target.background)
-        layers = _fitted(layers, target, str(shot.picture))
-        views.append(_encoded(layers, target))
-        rows.append(layers.intrinsics)
-    columns: dict[str, NDArray[Any]] = {"c2w": np.stack([s.c2w for s in shots]), "intrinsics": np.stack(rows)}
+        try:
+            view, k, turned = _view(shot, target)
+        except (Missing, Failure):
+            raise
+        except G3dError as error:
+            if not target.skip_bad or len(shots) == 1:
+                raise
+            faulty.append(str(error))
+            continue
+        views.append(view)
+        rows.append(k)
+        kept.append(shot)
+        lying += turned
+    if not kept:
+        raise G3dError(f"{faulty[0]} (and so it is with all of its {len(faulty)} pictures)")
+    if faulty:
+        entry = {**entry, "left_out": merged([entry.get("left_out", {}), {FAULTY: faulty}])}
+    if lying:
+        entry = {**entry, "exif_not_applied": lying}
+    columns: dict[str, NDArray[Any]] = {"c2w": np.stack([s.c2w for s in kept]), "intrinsics": np.stack(rows)}
     if target.splits:
-        columns["split"] = np.array([s.test for s in shots], np.uint8)
+        columns["split"] = np.array([s.test for s in kept], np.uint8)
     return Made(views, columns, entry=entry)
 
 
-def _read(shot: Shot, target: Target) -> _Layers:
-    rgb, alpha = images.decode_alpha(shot.picture.read(), str(shot.picture), _colour(target.background))
+def _view(shot: Shot, target: Target) -> tuple[View, F64, bool]:
+    """A view, its intrinsics [4], and whether its EXIF asks for a turn, which cameras know nothing of."""
+    data = shot.picture.read()
+    layers = _read(shot, data, target)
+    if shot.lens is not None:
+        layers = _straightened(layers, shot.lens, target.background)
+    layers = _fitted(layers, target, str(shot.picture))
+    return _encoded(layers, target), layers.intrinsics, images.exif_turns(data, str(shot.picture))
+
+
+def _read(shot: Shot, data: bytes, target: Target) -> _Layers:
+    rgb, alpha = images.decode_alpha(data, str(shot.picture), _colour(target.background), upright=False)
     height, width = rgb.shape[:2]
     if shot.mask is not None:
-        mask = _like(images.decode_grey(shot.mask.read(), str(shot.mask)), width, height, shot.mask)
-        mask = (mask // 257).astype(np.uint8) if mask.dtype == np.uint16 else mask
+        mask = _like(images.decode_mask(shot.mask.read(), str(shot.mask), upright=False), width, height, shot.mask)
         alpha = mask if alpha is None else np.minimum(alpha, mask)
     depth = None
     if target.depth_scale is not None:
@@ -154,7 +183,7 @@ def _colour(background: str) -> images.Colour:
 
 def _depth(place: Place, ratio: float, width: int, height: int) -> U16:
     """16-bit steps of the dataset's scale, of the picture's size."""
-    steps = images.decode_grey(place.read(), str(place))
+    steps = images.decode_grey(place.read(), str(place), upright=False)
     if steps.dtype != np.uint16:
         raise G3dError(
             f"the depth '{place}' is not a 16-bit grey PNG; write it as one, in steps of depth_unit_scale_factor"

@@ -2,6 +2,7 @@
 
     x' = x d + 2 p1 x y + p2 (r^2 + 2 x^2)      d = 1 + k1 r^2 + k2 r^4 + k3 r^6 + k4 r^8
     y' = y d + p1 (r^2 + 2 y^2) + 2 p2 x y      (FULL_OPENCV: (1 + k1.. k3) / (1 + k4 r^2 + k5 r^4 + k6 r^6))
+    (a fisheye: d = a / r (1 + k1 a^2 + k2 a^4 + k3 a^6 + k4 a^8) with the angle a = atan r, without p1 p2)
 
 with x y the ideal and x' y' the distorted place, both in focal lengths from the principal point. The ideal picture keeps
 the intrinsics and the size of the distorted one, so no inverse is needed: each of its pixels looks up its distorted place.
@@ -22,7 +23,8 @@ from g3d.errors import G3dError
 
 F64 = NDArray[np.float64]
 STRAIGHT = ("", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
-BENT = ("OPENCV", "FULL_OPENCV", "RADIAL", "SIMPLE_RADIAL")
+BENT = ("OPENCV", "FULL_OPENCV", "RADIAL", "SIMPLE_RADIAL", "OPENCV_FISHEYE", "RADIAL_FISHEYE", "SIMPLE_RADIAL_FISHEYE")
+_LISTED = ("k1", "k2", "k3", "k4", "p1", "p2")  # nerfstudio's distortion_params
 _TERMS = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 _ROWS = 16  # sampled at a time, so that what is in the hands stays in the cache
 
@@ -35,6 +37,7 @@ class Lens:
     under: tuple[float, ...] = ()  # of the denominator, likewise
     p1: float = 0.0
     p2: float = 0.0
+    fisheye: bool = False
 
 
 def lens_of(frame: Mapping[str, Any], where: str) -> Lens | None:
@@ -42,15 +45,17 @@ def lens_of(frame: Mapping[str, Any], where: str) -> Lens | None:
 
     What is no central projection onto a plane is refused by its name."""
     model = str(frame.get("camera_model", "")).upper()
-    odd = [n for n in ("is_fisheye", "latlong", "orthographic", "equirectangular") if frame.get(n)]
+    odd = [n for n in ("latlong", "orthographic", "equirectangular") if frame.get(n)]
     odd += sorted(n for n in frame if n.startswith("ftheta_"))[:1]
     if odd or model not in STRAIGHT + BENT:
         allowed = ", ".join([*STRAIGHT[1:], *BENT])
         raise G3dError(f"{where} has the camera model {odd[0] if odd else model}, which is not a picture of a pinhole with lens "
                        f"distortion ({allowed}); convert the pictures with the tool that made them")  # fmt: skip
-    values = {name: float(frame.get(name, 0)) for name in _TERMS}
+    values = {name: float(frame.get(name, 0)) for name in _TERMS} | _listed(frame, where)
     if not all(map(math.isfinite, values.values())):
         raise G3dError(f"{where} has lens distortion that is not finite ({values}); correct it")
+    if model.endswith("FISHEYE") or frame.get("is_fisheye"):
+        return _fisheye(values, where)
     if not any(values.values()):
         return None
     if model in STRAIGHT[1:]:
@@ -63,6 +68,34 @@ def lens_of(frame: Mapping[str, Any], where: str) -> Lens | None:
         raise G3dError(f"{where} has the lens distortion k5 or k6, which has a meaning in the camera model FULL_OPENCV only; "
                        "name the model, or undistort the pictures first")  # fmt: skip
     return Lens((k1, k2, k3, k4), (), p1, p2)
+
+
+def _fisheye(values: Mapping[str, float], where: str) -> Lens:
+    """OpenCV's fisheye, which bends also where all terms are 0."""
+    more = [name for name in ("k5", "k6", "p1", "p2") if values[name]]
+    if more:
+        raise G3dError(f"{where} is of a fisheye and has the lens distortion {', '.join(more)}, which OpenCV's fisheye "
+                       "(k1 to k4) has not; undistort the pictures first")  # fmt: skip
+    return Lens(tuple(values[f"k{i}"] for i in range(1, 5)), fisheye=True)
+
+
+def _listed(frame: Mapping[str, Any], where: str) -> dict[str, float]:
+    """nerfstudio's list k1 k2 k3 k4 p1 p2; another list of distortion is refused by its name, rather than left aside."""
+    named = {name: frame[name] for name in frame if "distort" in name.lower()}
+    for name, value in named.items():
+        numbers = np.asarray(value, np.float64).reshape(-1)
+        if name == "distortion_params" and len(numbers) == len(_LISTED):
+            found = dict(zip(_LISTED, numbers.tolist(), strict=True))
+            apart = [n for n in _LISTED if n in frame and float(frame[n]) != found[n]]
+            if apart:
+                raise G3dError(
+                    f"{where} has {apart[0]} {frame[apart[0]]} and {found[apart[0]]} in distortion_params; remove one"
+                )
+            return found
+        if numbers.any():
+            raise G3dError(f"{where} has {name} of {len(numbers)} numbers, whose meaning is not known; read are k1, k2, ... by "
+                           f"name, and distortion_params as {', '.join(_LISTED)}")  # fmt: skip
+    return {}
 
 
 def distorted(lens: Lens, x: F64, y: F64) -> tuple[F64, F64]:
@@ -116,6 +149,10 @@ def _turning_point(lens: Lens, farthest: float) -> float:
 
 def _factor(lens: Lens, r2: F64) -> F64:
     """The radial factor d."""
+    if lens.fisheye:
+        r = np.sqrt(r2)
+        angle = np.arctan(r)
+        return np.divide(angle * _factor(Lens(lens.radial), angle * angle), r, out=np.ones_like(r), where=r > 1e-12)
     over, under = np.ones_like(r2), np.ones_like(r2)
     for total, terms in ((over, lens.radial), (under, lens.under)):
         power = r2.copy()

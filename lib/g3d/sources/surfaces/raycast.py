@@ -98,6 +98,15 @@ class Caster:
             rgb[inside], coverage[inside] = np.where(hits[..., None], colours, rgb[inside]).mean(0), hits.mean(0)
         return Picture(to_u8(rgb), to_u8(coverage), depth, facing)
 
+    def gap_world(self, points: F32, eye: F32) -> F32:
+        """[N] how far each of `points` [N, 3] lies behind what a camera at `eye` [3] sees in its place; not above 0 where
+        nothing is before it."""
+        rays = np.empty((len(points), 6), np.float32)
+        rays[:, :3], rays[:, 3:] = eye, points - eye
+        reached = self._scene.cast_rays(self._core.Tensor.from_numpy(rays), nthreads=1)["t_hit"].numpy()  # 1: the point
+        gap: F32 = (1 - reached) * np.linalg.norm(rays[:, 3:], axis=1)
+        return gap
+
     def relit(self, light: Light | None) -> "Caster":
         """The same surface under another light; nothing is built again."""
         other = copy.copy(self)

@@ -22,6 +22,7 @@ from g3d.sources import Collection, Item, Made, Summary
 from g3d.sources.posed import stamp
 from g3d.sources.surfaces.multiview import around
 from g3d.sources.writing.licence import licence_of
+from g3d.storage import foreign
 
 SUFFIXES = (".hdf5", ".h5")
 CELLS_OF_POINTS = 256
@@ -47,8 +48,8 @@ def tables(path: Path) -> list[Path]:
 
     if path.is_file():
         return [path] if path.suffix.lower() in SUFFIXES else []
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-    mesh = next((p for p in path.rglob("*") if p.suffix.lower() in READERS), None) if found else None
+    found = [p for p in foreign.inside(path) if p.suffix.lower() in SUFFIXES and p.is_file()]
+    mesh = next((p for p in foreign.files_below(path) if p.suffix.lower() in READERS), None) if found else None
     if mesh is not None:
         raise G3dError(
             f"'{path}' holds both '{found[0].name}' and the mesh '{mesh.name}'; give one of them, or a folder of one kind"

@@ -21,6 +21,7 @@ from g3d.sources import Collection, Summary
 from g3d.sources.writing.split_list import SplitList
 from g3d.sources.writing.worker import Bad, made
 from g3d.storage.files import read_json
+from g3d.storage.leaving_out import merged, note
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ def write(folder: Path, collection: Collection, plan: Plan, progress: Progress) 
     if finished(folder, asked):  # ended while tidying up, or in the way of another output
         info = read_json(folder / "dataset.json", "the dataset description")
         return _figures(info, len(info["objects"]), info["provenance"]["skipped"], 0, 0.0)
-    for note in collection.notes:
-        progress.log(note)
+    for said in collection.notes:
+        progress.log(said)
+    if collection.left_out:
+        progress.log(note(collection.left_out))
     writer, total = Writer(folder), len(collection.items)
     first = writer.keep(keys, skipped=plan.skip_bad)
     if first:
@@ -66,6 +69,14 @@ def write(folder: Path, collection: Collection, plan: Plan, progress: Progress) 
         raise G3dError(
             f"none of the {len(writer.skipped)} items can be used, so there is no dataset; the first: {writer.skipped[0]}"
         )
+    late = merged(o.get("left_out", {}) for o in writer.objects if not o.get("mirrored"))
+    if late:
+        progress.log(note(late))
+    unturned = sum(int(o.get("exif_not_applied", 0)) for o in writer.objects if not o.get("mirrored"))
+    if unturned:
+        progress.log(
+            f"the EXIF orientation of {unturned} pictures was not applied: cameras describe pixels as they are stored"
+        )
     splits = _splits(writer.objects, plan)
     info = _describe(collection, plan, writer)
     writer.close(info, splits, zipped=plan.zipped, asked=asked)
@@ -78,6 +89,8 @@ def _asked(keys: Sequence[str], collection: Collection, plan: Plan) -> str:
     split = None if plan.split is None else plan.split.description
     names = {name: list(known) for name, known in collection.names.items()}
     asked = [keys, names, collection.licence, split, plan.holdout, plan.zipped, plan.skip_bad]
+    if collection.left_out:
+        asked.append(merged([collection.left_out]))
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
@@ -86,8 +99,19 @@ def _figures(
 ) -> dict[str, Any]:
     return {
         "objects": objects, "views": info["views"], "views_per_s": views / max(seconds, 1e-9), "seconds": seconds,
-        "mean_image_psnr_db": info["mean_image_psnr_db"], "skipped": list(skipped), "digest": info["digest"],
+        "mean_image_psnr_db": info["mean_image_psnr_db"], "skipped": list(skipped), "left_out": _left_out(info),
+        "digest": info["digest"],
     }  # fmt: skip
+
+
+def _left_out(info: Mapping[str, Any]) -> dict[str, list[str]]:
+    """All that dataset.json lists: of the whole, and of each object."""
+    return merged(
+        [
+            info["provenance"].get("left_out", {}),
+            *(o.get("left_out", {}) for o in info["objects"] if not o.get("mirrored")),
+        ]
+    )
 
 
 def _describe(collection: Collection, plan: Plan, writer: Writer) -> dict[str, Any]:
@@ -98,11 +122,12 @@ def _describe(collection: Collection, plan: Plan, writer: Writer) -> dict[str, A
         cameras = Cameras(poses, intrinsics, collection.width, collection.height)
     split = None if plan.split is None else plan.split.description
     settings = {**collection.settings, "holdout": plan.holdout, "split": split, "skip_bad": plan.skip_bad}
+    left_out = {"left_out": merged([collection.left_out])} if collection.left_out else {}
     return {
         "name": collection.name, "width": collection.width, "height": collection.height,
         "background": list(collection.background),
         "licence": collection.licence, "names": {name: list(known) for name, known in collection.names.items()},
-        "provenance": {"source": plan.source, "settings": settings, "seed": plan.seed, "skipped": writer.skipped},
+        "provenance": {"source": plan.source, "settings": settings, "seed": plan.seed, "skipped": writer.skipped, **left_out},
         **collection.describe(Summary(cameras, writer.low, writer.high)),
     }  # fmt: skip
 

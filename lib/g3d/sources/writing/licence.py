@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from g3d.storage import foreign
+
 _NAMES = ("license", "licence", "copying")
 UNKNOWN = "unknown (the folder holds no licence file)"
 
 
 def licence_of(folder: Path) -> str:
     """The text of the folder's licence file, shortened, or `UNKNOWN`."""
-    for path in sorted(folder.iterdir()):
+    for path in foreign.inside(folder):
         if path.is_file() and is_licence(path.name):
             return shortened(path.name, path.read_bytes())
     return UNKNOWN

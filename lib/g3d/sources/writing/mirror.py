@@ -99,6 +99,11 @@ def _column(name: str, rows: NDArray[Any], width: int) -> NDArray[Any]:
         swapped = rows[:, LANDMARKS_MIRRORED].copy()
         swapped[..., 0] = width - swapped[..., 0]
         return swapped
+    if name == "landmarks_visible":  # [V, 68]
+        return rows[:, LANDMARKS_MIRRORED].copy()
+    if name.endswith(("_box", "_boxes")):  # [..., 4] x0 y0 x1 y1 px; the other eye comes first
+        x0, y0, x1, y1 = np.moveaxis(rows[:, ::-1] if name == "eye_boxes" else rows, -1, 0)
+        return np.stack([width - x1, y0, width - x0, y1], axis=-1)
     return rows
 
 

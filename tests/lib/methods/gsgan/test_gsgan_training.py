@@ -1,6 +1,7 @@
 """GSGAN's game: losses by hand, batches, cameras and their swaps, gradients by parts, exact resume, refusals."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from commands import Pipeline, environment, g3d, refused
+from g3d import distributed
 from g3d.cameras import CameraPrior, condition_numbers
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
@@ -20,11 +22,12 @@ from g3d.losses import adversarial
 from g3d.methods import gsgan as g
 from g3d.methods import settings_of
 from g3d.methods.gsgan import losses, training
-from g3d.methods.gsgan.batches import Source, widened
+from g3d.methods.gsgan.batches import Source, deviations_deg, swap_p, widened
 from g3d.render import render_scene
 from g3d.scenes.scene import pick
 from g3d.steps import fit_stage1
 from g3d.storage import artifacts
+from pretended import processes
 from torch import Tensor
 
 CPU = torch.device("cpu")
@@ -112,12 +115,66 @@ def test_cameras_are_those_of_views_swapped_and_widened_as_often_as_asked(
 def test_widened_cameras_have_the_deviations_of_the_appendix() -> None:
     config = replace(g.PRESETS["ffhq256"], yaw_std_deg=16.0, pitch_std_deg=8.0)
     prior = CameraPrior(2.7, 13.4, 64, 64, target=(0, 0, 0.2), azimuth_deg=(-10, 10), elevation_deg=(-5, 5))
-    cameras = widened(config, prior).sample(0, range(4000)).c2w[:, :3, 3] - torch.tensor([0, 0, 0.2])
+    cameras = widened(config, prior, prior.sample(0, range(9))).sample(0, range(4000)).c2w[:, :3, 3] - torch.tensor(
+        [0, 0, 0.2]
+    )
     torch.testing.assert_close(cameras.norm(dim=1), torch.full((4000,), 2.7), atol=1e-4, rtol=0)
     yaw = torch.rad2deg(torch.atan2(cameras[:, 0], cameras[:, 2]))
     pitch = torch.rad2deg(torch.asin(cameras[:, 1] / 2.7))
     assert float(yaw.std()) == pytest.approx(16, abs=0.7) and float(yaw.mean()) == pytest.approx(0, abs=0.8)
     assert float(pitch.abs().max()) <= 24.01 and float(pitch.std()) == pytest.approx(48 / 12**0.5, abs=0.4)
+
+
+def test_cameras_are_widened_by_the_deviations_of_the_data() -> None:
+    """A.1: those of the data set, where none are given; spread by hand around a mean that is not the front."""
+    prior = CameraPrior(2.7, 13.4, 64, 64, target=(0, 0, 0.2))
+    yaw, pitch = torch.tensor([10.0, -14.0, 22.0, 2.0]), torch.tensor([1.0, 5.0, -3.0, 9.0])
+    cameras = prior.at(yaw, pitch)
+    assert deviations_deg(prior, cameras) == pytest.approx(
+        (float(yaw.std(correction=0)), float(pitch.std(correction=0))), abs=1e-3
+    )
+    wide = widened(g.PRESETS["ffhq256"], prior, cameras)
+    assert wide.azimuth_deg[1] == pytest.approx(13.0767, abs=1e-3) and wide.elevation_deg[1] == pytest.approx(
+        3 * 20**0.5, abs=1e-3
+    )
+    half = widened(replace(g.PRESETS["ffhq256"], yaw_std_deg=16.0), prior, cameras)
+    assert half.azimuth_deg == (-16, 16) and half.elevation_deg == wide.elevation_deg
+
+
+def test_swaps_fade_from_all_to_those_asked_for() -> None:
+    """EG3D: 1 at first, swap_p after 1,000 kimg, a straight line between."""
+    ffhq, ours = g.PRESETS["ffhq256"], g.PRESETS["cars64"]
+    assert [swap_p(ffhq, n) for n in (0, 250_000, 1_000_000, 5_000_000)] == [1, 0.875, 0.5, 0.5]
+    assert swap_p(g.PRESETS["afhq256"], 500_000) == pytest.approx(0.9) and swap_p(ours, 0) == 0.5
+
+
+def test_swaps_of_a_batch_fade(data: Dataset) -> None:
+    _, source = made(data, "swap_p=0", "swap_fade_kimg=1.2", "batch=600")
+    shares = []
+    for step in (0, 1, 2):
+        wanted = source.draw(step, slice(0, 600)).for_generator
+        own = condition_numbers(wanted.cameras(24, 24))
+        shares.append(float((wanted.seen_by_mapping != own).any(dim=1).float().mean()))
+    among = 1 - 1 / len(source.views)
+    assert shares == [pytest.approx(among, abs=0.05), pytest.approx(among / 2, abs=0.08), 0]
+
+
+def test_the_losses_of_anchors_are_sums_or_a_third(data: Dataset) -> None:
+    """As the text says, or as the public code computes: both figures stay, their weight in the gradient is a third."""
+    found = []
+    for pair in ("anchor_losses=sum", "anchor_losses=mean"):
+        game, source = made(data, pair, "pose_weight=0", "center_weight=3", "knn_weight=5", "g_clip=0", "batch=2")
+        game.discriminator.real.out.weight.data.zero_()  # no adversarial gradient
+        figures = training.generator_step(game, source.draw(0, slice(0, 2)).for_generator, 0, CPU)
+        head = game.generator.anchor_heads[0].layers["xyz"].weight.grad  # type: ignore[index, union-attr]
+        found.append((head, figures["knn_loss"]))
+    assert found[0][0].abs().max() > 0 and found[0][1] == found[1][1]
+    torch.testing.assert_close(found[1][0], found[0][0] / 3, rtol=1e-4, atol=1e-9)
+
+
+def test_the_public_blur_is_the_default() -> None:
+    """2^-(x / 10)^2 is a Gaussian of deviation 10 / sqrt(2 ln 2)."""
+    assert g.Config().blur_px == pytest.approx(10 / (2 * math.log(2)) ** 0.5, abs=1e-3)
 
 
 def test_the_blur_fades_and_is_a_gaussian() -> None:
@@ -134,27 +191,52 @@ def test_the_blur_fades_and_is_a_gaussian() -> None:
     assert training.blurred(flat, 0.0) is flat
 
 
-def gradients(data: Dataset, *pairs: str) -> list[Tensor]:
-    """Of one step of each kind, seen by optimisers that do not move."""
-    game, source = made(data, "augment=fixed", "augment_p=0.5", "pose_weight=0", "g_clip=1e9", "d_clip=1e9", *pairs)
-    lively(game).discriminator.real.group = 1  # what compares pictures would depend on the parts
-    batch, found = source.draw(0, slice(0, 4)), []
+PAIRS = ("augment=fixed", "augment_p=0.5", "g_clip=1e9", "d_clip=1e9")
+
+
+def gradients(data: Dataset, *pairs: str, batch: int = 4, group: int = 1) -> list[Tensor]:
+    """Of one step of each kind, seen by optimisers that do not move; and its figures. `group`: of the minibatch deviation."""
+    game, source = made(data, *PAIRS, f"batch={batch}", *pairs)
+    lively(game).discriminator.real.group = group
+    drawn, found = source.draw(0, distributed.share(torch.arange(batch))), []
     for optimiser in (game.g_optimiser, game.d_optimiser):
         optimiser.param_groups[0]["lr"] = 0.0
-    training.generator_step(game, batch.for_generator, 0, CPU)
+    figures = [training.generator_step(game, drawn.for_generator, 0, CPU)]
     found += [p.grad.clone() for p in game.generator.parameters() if p.grad is not None]
-    training.discriminator_step(game, batch, 0, CPU)
+    figures.append(training.discriminator_step(game, drawn, 0, CPU))
     found += [p.grad.clone() for p in game.discriminator.parameters() if p.grad is not None]
-    training.penalty_step(game, batch, 0, CPU)
+    figures.append({"r1": training.penalty_step(game, drawn, 0, CPU)})
     found += [p.grad.clone() for p in game.discriminator.parameters() if p.grad is not None]
     assert len(found) > 60
-    return found
+    return [*found, *(value for some in figures for value in some.values())]
 
 
 @pytest.mark.parametrize("pair", ["micro_batch=1", "micro_batch=3"])
 def test_parts_do_not_change_gradients(data: Dataset, pair: str) -> None:
+    """The pose loss compares with the cameras of the whole batch (eq. 9), in whatever parts it comes."""
     for a, b in zip(gradients(data), gradients(data, pair), strict=True):
         torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-6)
+
+
+@pytest.mark.parametrize(("count", "micro"), [(1, 1), (1, 2), (2, 1), (2, 2), (2, 0), (3, 1)])
+def test_processes_and_parts_compare_the_whole_batch(data: Dataset, count: int, micro: int) -> None:
+    """With deviation=batch every gradient is that of one process that holds all pictures: groups of three lie across parts and
+    processes (uneven ones), also in R1, whose slope at a picture depends on the others of its group."""
+    one = gradients(data, batch=6, group=3)
+    for found in processes(
+        count, lambda _: gradients(data, "deviation=batch", f"micro_batch={micro}", batch=6, group=3)
+    ):
+        for a, b in zip(one, found, strict=True):
+            torch.testing.assert_close(a, b, rtol=5e-3, atol=5e-6)
+
+
+def test_without_it_parts_compare_their_own_pictures(data: Dataset) -> None:
+    """The test above can fail: the same parts with deviation=part have other gradients; without the deviation, they agree."""
+    one, parts = gradients(data, batch=6, group=3), gradients(data, "micro_batch=1", batch=6, group=3)
+    assert any((a - b).abs().max() > 1e-3 * a.abs().max() for a, b in zip(one, parts, strict=True))
+    for found in processes(2, lambda _: gradients(data, "micro_batch=2", batch=6)):
+        for a, b in zip(gradients(data, batch=6), found, strict=True):
+            torch.testing.assert_close(a, b, rtol=5e-3, atol=5e-6)
 
 
 def test_gradients_are_clipped(data: Dataset) -> None:
@@ -238,13 +320,14 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
 
 @pytest.mark.slow
 def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> None:
-    """Pictures one by one, so that what compares pictures is the same: equal up to the order of sums."""
+    """Two processes, pictures one by one, against one that holds all: equal up to the order of sums."""
     words = ["fit-stage1", "gsgan", "--data", str(pipeline.data), "--preset", "smoke", "--device", "cpu"]
-    pairs = ["kimg=0.02", "micro_batch=1", "background=true", "background_from_kimg=0.008", "g_lr=1e-6", "d_lr=1e-6"]
+    pairs = ["kimg=0.02", "background=true", "background_from_kimg=0.008", "g_lr=1e-6", "d_lr=1e-6"]
     words += [word for pair in pairs for word in ("--set", pair)]
+    parts = {"one": [], "two": ["--set", "micro_batch=1", "--set", "deviation=batch"]}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for command, out in (([*torchrun, "-m", "g3d_cli.main"], "two"), ([sys.executable, "-m", "g3d_cli.main"], "one")):
-        whole = [*command, *words, "--out", str(tmp_path / out)]
+        whole = [*command, *words, *parts[out], "--out", str(tmp_path / out)]
         done = subprocess.run(whole, capture_output=True, text=True, env=environment(), check=False)
         assert done.returncode == 0, done.stderr
     one, two = (artifacts.read(tmp_path / n / "state.safetensors", "state").values for n in ("one", "two"))

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from commands import Pipeline, g3d, refused
+from g3d.latents import Latents, LatentSpace, write
+from g3d.methods import decoding
+from g3d.methods.hypernerfgan import METHOD
 from g3d.scenes.scene import MlpField, tensors_of
 from g3d.scenes.scene_file import load_scene
 from g3d.storage import artifacts
@@ -52,7 +55,7 @@ def test_truncation(gan: Path, sampled: Path, tmp_path: Path) -> None:
     assert difference(tmp_path / "zero" / "000000.safetensors", tmp_path / "set" / "000000.safetensors") == 0
     assert difference(tmp_path / "one" / "000001.safetensors", sampled / "scenes" / "000001.safetensors") < 1e-6
     shown = g3d("sample", gan, "--num", 2, "--truncation", 0.7, "--out", tmp_path / "x", "--dry-run").json
-    assert shown["settings"] == {"truncation": 0.7} and shown["prior"] is None
+    assert shown["settings"] == {"truncation": 0.7, "space": "w"} and shown["prior"] is None
 
 
 def test_a_path_through_samples_passes_through_them(gan: Path, sampled: Path, tmp_path: Path) -> None:
@@ -65,6 +68,35 @@ def test_a_path_through_samples_passes_through_them(gan: Path, sampled: Path, tm
     assert difference(tmp_path / "scenes" / "000002.safetensors", sampled / "scenes" / "000002.safetensors") < 1e-5
     middle = artifacts.read(path, "latents").values["codes"]
     torch.testing.assert_close(middle[1], (middle[0] + middle[2]) / 2)
+
+
+def test_a_path_through_noise(gan: Path, sampled: Path, tmp_path: Path) -> None:
+    """eq. 11: straight lines between z, not w; the ends are the same samples, what lies between is not."""
+    z, path = tmp_path / "z.safetensors", tmp_path / "path.safetensors"
+    words = ["sample", gan, "--num", 3, "--set", "space=z", "--latents", z, "--out", tmp_path / "drawn"]
+    found = g3d(*words, "--device", "cpu")
+    assert found.code == 0, found.err
+    assert difference(tmp_path / "drawn" / "000001.safetensors", sampled / "scenes" / "000001.safetensors") < 1e-6
+    assert artifacts.header(z).config["space"] == "z"
+    for latents, name in ((z, "of_z"), (sampled / "codes.safetensors", "of_w")):
+        words = ["edit", "interpolate", latents, "--items", "0,2", "--steps", 3, "--out", path, "--overwrite"]
+        assert g3d(*words).code == 0
+        decoded = g3d("decode", gan, path, "--out", tmp_path / name, "--device", "cpu")
+        assert decoded.code == 0, decoded.err
+    for end in ("000000", "000002"):
+        assert difference(tmp_path / "of_z" / f"{end}.safetensors", sampled / "scenes" / f"{end}.safetensors") < 1e-5
+    assert difference(tmp_path / "of_z" / "000001.safetensors", tmp_path / "of_w" / "000001.safetensors") > 1e-4
+    mean = artifacts.read(z, "latents").values["codes"][[0, 2]].mean(dim=0, keepdim=True)
+    model = decoding.load(METHOD, artifacts.header(gan / "model.safetensors"), torch.device("cpu"))
+    wanted = METHOD.decode(model, Latents(LatentSpace.codes("z", 8), {"codes": mean}, ["0"]), METHOD.decode_settings())
+    middle = tensors_of(scene(tmp_path / "of_z" / "000001.safetensors"))
+    for name, value in tensors_of(wanted).items():
+        torch.testing.assert_close(middle[name], value, atol=1e-5, rtol=1e-4)
+    dry = ["sample", gan, "--num", 2, "--set", "space=z", "--out", tmp_path / "x", "--dry-run"]
+    refused(g3d(*dry, "--truncation", 0.7), "truncation is 0.7", "space=z")
+    other = LatentSpace.codes("z", 9)
+    write(tmp_path / "nine.safetensors", Latents(other, {"codes": torch.zeros(1, 9)}, ["0"]))
+    refused(g3d("decode", gan, tmp_path / "nine.safetensors", "--out", tmp_path / "x"), "live in z [9]")
 
 
 def test_latents_alone(gan: Path, sampled: Path, tmp_path: Path) -> None:

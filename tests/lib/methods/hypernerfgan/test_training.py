@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from commands import Pipeline, environment, g3d, refused
+from g3d import distributed
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, Interrupted
@@ -24,6 +25,7 @@ from g3d.render import render_scene
 from g3d.scenes.scene import pick
 from g3d.steps import fit_stage1
 from g3d.storage import artifacts
+from pretended import processes
 from torch import Tensor
 
 CPU = torch.device("cpu")
@@ -124,27 +126,40 @@ def test_rays_that_miss_the_box_show_the_background(data: Dataset) -> None:
     assert (images[miss] == 1).all() and (images[~miss] < 1).float().mean() > 0.5
 
 
-def gradients(data: Dataset, *pairs: str) -> list[Tensor]:
-    """Of one generator step and one discriminator step and one penalty, seen by an optimiser that does not move."""
-    game, source = made(data, "batch=4", "augment=fixed", "augment_p=0.5", "augment_set=bgc", *pairs)
-    game.discriminator.group = 1  # the deviation of a group would depend on the parts
-    batch, found = source.draw(0, slice(0, 4)), []
+def gradients(data: Dataset, *pairs: str, batch: int = 4, group: int = 1) -> list[Tensor]:
+    """Of one step of each kind, seen by optimisers that do not move; and its figures. `group`: of the minibatch deviation."""
+    game, source = made(data, f"batch={batch}", "augment=fixed", "augment_p=0.5", "augment_set=bgc", *pairs)
+    game.discriminator.group = group
+    drawn, found = source.draw(0, distributed.share(torch.arange(batch))), []
     for optimiser in (game.g_optimiser, game.d_optimiser):
         optimiser.param_groups[0]["lr"] = 0.0
-    training.generator_step(game, batch.for_generator, CPU)
+    figures = [*training.generator_step(game, drawn.for_generator, CPU)]
     found += [p.grad.clone() for p in game.generator.parameters() if p.grad is not None]
-    training.discriminator_step(game, batch, CPU)
+    figures += training.discriminator_step(game, drawn, CPU)
     found += [p.grad.clone() for p in game.discriminator.parameters() if p.grad is not None]
-    training.penalty_step(game, batch, CPU)
+    figures.append(training.penalty_step(game, drawn, CPU))
     found += [p.grad.clone() for p in game.discriminator.parameters() if p.grad is not None]
     assert len(found) > 30
-    return found
+    return found + figures
 
 
 @pytest.mark.parametrize("pair", ["micro_batch=1", "micro_batch=3", "checkpoint=true", "points_per_chunk=64"])
 def test_parts_and_checkpointing_do_not_change_gradients(data: Dataset, pair: str) -> None:
     for a, b in zip(gradients(data), gradients(data, pair), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "micro"), [(1, 1), (2, 1), (2, 2), (3, 1)])
+def test_processes_and_parts_compare_the_whole_batch(data: Dataset, count: int, micro: int) -> None:
+    """With deviation=batch every gradient is that of one process that holds all pictures."""
+    one = gradients(data, batch=6, group=3)
+    parts = gradients(data, "micro_batch=1", batch=6, group=3)
+    assert any((a - b).abs().max() > 1e-3 * a.abs().max() for a, b in zip(one, parts, strict=True))  # it matters
+    for found in processes(
+        count, lambda _: gradients(data, "deviation=batch", f"micro_batch={micro}", batch=6, group=3)
+    ):
+        for a, b in zip(one, found, strict=True):
+            torch.testing.assert_close(a, b, rtol=5e-3, atol=5e-6)
 
 
 def test_the_penalty_is_r1_times_gamma_times_the_interval(data: Dataset) -> None:
@@ -246,20 +261,20 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
 
 @pytest.mark.slow
 def test_two_processes_fit_what_one_fits(pipeline: Pipeline, tmp_path: Path) -> None:
-    """Pictures one by one, so that the discriminator's groups are the same: equal up to the order of sums."""
+    """Two processes, pictures one by one, against one that holds all: equal up to the order of sums."""
     words = ["fit-stage1", "hypernerfgan", "--data", str(pipeline.data), "--preset", "smoke", "--device", "cpu"]
     pairs = [
         "kimg=0.02",
-        "micro_batch=1",
         "augment_p=0.5",
         "g_lr=1e-6",
         "d_lr=1e-6",
     ]  # Adam makes much of tiny gradients
     words += [word for pair in pairs for word in ("--set", pair)]
+    parts = {"one": [], "two": ["--set", "micro_batch=1", "--set", "deviation=batch"]}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for command, out in (([*torchrun, "-m", "g3d_cli.main"], "two"), ([sys.executable, "-m", "g3d_cli.main"], "one")):
         done = subprocess.run(
-            [*command, *words, "--out", str(tmp_path / out)],
+            [*command, *words, *parts[out], "--out", str(tmp_path / out)],
             capture_output=True,
             text=True,
             env=environment(),
@@ -314,6 +329,24 @@ def test_what_cannot_be_trained_is_one_sentence(pipeline: Pipeline, tmp_path: Pa
 def test_settings_without_effect_are_refused(pairs: list[str], sentence: str) -> None:
     with pytest.raises(G3dError, match=sentence):
         settings_of("hypernerfgan", None, pairs)
+
+
+def test_the_low_memory_presets_are_the_report_s() -> None:
+    """Tables 2 to 4 and section 4.3: P = N_s = 32, gamma 1 for chairs, too, ADA from 0.5, one picture in memory at a time."""
+    low = [h.PRESETS[name] for name in ("t4", "t4-cars", "t4-planes", "t4-chairs")]
+    for one in low:
+        assert (one.patch_size, one.n_samples, one.r1_gamma, one.kimg, one.g_lr, one.d_lr) == (
+            32,
+            32,
+            1.0,
+            200,
+            2e-3,
+            2e-3,
+        )
+        assert (one.augment, one.augment_p, one.augment_set) == ("ada", 0.5, "bgc")
+        assert (one.batch, one.micro_batch) == (4, 1)
+    assert [one.layers for one in low] == [4, 8, 4, 8]
+    assert (h.PRESETS["t4-batch1"].batch, h.PRESETS["shapenet-chairs"].r1_gamma) == (1, 0.1)
 
 
 def test_presets_can_be_changed_where_their_own_settings_become_idle() -> None:

@@ -9,7 +9,7 @@ import torch
 from g3d.errors import G3dError
 from g3d.methods import settings_of
 from g3d.methods.contract import refuse_idle
-from g3d.methods.mnif import METHOD, PRESETS, Config, MixtureOfSirens, adaptation, signals
+from g3d.methods.mnif import METHOD, PRESETS, Config, MixtureOfSirens, adaptation, signals, training
 from g3d.methods.mnif.config import refuse_still
 from g3d.methods.mnif.networks import layer_sizes
 from g3d.methods.mnif.point_source import PointBatch
@@ -125,6 +125,25 @@ def spreads(latent_std: float, projection_std: float) -> list[float]:
     )
     code = adaptation.starts(settings, 0, 0, [0])
     return spread(MixtureOfSirens(settings), code, World(), 0)
+
+
+@pytest.mark.parametrize("name", ["celebahq64-l", "shapenet64-s", "srncars"])
+def test_alpha_begins_as_one_over_m_or_spread_around_it(name: str) -> None:
+    """A.2.4 to the letter, or a spread of 1 / sqrt(M) (meta-learning) that section 4.1's random codes make here."""
+    row = replace(PRESETS[name], bases=64, width=8, latent_dim=512)
+    row = (
+        replace(row, latent_std=(3 / 64) ** 0.5, projection_std=(3 * 512) ** -0.5) if row.adaptation == "meta" else row
+    )
+    net = network(row)
+    with torch.no_grad():
+        even = net.coefficients(adaptation.starts(replace(row, alpha_start="even"), 0, 0, range(8)))
+        spread_out = net.coefficients(adaptation.starts(row, 0, 0, range(8)))
+        jointly = net.coefficients(training._first_codes(replace(row, alpha_start="even"), 8, 0))
+    torch.testing.assert_close(even, torch.full_like(even, 1 / 64))
+    torch.testing.assert_close(jointly, even)
+    wanted = 1 / 8 if row.adaptation == "meta" else row.latent_std * row.projection_std * 512**0.5
+    assert float(spread_out.std()) == pytest.approx(wanted, rel=0.05)
+    assert float(spread_out.mean()) == pytest.approx(1 / 64, abs=0.1 * wanted)
 
 
 def test_coefficients_whose_squares_sum_to_one_keep_the_spread_of_a_single_siren() -> None:

@@ -9,8 +9,10 @@ import torch
 from commands import g3d, refused
 from g3d import images, latents
 from g3d.data.opening import open_dataset
+from g3d.methods import method
 from g3d.scenes.scene import Triplane
 from g3d.scenes.scene_file import load_scene
+from g3d.storage import artifacts
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +31,11 @@ def test_figures_of_the_run(fitted: Path) -> None:
 
 def test_from_pictures_to_scenes_that_are_drawn_without_the_model(pictures: Path, fitted: Path, tmp_path: Path) -> None:
     tokens, scenes = tmp_path / "t.safetensors", tmp_path / "scenes"
-    found = json.loads(g3d("encode", fitted, "--data", pictures, "--split", "all", "--out", tokens, "--json").out)
+    found = json.loads(
+        g3d(
+            "encode", fitted, "--data", pictures, "--split", "all", "--out", tokens, "--json", "--set", "measure=true"
+        ).out
+    )
     assert found["latents"] == 12 and 0 < found["mse"] < 0.5
     head = latents.check(tokens)
     assert head.space.parts["tokens"].vocabulary == 32
@@ -50,8 +56,10 @@ def test_from_pictures_to_scenes_that_are_drawn_without_the_model(pictures: Path
 def test_encode_takes_splits_and_decode_gives_back_what_it_measured(
     pictures: Path, fitted: Path, tmp_path: Path
 ) -> None:
-    found = json.loads(g3d("encode", fitted, "--data", pictures, "--out", tmp_path / "t.safetensors", "--json").out)
-    assert found["latents"] == 6
+    words = ["encode", fitted, "--data", pictures, "--json", "--out"]
+    plain = json.loads(g3d(*words, tmp_path / "plain.safetensors").out)
+    found = json.loads(g3d(*words, tmp_path / "t.safetensors", "--set", "measure=true").out)
+    assert found["latents"] == plain["latents"] == 6 and "mse" not in plain
     assert g3d("decode", fitted, tmp_path / "t.safetensors", "--render", tmp_path / "r").code == 0
     names = latents.check(tmp_path / "t.safetensors").names
     data = open_dataset(pictures)
@@ -59,6 +67,18 @@ def test_encode_takes_splits_and_decode_gives_back_what_it_measured(
     drawn = np.stack([images.read_image(tmp_path / "r" / f"{i:06d}.png") for i in range(6)])
     mse = np.square((drawn.astype(float) - data.pictures(views)) / 255).mean()
     assert mse == pytest.approx(found["mse"], rel=0.02)
+
+
+def test_mirrored_pictures_have_tokens_of_their_own(pictures: Path, fitted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "t.safetensors"
+    assert g3d("encode", fitted, "--data", pictures, "--set", "mirror=true", "--out", out).code == 0
+    found = latents.read(latents.check(out))
+    model = method("vq3d").load(artifacts.read(fitted / "model.safetensors", "model"), torch.device("cpu"))
+    data = open_dataset(pictures)
+    views = [int(name.rsplit("/", 1)[1]) for name in found.names]
+    flipped = torch.from_numpy(data.pictures(views)[:, :, ::-1].copy()).permute(0, 3, 1, 2).float() / 255
+    wanted = model.network.quantiser(model.network.encode(flipped)).tokens
+    assert torch.equal(found.tensors["tokens"], wanted)
 
 
 def test_profile_counts_the_papers_decoder_without_drawing_it(fitted: Path) -> None:

@@ -88,3 +88,31 @@ def test_beside_another_implementation() -> None:
     found = net(raw)
     assert torch.equal(found.tokens, tokens)
     torch.testing.assert_close(found.codes, F.normalize(quantised, dim=-1))
+
+
+def test_learning_beside_another_implementation() -> None:
+    """vector-quantize-pytorch while it is fitted: the same commitment, gradient of the latents, and book after three steps."""
+    other = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
+    net = book(codebook="ema", codebook_decay=0.9, commitment=0.25)
+    theirs = other.VectorQuantize(
+        dim=3, codebook_size=7, use_cosine_sim=True, commitment_weight=0.25, decay=0.9, rotation_trick=False, eps=1e-9
+    ).train()
+    theirs._codebook.embed.data.copy_(net.book().unsqueeze(0))
+    theirs._codebook.embed_avg.data.copy_(net.mean_sums.unsqueeze(0))
+    theirs._codebook.cluster_size.data.copy_(net.mean_counts.unsqueeze(0))
+    theirs._codebook.initted.data.fill_(True)
+    for step in range(3):
+        raw = F.normalize(torch.randn(4, 9, 3, generator=torch.Generator().manual_seed(step)), dim=-1)
+        ours, yours, wanted = raw.clone().requires_grad_(), raw.clone().requires_grad_(), torch.randn(4, 9, 3)
+        found = net(ours)
+        quantised, tokens, loss = theirs(yours)
+        assert torch.equal(found.tokens, tokens)
+        torch.testing.assert_close(found.loss.mean(), loss.sum())
+        tangent = wanted - (wanted * raw).sum(dim=-1, keepdim=True) * raw  # ours passes it through the norm
+        ((found.codes * wanted).sum() + found.loss.mean()).backward()
+        ((quantised * tangent).sum() + loss.sum()).backward()
+        assert ours.grad is not None and yours.grad is not None
+        flat = yours.grad - (yours.grad * raw).sum(dim=-1, keepdim=True) * raw
+        torch.testing.assert_close(ours.grad, flat, rtol=1e-4, atol=1e-5)
+        net.learn(net.tally(found))
+        torch.testing.assert_close(net.book(), F.normalize(theirs._codebook.embed[0], dim=-1), rtol=1e-4, atol=1e-5)

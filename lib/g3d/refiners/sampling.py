@@ -1,0 +1,83 @@
+"""A fitted refiner and its pictures: denoising from noise that belongs to the seed and to the picture's name, so that a picture
+does not change with those beside it (by rounding alone, with the size of the batch).
+
+Letters: N pictures, H rows, W columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from g3d import config as configs
+from g3d.errors import G3dError
+from g3d.nets.unet import UNet
+from g3d.refiners.config import Config, SampleSettings
+from g3d.refiners.pairs import U8, signed, unsigned
+from g3d.refiners.training import build
+from g3d.seeds import Noise
+from g3d.storage import artifacts
+from g3d.training import checkpoint, diffusion
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A fitted refiner, ready."""
+
+    config: Config
+    network: UNet
+    schedule: diffusion.Schedule
+    width: int  # of the pictures that it was fitted to
+    height: int
+
+
+def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
+    """Read a refiner from its file."""
+    about, size = file.config["settings"], file.config["pictures"]
+    plain = isinstance(about, dict) and isinstance(size, dict)
+    if not plain or not all(isinstance(size.get(key), int) for key in ("width", "height")):
+        raise G3dError(
+            f"'{file.path}' (refiner): its metadata 'settings' and 'pictures' are no tables; fit the refiner again"
+        )
+    if file.config["kind"] != "diffusion":
+        raise G3dError(
+            f"'{file.path}' is a refiner of the kind '{file.config['kind']}', which is unknown here; known: diffusion"
+        )
+    fitted = configs.from_json(Config, about, f"the refiner '{file.path}'")
+    network = build(fitted, 0)
+    checkpoint.load_module(network, checkpoint.unpack("network", file.values), str(file.path))
+    schedule = diffusion.linear_schedule(fitted.time_steps).to(device)
+    return Loaded(fitted, network.to(device).eval(), schedule, int(size["width"]), int(size["height"]))
+
+
+@torch.no_grad()
+def refine(loaded: Loaded, coarse: U8, names: Sequence[str], seed: int, settings: SampleSettings) -> U8:
+    """[N, H, W, 3] coarse => refined; picture i depends on (seed, names[i]) and itself."""
+    device = loaded.schedule.alpha_bar.device
+    condition = signed(coarse).to(device)  # [N, 3, H, W]
+    wanted = loaded.config.ddim_steps if settings.ddim_steps is None else settings.ddim_steps
+    steps = min(wanted, loaded.config.time_steps)
+    noise = Noise(seed, list(names), "refine", condition.shape[1:], block=1)
+    white = torch.ones((), device=device)
+    within = (-white, white) if settings.clip else None
+
+    def predict(x: Tensor, t: Tensor) -> Tensor:
+        told = loaded.network(torch.cat([x.float(), condition], dim=1), t)
+        return noise_of(loaded.config, loaded.schedule, told, x, t)
+
+    if steps:
+        return unsigned(diffusion.sample_ddim(predict, loaded.schedule, noise, steps, within))
+    return unsigned(diffusion.sample_ddpm(predict, loaded.schedule, noise, within))
+
+
+def noise_of(config: Config, schedule: diffusion.Schedule, told: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """What the network tells => the noise in x [N, 3, H, W] at t [N]."""
+    ab = schedule.alpha_bar[t].view(-1, 1, 1, 1)
+    match config.predict:
+        case "epsilon":
+            return told
+        case "x0":
+            return (x - ab.sqrt() * told) / (1 - ab).sqrt()
+        case "v":
+            return ab.sqrt() * told + (1 - ab).sqrt() * x

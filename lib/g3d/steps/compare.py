@@ -1,0 +1,153 @@
+"""`compare`: runs side by side: the settings that differ, and their figures; mean and deviation where only the seed differs."""
+
+import csv
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from g3d.errors import G3dError, did_you_mean, existing, from_os_error
+from g3d.progress import SILENT, Progress
+from g3d.storage import files
+
+_LEADS = (
+    "psnr_of_mean_mse_db",
+    "psnr_held_out_of_mean_mse_db",
+    "psnr_db",
+    "held_out_bits_per_token",
+    "loss",
+    "seconds",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """`runs`: folders of fit-stage1 or fit-prior. `also`: names of JSON files in each run whose numbers count, too (of eval-*).
+    `figures`: which to show; None: all. `csv`: a file to write, a line for each run."""
+
+    runs: Sequence[Path]
+    also: Sequence[str] = ()
+    figures: Sequence[str] | None = None
+    csv: Path | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class _Run:
+    path: Path
+    what: str  # the method, or the kind of prior
+    seed: Any
+    settings: Mapping[str, Any]  # with the digests of its inputs
+    figures: Mapping[str, float]
+
+
+def resolve(options: Options) -> dict[str, Any]:
+    """The settings as they will be used."""
+    found = [_read(path, options.also) for path in options.runs]
+    _check(options, found)
+    return {"runs": [str(run.path) for run in found], "also": list(options.also), "figures": _names(options, found)}
+
+
+def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
+    """A row for each group of runs that differ in their seed alone: mean, and deviation of a sample where there are several."""
+    found = [_read(path, options.also) for path in options.runs]
+    _check(options, found)
+    names, groups = _names(options, found), _grouped(found)
+    differ = _differing([runs[0] for runs in groups])
+    table = []
+    for runs in groups:
+        row: dict[str, Any] = {"run": runs[0].path.name if len(runs) == 1 else str(runs[0].path.parent)}
+        row |= {name: runs[0].settings.get(name) for name in differ} | {"seeds": len(runs)}
+        for name in names:
+            values = [one.figures[name] for one in runs if name in one.figures]
+            row[name] = statistics.mean(values) if values else None
+            if len(values) > 1:
+                row[f"{name} ±"] = statistics.stdev(values)
+        table.append(row)
+    if options.csv is not None:
+        _write_csv(options.csv, found, differ, names)
+        progress.log(f"{options.csv} written")
+    return {"runs": len(found), "differ": differ, "groups": table}
+
+
+def _read(path: Path, also: Sequence[str]) -> _Run:
+    folder = existing(path, "the run")
+    if not (folder / "config.json").is_file():
+        raise G3dError(
+            f"'{folder}' is not a run (it has no config.json); give folders that fit-stage1 or fit-prior wrote"
+        )
+    config = files.read_json(folder / "config.json", "the settings of the run")
+    figures: dict[str, float] = {}
+    if (folder / "metrics.json").is_file():
+        figures |= _numbers(files.read_json(folder / "metrics.json", "the figures of the run"))
+    for name in also:
+        extra = files.read_json(existing(folder / name, "the figures"), "the figures")
+        figures |= {f"{Path(name).stem}: {key}": value for key, value in _numbers(extra).items()}
+    settings = {**config.get("settings", {}), **{f"input {k}": v for k, v in config.get("parents", {}).items()}}
+    return _Run(folder, str(config.get("method", config.get("kind", "?"))), config.get("seed"), settings, figures)
+
+
+def _numbers(table: Any) -> dict[str, float]:
+    if not isinstance(table, Mapping):
+        return {}
+    return {k: float(v) for k, v in table.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+def _check(options: Options, found: Sequence[_Run]) -> None:
+    if len(found) < 2:
+        raise G3dError(f"there is nothing to compare {'with' if found else ''}; give two or more runs")
+    kinds = sorted({run.what for run in found})
+    if len(kinds) > 1:
+        raise G3dError(
+            f"the runs are of {', '.join(kinds)}, whose settings mean different things; compare runs of one of them"
+        )
+    every = sorted({name for run in found for name in run.figures})
+    for name in options.figures or ():
+        if name not in every:
+            raise G3dError(
+                f"no run has a figure '{name}'{did_you_mean(name, every)}; figures: {', '.join(every) or 'none yet'}"
+            )
+    if options.csv is not None:
+        files.refuse_existing(options.csv, options.overwrite, tuple(run.path for run in found))
+
+
+def _names(options: Options, found: Sequence[_Run]) -> list[str]:
+    """The figures to show: those asked for, or all, the leading ones first."""
+    if options.figures is not None:
+        return list(options.figures)
+    every = {name for run in found for name in run.figures}
+    return sorted(every, key=lambda name: (_LEADS.index(name) if name in _LEADS else len(_LEADS), name))
+
+
+def _grouped(found: Sequence[_Run]) -> list[list[_Run]]:
+    """Runs of equal settings and inputs together, in the order of the first of each."""
+    groups: dict[str, list[_Run]] = {}
+    for one in found:
+        groups.setdefault(json.dumps(one.settings, sort_keys=True), []).append(one)
+    for runs in groups.values():
+        seeds = [run.seed for run in runs]
+        twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+        if twice is not None:
+            both = " and ".join(f"'{run.path}'" for run in runs if run.seed == twice)
+            raise G3dError(f"{both} are the same run (settings and seed {twice}); leave all but one of them out")
+    return list(groups.values())
+
+
+def _differing(first: Sequence[_Run]) -> list[str]:
+    names = dict.fromkeys(name for run in first for name in run.settings)
+    return [name for name in names if any(run.settings.get(name) != first[0].settings.get(name) for run in first)]
+
+
+def _write_csv(path: Path, found: Sequence[_Run], differ: Sequence[str], names: Sequence[str]) -> None:
+    """A line for each run, with its seed: what a spreadsheet or a plot wants."""
+    try:
+        with files.atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
+            writer = csv.writer(out)
+            writer.writerow(["run", "seed", *differ, *names])
+            for run in found:
+                row = [run.settings.get(name) for name in differ] + [run.figures.get(name) for name in names]
+                writer.writerow([str(run.path), run.seed, *row])
+    except OSError as error:
+        raise from_os_error(error, f"writing {path}") from error
