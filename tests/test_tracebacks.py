@@ -144,9 +144,10 @@ def test_a_link_to_itself(pipeline: Pipeline, tmp_path: Path) -> None:
 
 LOG = [
     '{"step": Infinity, "loss": 1}', '{"step": "3", "loss": {"a": 1}}', '{"step": 1e400, "x": "text"}', "[3]", "5", '"step"',
-    "null",     '{"step": 3, "evaluation": [1, 2]}', '{"step": 4, "evaluation": {"a": {"b": 1}, "c": true, "d": "x"}, "loss": Infinity}',
-    f'{{"step": 5, "loss": {LONG}}}', '{"step": 99999999999999999999999999, "loss": NaN}', f'{{"step": 5, "loss": {"9" * 400}}}',
-    '{"step": 6, "loss": 1e308}', '{"step": 7, "loss": -1e308}', '{"step": -1}', "[" * 100_000, '{"step": 8, "loss": 2.5}',
+    '{"step": 4, "evaluation": {"a": {"b": 1}, "c": true, "d": "x"}, "loss": Infinity}', f'{{"step": 5, "loss": {LONG}}}',
+    '{"step": 3, "evaluation": [1, 2]}', '{"step": 99999999999999999999999999, "loss": NaN}', "null",
+    f'{{"step": 5, "loss": {"9" * 400}}}', '{"step": 6, "loss": 1e308}', '{"step": 7, "loss": -1e308}', '{"step": -1}',
+    "[" * 100_000, '{"step": 8, "loss": 2.5}',
 ]  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def read(path: Path, *kinds: str, role: str = "the file", device: str = "cpu") -
         raise G3dError(f"{role} '{path}' is damaged ({error}); write it again") from error
     except OSError as error:
         raise from_os_error(error, f"reading {path}") from error
-    if head.kind in ("model", "prior"):
+    if head.kind in ("model", "prior", "refiner"):
         odd = not_finite(values)
         if odd:
             raise G3dError(
@@ -181,7 +181,12 @@ _DTYPES = {
     "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "torch.float64": "F64",
     "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.uint16": "U16", "torch.uint8": "U8",
 }  # fmt: skip
-_FINITE = ("model", "prior", "latents")  # and scenes: a state is checked by its run, features may be anything
+_FINITE = (
+    "model",
+    "prior",
+    "refiner",
+    "latents",
+)  # and scenes: a state is checked by its run, features may be anything
 _NUMPY_DTYPES = {"<f4": "F32", "<f2": "F16", "<i8": "I64", "|u1": "U8"}
 
 

@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from g3d.errors import G3dError
 from g3d.sources.surfaces.mesh_files.parts import Part, beside, check_finite, check_indices, joined, texture
 from g3d.sources.surfaces.surface import Surface
+from g3d.storage import named
 
 _COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}  # 3.6.2.2
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 _UNREADABLE = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_texture_basisu")
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6  # 5.24.4; the others are points and lines
+_NODES_MOST = 100_000  # each counted as often as it is drawn
 _DEPTH_MOST = 200  # of nodes in nodes: more is a circle
 
 
@@ -62,6 +64,7 @@ class _File:
         else:
             children = {child for node in nodes for child in node.get("children", [])}
             roots = [i for i in range(len(nodes)) if i not in children]
+        self._count(nodes, roots)
         waiting = [(root, np.eye(4), 0) for root in reversed(roots)]
         while waiting:
             number, above, depth = waiting.pop()
@@ -74,6 +77,17 @@ class _File:
             if "mesh" in node:
                 yield self.document["meshes"][node["mesh"]], matrix
             waiting += [(child, matrix, depth + 1) for child in reversed(node.get("children", []))]
+
+    def _count(self, nodes: Any, roots: Any) -> None:
+        """Refuse nodes that many nodes share, each of them shared in turn: few lines that are work without end."""
+        waiting, count = [(root, 0) for root in roots], 0
+        while waiting:
+            number, depth = waiting.pop()
+            count += 1
+            if count > _NODES_MOST:
+                raise ValueError(f"its nodes stand for more than {_NODES_MOST} nodes")
+            if depth <= _DEPTH_MOST:
+                waiting += [(child, depth + 1) for child in nodes[number].get("children", [])]
 
     def primitives(self, mesh: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """Those made of triangles."""
@@ -153,7 +167,7 @@ class _File:
                 data = _of_data_uri(image["uri"])
             else:
                 name = image["uri"]
-                data = beside(self.path, name, "texture").read_bytes()
+                data = named.read(beside(self.path, name, "texture"), "the texture")
             self._pictures[source] = texture(data, self.path, name)
         return self._pictures[source]
 
@@ -219,7 +233,7 @@ class _File:
             elif uri.startswith("data:"):
                 self._buffers[number] = _of_data_uri(uri)
             else:
-                self._buffers[number] = beside(self.path, uri, "buffer").read_bytes()
+                self._buffers[number] = named.read(beside(self.path, uri, "buffer"), "the buffer")
         return self._buffers[number]
 
 

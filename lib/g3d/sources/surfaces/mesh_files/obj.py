@@ -23,6 +23,7 @@ from g3d.sources.surfaces.mesh_files.parts import (
     texture_beside,
 )
 from g3d.sources.surfaces.surface import Surface
+from g3d.storage import named
 
 _NOTHING = -(1 << 40)  # a corner without texture coordinates or normal
 _ARGUMENTS = {"-blendu": 1, "-blendv": 1, "-cc": 1, "-clamp": 1, "-mm": 2, "-texres": 1, "-bm": 1, "-imfchan": 1, "-boost": 1,
@@ -144,6 +145,7 @@ def _materials(path: Path, libraries: Sequence[str]) -> dict[str, _Material]:
     found: dict[str, _Material] = {}
     for name in libraries:
         place = beside(path, name, "material file")
+        named.check(place, "the material file")
         current = _Material()
         for words in _lines(place):
             match words[0].lower():
