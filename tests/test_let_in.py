@@ -290,9 +290,5 @@ def test_what_may_not_be_read_gets_advice_about_permissions(
         monkeypatch.setattr(Path, "stat", refuses)
     else:
         monkeypatch.setattr(os, "access", lambda path, mode: False)
-    for words in (
-        ["info", place],
-        ["sheet", place, "--out", tmp_path / "s.png"],
-        ["fit-prior", place, "--out", tmp_path / "o"],
-    ):
+    for words in (["info", place], ["sheet", place, "--out", tmp_path / "s.png"]):
         refused(g3d(*words), "permissions")
