@@ -4,8 +4,7 @@
 # mirrored camera beside each; MIRROR=1 does it for pictures that were not made by them. The paper trains on 10 to 15 million pictures and
 # judges the last model. On several GPUs put `torchrun --nproc-per-node N -m -- g3d_cli.main` in the place of `g3d` before fit-stage1.
 # usage: recipes/gsgan-posed.sh PRESET SIDE PICTURES [OUT]      (WEIGHTS=network.pkl: the authors' weights instead of training;
-#   MIRROR=1; EXTRACTOR=auto: see fid.sh; FACES=FOLDER: masks of the faces for table 2, SCENE/VIEW.png, of $OUT/consistency-views;
-#   PHOTOS=DATASET: photographs for figure 13)
+#   MIRROR=1; EXTRACTOR=auto: see fid.sh; PHOTOS=DATASET: photographs for figure 13)
 set -eu
 PRESET=${1:?give a preset, e.g. ffhq256}; SIDE=${2:?give the side of its pictures, pixels}
 PICTURES=${3:?give the folder or zip of pictures with dataset.json}
@@ -33,6 +32,7 @@ fid "$D/model" end 50000 --protocol fid50k # table 1: FID-50k-full
 
 g3d sample "$D/model" --num 20 --truncation 0.7 --out "$D/scenes" # table 2: the foreground alone, its figures are the fitted_ ones
 VIEWS=grid:5x8:-23,23:-23,6
+# Table 2 has masks of the faces: let a network of yours make them of these views, and repeat eval-consistency with --mask FOLDER.
 g3d render "$D/scenes" --cameras $VIEWS --set backdrop=off --out "$D/consistency-views"
-g3d eval-consistency "$D/scenes" --cameras $VIEWS --mask "${FACES:-object}" --out "$D/consistency.json"
+g3d eval-consistency "$D/scenes" --cameras $VIEWS --mask object --out "$D/consistency.json"
 SIZE=$SIDE GRID=4x9:-23,23:-23,6 sh "$HERE/gsgan-figures.sh" "$D/model" "$D/figures"

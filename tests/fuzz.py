@@ -66,6 +66,8 @@ def run(targets: Sequence[Target], numbers: Sequence[int], seed: int, room: Path
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         given = prepared(target, place, stream)
+        if result.tried % 250 == 249:
+            print(f"{result.tried + 1} inputs, faults {dict(result.faults)}", file=sys.stderr, flush=True)
         said, out = place / "said.txt", place / "out"
         words = [str(word) for word in target.words(given, out)]
         code, grown, seconds, why = watched(words, said)

@@ -24,8 +24,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "device": set(),
     "depth_estimator": {"device", "images", "storage"},
-    "importers": set(),
+    "importers": {"storage"},
     "kernels": set(),
+    "polygons": set(),
     "losses": {"nets"},
     "storage": set(),
     "distributed": {"storage"},
@@ -38,11 +39,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": {"images", "storage"},
     "render": {"cameras", "config", "kernels", "scenes"},
     "drawing": {"cameras", "config", "data", "distributed", "export", "images", "render", "scenes", "storage"},
-    "sources": {"cameras", "data", "depth_estimator", "device", "images", "storage"},
+    "sources": {"cameras", "data", "depth_estimator", "device", "images", "polygons", "storage"},
     "training": {"config", "distributed", "storage"},
     "metrics": {"distributed", "images", "losses"},
     "evaluation": {
-        "cameras", "data", "distributed", "images", "latents", "losses", "metrics", "nets", "render", "scenes", "storage"
+        "cameras", "data", "distributed", "images", "latents", "losses", "metrics", "nets", "polygons", "render", "scenes",
+        "storage"
     },
     "methods": {
         "cameras", "config", "data", "distributed", "latents", "losses", "nets", "render", "scenes", "storage", "training"

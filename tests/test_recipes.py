@@ -10,6 +10,7 @@ import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -81,6 +82,12 @@ class Ran:
         return [one for one in self.typed if one.name == name]
 
 
+@cache
+def parser(name: str) -> Any:
+    """The command of a module of the command line."""
+    return typer.main.get_command(importlib.import_module(f"g3d_cli.{name}").app)
+
+
 def parsed(words: Sequence[str]) -> Typed:
     """The words through g3d's parser; it raises what it does not understand."""
     name = words[0].replace("-", "_")
@@ -92,7 +99,7 @@ def parsed(words: Sequence[str]) -> Typed:
         caught.append((step, {**options, **how}))
 
     with mock.patch.object(module, "execute", execute):
-        typer.main.get_command(module.app).main(list(words[1:]), prog_name=words[0], standalone_mode=False)
+        parser(name).main(list(words[1:]), prog_name=words[0], standalone_mode=False)
     ((step, options),) = caught
     assert step == name
     importlib.import_module(f"g3d.steps.{name}").Options(**options)
@@ -152,14 +159,17 @@ def run(recipe: str, tmp_path: Path, *words: str, fitted: str, **environment: st
 
 def test_gsgan_is_trained_and_judged_as_the_paper_does(tmp_path: Path) -> None:
     """FID-50k-full with TensorFlow's resizer; 0 kimg, too; mirrored pictures as EG3D's scripts leave them; times, figure 13."""
-    found = run("gsgan-afhq256.sh", tmp_path, "in", "out", fitted="gsgan", PHOTOS="photos", FACES="faces")
+    found = run("gsgan-afhq256.sh", tmp_path, "in", "out", fitted="gsgan", PHOTOS="photos")
     start, fit = found.of("fit_stage1")
     assert start.has("--set", "kimg=0") and fit.has("--preset", "afhq256") and fit.has("--checkpoint-every", "2000")
     ended, begun = sorted(found.of("eval_fid"), key=lambda one: not one.has("--protocol", "fid50k"))
     assert ended.has("--resize", "legacy_tensorflow") and begun.has("--resize", "legacy_tensorflow")
     assert all(one.options["mirror"] is None for one in found.of("prepare_data"))
     (consistency,) = found.of("eval_consistency")
-    assert consistency.options["mask"] == "faces"
+    (views,) = (one for one in found.of("render") if one.options["out"].name == "consistency-views")
+    assert (
+        consistency.options["mask"] == "object" and views.options["drawing"].cameras == consistency.options["cameras"]
+    )
     (profile,) = found.of("profile")
     assert profile.has("--sizes", "256,512") and (found.folder / "out/figures/table-1-times.json").is_file()
     assert found.of("encode")[0].has("--set", "camera=found")
@@ -257,6 +267,13 @@ def test_our_own_sets_of_mnif(recipe: str, tmp_path: Path) -> None:
     run(recipe, tmp_path, "in", fitted="mnif")
 
 
+def test_the_other_recipes(tmp_path: Path) -> None:
+    """Those of no special protocol, whose words and settings are read all the same."""
+    run("demo.sh", tmp_path, "demo", fitted="mnif")
+    for recipe in ("vq3d-compcars.sh", "vq3d-imagenet.sh"):
+        run(recipe, tmp_path, "in", "estimator.pt", recipe.partition(".")[0], fitted="vq3d")
+
+
 def table(found: Ran) -> str:
     return (found.folder / "out" / "table.md").read_text()
 
@@ -282,18 +299,25 @@ def test_the_ablations_of_gsgan_print_fid(tmp_path: Path) -> None:
 
 
 def test_the_ablations_of_mnif_small(tmp_path: Path) -> None:
-    found = run("ablations/mnif.sh", tmp_path, "in", "out", "0", fitted="mnif", EXTRACTOR="efficientnet")
+    found = run("ablations/mnif.sh", tmp_path, "in", "out", "0", fitted="mnif", PSNR_ONLY="1")
     rows = {one.options["out"].parent.name for one in found.of("fit_stage1")}
-    assert {"latent", "shared", "m16", "h1024", "inner5", "epochs3", "start_even"} <= rows
-    for name in ("rkernel_efficientnet |", "rkernel_efficientnet_test", "| kernel_efficientnet", "rrecall_test"):
+    assert {"latent", "shared", "layer", "m4", "m16", "h1024", "autodecode", "inner5", "epochs3", "start_even"} <= rows
+    assert not found.of("eval_fid") and len(found.of("encode")) == 1  # the held-out pictures of auto-decoding
+
+
+@pytest.mark.parametrize(("extractor", "leads"), [("efficientnet", "kernel_efficientnet"), ("auto", "fid")])
+def test_the_ablations_of_mnif_judge_sets(extractor: str, leads: str, tmp_path: Path) -> None:
+    """Reconstructions of training and held-out pictures, and in table 6 samples (generation over epochs)."""
+    found = run("ablations/mnif.sh", tmp_path, "in", "out", "0", fitted="mnif", EXTRACTOR=extractor, TABLES="6")
+    for name in (f"| r{leads} |", f"| r{leads}_test |", f"| {leads} |", "| rrecall_test |"):
         assert name in table(found)
+    assert len(found.of("fit_prior")) == 3 and all(one.options["kind"] == "diffusion" for one in found.of("fit_prior"))
 
 
 def test_the_ablations_of_mnif_at_the_sizes_of_the_paper(tmp_path: Path) -> None:
     """Tables 4 to 6: (L, W, M, H) and epochs."""
-    found = run(
-        "ablations/mnif.sh", tmp_path, "in", "out", "0", fitted="mnif", PAPER="1", LIST="list.txt", NO_INCEPTION=""
-    )
+    more = {"PAPER": "1", "LIST": "list.txt", "PSNR_ONLY": "1"}
+    found = run("ablations/mnif.sh", tmp_path, "in", "out", "0", fitted="mnif", **more)
     assert found.of("prepare_data")[0].options["size"] == 64
     rows = {
         one.options["out"].parent.name: settings_of("mnif", one.options["preset"], list(one.options["settings"]))
@@ -305,7 +329,6 @@ def test_the_ablations_of_mnif_at_the_sizes_of_the_paper(tmp_path: Path) -> None
     assert {n: rows[f"epochs{n}"].epochs for n in (400, 800, 1200)} == {400: 400, 800: 800, 1200: 1200}
     assert sizes["epochs800"] == (5, 128, 256, 512) and rows["inner5"].inner_steps == 5
     assert rows["m16"].latent_std == pytest.approx((3 / 16) ** 0.5, abs=1e-4)
-    assert "| rfid |" in table(found) and "rfid_test" in table(found) and "| fid |" in table(found)
 
 
 def test_the_check_sees_what_is_wrong(tmp_path: Path) -> None:

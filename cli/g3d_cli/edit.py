@@ -34,6 +34,10 @@ def edit(
         str | None, typer.Option("--from", help="swap: the item whose fields are taken, or one for each of --to.")
     ] = None,
     to: Annotated[str | None, typer.Option("--to", help="swap: the items that take them, e.g. 0,1,2 or 0-9.")] = None,
+    names: Annotated[
+        str | None,
+        typer.Option("--names", help="swap: names of the results, e.g. of objects of a dataset that they stand for."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     dry_run: DryRun = False,
@@ -52,6 +56,7 @@ def edit(
         "fields": fields,
         "source": source,
         "to": to,
+        "names": names,
         "overwrite": overwrite,
     }
     execute("edit", options, as_json=as_json, dry_run=dry_run)

@@ -18,6 +18,10 @@ def encode(
     data: Annotated[Path, typer.Option("--data", help="A dataset made by prepare-data.", show_default=False)],
     out: Out,
     split: Annotated[str, typer.Option("--split", help="Which objects: train, test, pairs or all.")] = "train",
+    items: Annotated[
+        str | None, typer.Option("--items", help="Of the split: numbers, ranges or names, e.g. 0-9 or a name.")
+    ] = None,
+    num: Annotated[int | None, typer.Option("--num", help="The first so many of the split.")] = None,
     tuned_model: Annotated[
         Path | None,
         typer.Option("--tuned-model", help="Also write a model tuned to draw the items by their latents (GANs)."),
@@ -32,6 +36,6 @@ def encode(
     """Find the latents of a dataset's items, also of those that the model never saw, and say how well they fit."""
     options = {
         "model": model, "data": data, "out": out, "split": split, "settings": settings or (), "seed": seed, "device": device,
-        "overwrite": overwrite, "tuned_model": tuned_model,
+        "overwrite": overwrite, "items": items, "num": num, "tuned_model": tuned_model,
     }  # fmt: skip
     execute("encode", options, as_json=as_json, dry_run=dry_run)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import AnyCamera, Device, DryRun, Json, Overwrite
+from g3d_cli.options import AnyCamera, Device, DrawnFrom, DryRun, Json, Overwrite
 
 EXAMPLE = "g3d eval-identity demo/data demo/data --split test --network pixels"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -29,6 +29,7 @@ def eval_identity(
     objects: Annotated[
         str | None, typer.Option(help="Objects of datasets: train, test, pairs or all (default).")
     ] = None,
+    drawn_from: DrawnFrom = None,
     any_camera: AnyCamera = False,
     input_view: Annotated[
         int | None,
@@ -45,7 +46,7 @@ def eval_identity(
     """Say whether faces are still the same person's: the cosine of a face network's embeddings."""
     options = {
         "true": true, "test": test, "network": network, "trust": trust, "channels": channels, "split": split,
-        "objects": objects, "any_camera": any_camera,
+        "objects": objects, "drawn_from": drawn_from, "any_camera": any_camera,
         "input_view": input_view, "batch": batch, "per_item": per_item, "device": device, "out": out,
         "overwrite": overwrite,
     }  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import AnyCamera, Device, DryRun, Json, Overwrite
+from g3d_cli.options import AnyCamera, Device, DrawnFrom, DryRun, Json, Overwrite
 
 EXAMPLE = "g3d eval-recon demo/data demo/data --split test --masks"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -23,6 +23,7 @@ def eval_recon(
     objects: Annotated[
         str | None, typer.Option(help="Objects of datasets: train, test, pairs or all (default).")
     ] = None,
+    drawn_from: DrawnFrom = None,
     masks: Annotated[bool, typer.Option("--masks", help="Count the object alone, by the true masks/.")] = False,
     mask: Annotated[Path | None, typer.Option(help="Count what the masks of this folder or zip cover.")] = None,
     region: Annotated[
@@ -56,7 +57,8 @@ def eval_recon(
 ) -> None:
     """Compare pictures with the true ones: PSNR, SSIM, MS-SSIM, LPIPS, perceptual distance, MSE, L1, depth."""
     options = {
-        "true": true, "test": test, "split": split, "objects": objects, "masks": masks, "mask": mask, "region": region,
+        "true": true, "test": test, "split": split, "objects": objects, "drawn_from": drawn_from,
+        "masks": masks, "mask": mask, "region": region,
         "erode": erode,
         "by": by, "against": against,
         "ssim_borders": ssim_borders, "ms_ssim_scales": ms_ssim_scales, "lpips": lpips, "trust": trust,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import DryRun, Json, Overwrite
+from g3d_cli.options import DrawnFrom, DryRun, Json, Overwrite
 
 EXAMPLE = "g3d eval-transfer demo/faces demo/faces --split test --objects train,pairs"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -20,6 +20,7 @@ def eval_transfer(
     objects: Annotated[
         str | None, typer.Option(help="Objects: train, test, pairs, several (train,pairs) or all (default).")
     ] = None,
+    drawn_from: DrawnFrom = None,
     neutral: Annotated[str, typer.Option(help="The expression from which changes are counted.")] = "neutral",
     landmarks: Annotated[
         str | None, typer.Option(help="Find landmarks by 'dlib' (needs g3d[identity]), and say how far off they are.")
@@ -34,7 +35,8 @@ def eval_transfer(
 
     The change residual is 0 where an expression changes a face as it should and 1 where it changes nothing."""
     options = {
-        "true": true, "test": test, "split": split, "objects": objects, "neutral": neutral, "landmarks": landmarks,
+        "true": true, "test": test, "split": split, "objects": objects, "drawn_from": drawn_from,
+        "neutral": neutral, "landmarks": landmarks,
         "per_item": per_item, "out": out, "overwrite": overwrite,
     }  # fmt: skip
     execute("eval_transfer", options, as_json=as_json, dry_run=dry_run)

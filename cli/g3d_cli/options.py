@@ -38,6 +38,12 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting
 AnyCamera = Annotated[
     bool, typer.Option("--any-camera", help="Pairs may differ in their cameras: scenes drawn by one of their own.")
 ]
+DrawnFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--drawn-from", help="Latents that TEST was drawn from: their names say which objects its folders show."
+    ),
+]
 RenderInto = Annotated[
     Path | None, typer.Option("--render", help="Folder of pictures to draw, without keeping scenes.")
 ]

@@ -20,6 +20,7 @@ SOURCE and its INPUT:
   srn         folders of rgb/ pose/ intrinsics.txt
   transforms  transforms.json of NeRF-synthetic, instant-ngp, nerfstudio, g3d render
   faces       the ICT face model's folder, or one in the FaceScape layout
+  portraits   photographs of faces with landmarks and emotions, posed by them
   depth       a dataset, to which it adds inverse depth
 """
 _EXAMPLES = {
@@ -101,12 +102,16 @@ def prepare_data(
     cells: Annotated[int | None, _option("--cells", "voxels: cells a side (64).")] = None,
     points: Annotated[int | None, _option("--points", "voxels: points near the surface (16384).")] = None,
     expressions: Annotated[
-        str | None, _option("--expressions", "faces: the first N of 20, or a list: neutral,grin or 0,1,15-18.")
+        str | None, _option("--expressions", "faces, portraits: the first N of 20, or a list: neutral,grin or 0,15-18.")
     ] = None,
     frame: Annotated[str | None, _option("--frame", "faces: head, or face, which is closer.")] = None,
     holdout_subjects: Annotated[int | None, _option("--holdout-subjects", "faces: the last N become 'test'.")] = None,
     holdout_pairs: Annotated[
         str | None, _option("--holdout-pairs", "faces: subject:expression,... become 'pairs', never trained.")
+    ] = None,
+    labels: Annotated[Path | None, _option("--labels", "portraits: folder of JSON of ffhq-features-dataset.")] = None,
+    landmarks: Annotated[
+        Path | None, _option("--landmarks", "portraits: folder of 68 landmarks, a file a picture.")
     ] = None,
     lit: Annotated[bool | None, _option("--lit", "faces: random light and jittered poses.")] = None,
     files: Annotated[Path | None, _option("--files", "depth: folder of inverse depth, a file a view.")] = None,
@@ -132,7 +137,8 @@ def prepare_data(
         "test_views": test_views, "size": size, "cameras": cameras, "normals": normals, "backgrounds": backgrounds,
         "background": background, "mirror": mirror, "group": group, "up": up, "box": box, "cells": cells,
         "points": points, "expressions": expressions, "frame": frame,
-        "holdout_subjects": holdout_subjects, "holdout_pairs": holdout_pairs, "lit": lit, "files": files,
+        "holdout_subjects": holdout_subjects, "holdout_pairs": holdout_pairs, "labels": labels, "landmarks": landmarks,
+        "lit": lit, "files": files,
         "estimator": estimator, "estimator_size": estimator_size, "estimator_norm": estimator_norm, "trust": trust,
         "device": device, "max_unpacked_gb": max_unpacked_gb,
     }  # fmt: skip

@@ -108,6 +108,18 @@ def test_a_swap_takes_the_named_fields_of_another_item(tmp_path: Path) -> None:
     )
 
 
+def test_a_swap_can_name_what_it_makes(tmp_path: Path) -> None:
+    """So that what it draws is compared with the pictures of an object of that name."""
+    faces(tmp_path / "l.safetensors")
+    swap = ["edit", "swap", tmp_path / "l.safetensors", "--fields", "shape", "--from", 2, "--to", "0,1"]
+    assert g3d(*swap, "--names", "a/smile, b", "--out", tmp_path / "n.safetensors").code == 0
+    assert latents.check(tmp_path / "n.safetensors").names == ["a/smile", "b"]
+    for bad in ("a", "a,a", "a,,b"):
+        refused(g3d(*swap, "--names", bad, "--out", tmp_path / "m.safetensors"), f"--names '{bad}'", "2 items of --to")
+    path = ["edit", "interpolate", tmp_path / "l.safetensors", "--names", "a,b", "--out", tmp_path / "m.safetensors"]
+    refused(g3d(*path), "--names has no effect on interpolate")
+
+
 def test_fields_confine_an_interpolation(tmp_path: Path) -> None:
     known = faces(tmp_path / "l.safetensors", cameras=False)
     out = tmp_path / "p.safetensors"

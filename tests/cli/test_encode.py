@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from commands import Pipeline, environment, g3d, refused
 from g3d.storage import artifacts
 from PIL import Image
@@ -97,6 +98,23 @@ def test_auto_decoded_models_find_codes_of_views(pipeline: Pipeline, tmp_path: P
     assert artifacts.read(out, "latents").config["names"] == [f"cars-{i:05d}" for i in range(4)]
     zero = g3d(*words, "--set", "start=zero", "--set", "steps=1")
     assert zero.code == 0 and zero.json["mse"] != few.json["mse"]
+
+
+def test_a_part_of_a_split_has_the_latents_that_it_has_in_the_whole(pipeline: Pipeline, tmp_path: Path) -> None:
+    words = ["encode", pipeline.model, "--data", pipeline.data, "--set", "steps=2"]
+    parts = {"whole": [], "some": ["--items", "2,cars-00000"], "first": ["--num", 3]}
+    found = {}
+    for name, more in parts.items():
+        assert g3d(*words, *more, "--out", tmp_path / name).code == 0
+        found[name] = artifacts.read(tmp_path / name, "latents")
+    assert found["some"].config["names"] == ["cars-00002", "cars-00000"]
+    codes = {name: file.values["codes"] for name, file in found.items()}
+    assert torch.allclose(codes["some"], codes["whole"][[2, 0]], atol=1e-4)
+    assert torch.allclose(codes["first"], codes["whole"][:3], atol=1e-4) and len(codes["first"]) == 3
+    out = ["--out", tmp_path / "no"]
+    refused(g3d(*words, "--items", "cars-00007", *out), "no item 'cars-00007'", "choose from 0-3")
+    refused(g3d(*words, "--num", 0, *out), "--num is 0; it must be at least 1")
+    refused(g3d(*words, "--num", 2, "--items", 0, *out), "--num 2 and --items 0 both say")
 
 
 @pytest.mark.slow

@@ -78,6 +78,32 @@ def test_what_decode_draws_against_the_dataset(pipeline: Pipeline, drawn: Path, 
     assert found["depth_rmse_world"] == pytest.approx(np.mean(errors), rel=1e-5)
 
 
+def test_depth_of_the_heaviest_interval_is_judged_as_such(pipeline: Pipeline, tmp_path: Path) -> None:
+    """In the mask against the true z, from the files alone (INFAMOUS-NeRF, section 9)."""
+    found = {}
+    for kind in ("expected", "max_weight"):
+        how = render.Drawing(f"dataset:{pipeline.data}:test", depth=True, depth_kind=kind)
+        decode.run(
+            decode.Options(pipeline.model, pipeline.model, None, images=tmp_path / kind, drawing=how, device="cpu")
+        )
+        found[kind] = run(Options(pipeline.data, tmp_path / kind, split="test", masks=True, device="cpu"))
+    assert (
+        found["max_weight"]["depth"].startswith("max_weight camera z (of the middle")
+        and found["max_weight"]["depth_n"] == 8
+    )
+    from g3d.images import read_grey
+
+    info, errors = json.loads((pipeline.data / "dataset.json").read_text()), []
+    for k, v in enumerate((6, 7, 14, 15, 22, 23, 30, 31)):
+        mask = read_grey(pipeline.data / "masks" / f"{v:06d}.png") >= 128
+        z = read_grey(pipeline.data / "depth" / f"{v:06d}.png").astype(float) * info["depth_scale"]
+        place = tmp_path / "max_weight" / f"{k // 2:06d}" / "depth"
+        w = read_grey(place / f"{k % 2:06d}.png") * json.loads((place / "depth.json").read_text())["depth_scale"]
+        errors.append(np.sqrt(((z - w)[mask & (z > 0) & (w > 0)] ** 2).mean()))
+    assert found["max_weight"]["depth_rmse_world"] == pytest.approx(np.mean(errors), rel=1e-5)
+    assert found["max_weight"]["depth_rmse_world"] != found["expected"]["depth_rmse_world"]
+
+
 def test_a_dataset_against_itself_is_exact(pipeline: Pipeline) -> None:
     found = run(Options(pipeline.data, pipeline.data, split="test", device="cpu"))
     assert (found["mse"], found["ssim"], found["exact_pairs"], found["n"]) == (0, 1, 8, 8)

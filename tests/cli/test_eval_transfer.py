@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from commands import g3d, refused
 from face_pictures import CAMERAS, FACE, HELD_OUT, MOUTH, PAIR, PEOPLE, pictures, write_drawn, write_faces
+from g3d import latents
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.evaluation import landmarks
 from g3d.evaluation.pairs import pair, side
 from g3d.evaluation.transfer import judged
+from g3d.images import write_image
+from g3d.latents import LatentSpace
 from g3d.steps.eval_transfer import Options, run
 
 
@@ -118,6 +121,43 @@ def test_refusals_are_sentences(made: tuple[Any, Any, Path, Path]) -> None:
     rest = [one for one in found.pairs if open_dataset(data).labels["expression"][one.true.view or 0] == 0]
     with pytest.raises(G3dError, match="all 12 pictures show 'neutral'"):
         judged(replace(found, pairs=rest), "neutral")
+
+
+def test_the_latents_that_were_drawn_say_what_folders_show(made: tuple[Any, Any, Path, Path], tmp_path: Path) -> None:
+    """Three items in an order of their own, one a held-out pair; by number alone they would be taken for other objects."""
+    true, drawn, data, _ = made
+    items = [(1, 2), (1, 0), (0, 0)]
+    for place, (who, e) in enumerate(items):
+        for camera in range(CAMERAS):
+            write_image(tmp_path / "drawn" / f"{place:06d}" / f"{camera:06d}.png", drawn[who, e, camera])
+    names = [f"person-{who}/{('neutral', 'grin', 'smile')[e]}" for who, e in items]
+    space, files = LatentSpace.codes("z", 4), [tmp_path / name for name in ("l.safetensors", "m.safetensors")]
+    for file, known in zip(files, (names, ["person-0/grim"]), strict=True):
+        latents.write(file, replace(space.zeros(len(known)), names=known), seed=0, parents={})
+    found = run(Options(data, tmp_path / "drawn", drawn_from=files[0]))
+    wanted = by_hand(true, drawn, [(1, 2, c) for c in range(CAMERAS)], FACE)
+    assert found["n"] == 3 and found["change_residual"] == pytest.approx(wanted, rel=1e-9)
+    of_pairs = (
+        "eval-recon",
+        data,
+        tmp_path / "drawn",
+        "--drawn-from",
+        files[0],
+        "--objects",
+        "pairs",
+        "--json",
+    )
+    judged_pairs = g3d(*of_pairs, "--device", "cpu")
+    each = [
+        -10 * np.log10((((true[1, 2, c].astype(float) - drawn[1, 2, c]) / 255) ** 2).mean()) for c in range(CAMERAS)
+    ]
+    assert judged_pairs.json["n"] == 3 and judged_pairs.json["psnr_db"] == pytest.approx(np.mean(each))
+    refused(g3d("eval-transfer", data, tmp_path / "drawn"), "without a partner")
+    refused(
+        g3d("eval-transfer", data, tmp_path / "drawn", "--drawn-from", files[1]),
+        "did you mean 'person-0/grin'",
+    )
+    refused(g3d("eval-recon", tmp_path / "drawn", tmp_path / "drawn", "--drawn-from", files[1]), "is none")
 
 
 def test_landmark_errors_are_distances_of_what_is_seen(

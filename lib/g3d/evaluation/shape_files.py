@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from g3d import polygons
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, existing, require_module
 from g3d.scenes.scene import MlpField, query_output
 from g3d.scenes.scene_file import load_scene
-from g3d.storage import artifacts, foreign
+from g3d.storage import artifacts, foreign, ply_files
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -97,18 +98,20 @@ def open_shapes(path: Path, what: str, split: str | None = None) -> ShapeSet:
 
 
 def read_ply(path: Path) -> Surface:
-    """A mesh (polygons are cut into fans of triangles), or points where there are no faces."""
+    """A mesh (polygons are cut into triangles), or points where there are no faces."""
     require_module("plyfile", "reading PLY files", "pip install plyfile")
     import plyfile
 
     triangles = {"face": {"vertex_indices": 3, "vertex_index": 3}}
     try:
         try:  # all triangles, as export-ply writes them: read as one block
-            file = plyfile.PlyData.read(str(path), known_list_len=triangles)
+            file = ply_files.read(path, known_list_len=triangles)
         except plyfile.PlyElementParseError:
-            file = plyfile.PlyData.read(str(path))
+            file = ply_files.read(path)
         vertices = np.stack([file["vertex"][axis] for axis in "xyz"], axis=1).astype(np.float32)
-        faces = _triangles(file["face"]) if "face" in file and len(file["face"]) else None
+        faces = _triangles(file["face"], vertices) if "face" in file and len(file["face"]) else None
+        if faces is None and "tristrips" in file:
+            faces = np.concatenate([polygons.strip(row) for row in file["tristrips"]["vertex_indices"]])
     except (plyfile.PlyParseError, ValueError, LookupError, TypeError, EOFError, OSError) as error:
         raise G3dError(f"'{path}' is not a PLY file that can be read ({error}); write it again") from error
     if faces is not None and (faces.min() < 0 or faces.max() >= len(vertices)):
@@ -194,7 +197,7 @@ def _scenes(path: Path, places: Sequence[Path]) -> ShapeSet:
     return ShapeSet(path, "fields", tuple(names), grid=grid)
 
 
-def _triangles(face: Any) -> I64:
+def _triangles(face: Any, vertices: F32) -> I64:
     names = {p.name for p in face.properties}
     name = next((n for n in ("vertex_indices", "vertex_index") if n in names), None)
     if name is None:
@@ -202,8 +205,7 @@ def _triangles(face: Any) -> I64:
     rows = face[name]
     if rows.dtype != object:  # one block [F, 3]
         return np.asarray(rows, np.int64).reshape(len(rows), -1)
-    fans = [np.stack([np.full(len(r) - 2, r[0]), r[1:-1], r[2:]], axis=1) for r in rows if len(r) > 2]
-    return np.concatenate(fans).astype(np.int64) if fans else np.zeros((0, 3), np.int64)
+    return polygons.triangles(vertices.astype(np.float64), rows)
 
 
 def _cloud(path: Path) -> Surface:

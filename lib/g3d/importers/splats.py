@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError, existing, require_module
+from g3d.storage import ply_files
 
 F32 = NDArray[np.float32]
 C0 = 0.28209479177387814
@@ -38,13 +39,13 @@ class Splats:
 def read_splats(path: Path) -> Splats:
     """Read either layout. Raises `G3dError` for a file that is none of them."""
     require_module("plyfile", "reading PLY files", "pip install plyfile")
-    from plyfile import PlyData, PlyElementParseError, PlyHeaderParseError
+    from plyfile import PlyElementParseError, PlyHeaderParseError
 
     existing(path, "the PLY file")
     if path.is_dir():
         raise G3dError(f"'{path}' is a folder; give one PLY file of 3D Gaussians")
     try:
-        elements = {e.name: e.data for e in PlyData.read(str(path)).elements}
+        elements = {e.name: e.data for e in ply_files.read(path).elements}
     except (PlyHeaderParseError, PlyElementParseError, ValueError, UnicodeDecodeError, MemoryError) as error:
         raise G3dError(f"'{path}' is no PLY file that can be read ({error}); give one of 3D Gaussians") from error
     vertex = elements.get("vertex")

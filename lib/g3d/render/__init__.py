@@ -18,7 +18,17 @@ from g3d.render.gaussians import GaussianSettings, shown
 from g3d.render.splat import rasterize
 from g3d.scenes import mlp
 from g3d.scenes.planes import channels_last
-from g3d.scenes.scene import Field, Gaussians, MlpField, Scene, Triplane, query, query_output, query_proposal
+from g3d.scenes.scene import (
+    Field,
+    Gaussians,
+    MlpField,
+    Scene,
+    Triplane,
+    query,
+    query_density,
+    query_output,
+    query_proposal,
+)
 
 POINTS_PER_CHUNK = 8192  # 4k-16k points a chunk stay in cache (measured); a GPU takes more
 POINTS_PER_CHUNK_GPU = 1 << 20
@@ -220,12 +230,10 @@ def empty_space(scene: Scene, cameras: Cameras, settings: RenderSettings) -> emp
         return None
     device = cameras.c2w.device
     low, high = (torch.tensor(c, device=device) for c in scene.world.bounds)
-    uses_direction = "direction" in scene.network.encodings
-
     buffers = mlp.Buffers()
 
     def density(points: Tensor) -> Tensor:
-        return query(scene, points, torch.zeros_like(points) if uses_direction else None, buffers).density
+        return query_density(scene, points, buffers)
 
     grid = empty.find(density, low, high, _chunk(device))
     return grid if always or grid.share() < FULL else None

@@ -114,12 +114,25 @@ JOINED = -1  # the place of several inputs side by side
 
 
 def evaluate(
-    network: Network, weights: Weights, inputs: Mapping[str, Tensor], buffers: Buffers | None = None
+    network: Network,
+    weights: Weights,
+    inputs: Mapping[str, Tensor],
+    buffers: Buffers | None = None,
+    only: str | None = None,
 ) -> dict[str, Tensor]:
-    """Outputs by name, [B, P, C], of a batch of MLPs at `inputs` (name -> [B, P, 3] or [B, P, 2])."""
+    """Outputs by name, [B, P, C], of a batch of MLPs at `inputs` (name -> [B, P, 3] or [B, P, 2]).
+
+    `only` one of them costs only the layers, and asks only for the inputs, that it depends on."""
     assert buffers is None or not torch.is_grad_enabled(), "buffers are overwritten, gradients would be wrong"
-    known = {name: encode(inputs[name], encoding) for name, encoding in network.encodings.items() if name in inputs}
+    needed = None if only is None else _behind(network, only)
+    known = {
+        name: encode(inputs[name], encoding)
+        for name, encoding in network.encodings.items()
+        if name in inputs and (needed is None or name in needed)
+    }
     for layer in network.layers:
+        if needed is not None and layer.name not in needed:
+            continue
         features = [known[name] for name in layer.inputs]
         weight, bias = weights[layer.name]
         shape, out, joined = (*features[0].shape[:2], weight.shape[1]), None, None
@@ -131,6 +144,8 @@ def evaluate(
         known[layer.name] = activate(layer.activation, x)
     found = {}
     for name, output in network.outputs.items():
+        if only is not None and name != only:
+            continue
         part = known[output.layer][..., output.first : output.last]
         if not torch.is_grad_enabled():
             part = part.clone()  # `activate` then works in place, and outputs may share channels
@@ -214,11 +229,16 @@ def from_json(data: Mapping[str, Any], where: str) -> Network:
 
 def reads(network: Network, output: str, name: str) -> bool:
     """Whether an output depends on an input."""
+    return name in _behind(network, output)
+
+
+def _behind(network: Network, output: str) -> set[str]:
+    """The layers and inputs that an output depends on."""
     reached = {network.outputs[output].layer}
     for layer in reversed(network.layers):  # inputs of a layer come before it
         if layer.name in reached:
             reached |= set(layer.inputs)
-    return name in reached
+    return reached
 
 
 def _check(network: Network, where: str) -> None:

@@ -187,6 +187,11 @@ def query(
             return Sample(rgb.clamp(0, 1) if clamp else rgb, F.softplus(raw[..., 3] - 1))
 
 
+def query_density(scene: MlpField, points: Tensor, buffers: mlp.Buffers | None = None) -> Tensor:
+    """Density [B, P] alone, of a radiance field whose density depends on no direction: a branch for colour is not asked."""
+    return mlp.evaluate(scene.network, scene.weights, {"x": points}, buffers, only="density")["density"].squeeze(-1)
+
+
 def query_output(scene: MlpField, points: Tensor, name: str, buffers: mlp.Buffers | None = None) -> Tensor:
     """A named output [B, P, C] of a field that is no radiance: `occupancy` at [B, P, 3], `rgb` at [B, P, 2]."""
     return mlp.evaluate(scene.network, scene.weights, {"x": points}, buffers)[name]

@@ -33,6 +33,7 @@ _OWN = {
     "srn": "g3d.sources.srn",
     "transforms": "g3d.sources.transforms",
     "faces": "g3d.sources.faces",
+    "portraits": "g3d.sources.portraits",
     "depth": "g3d.sources.depth",
 }
 

@@ -25,7 +25,8 @@ class Options:
 
     `grid`: `steps` x `steps` latents between four items: the corners at the top left, top right, bottom left, bottom right.
 
-    `swap`: each item of `to` with the `fields` of the item `source` (of one, or of as many as there are in `to`).
+    `swap`: each item of `to` with the `fields` of the item `source` (of one, or of as many as there are in `to`); they are
+    named after both, or by `names`.
 
     `fields` (names, separated by commas) also confines `interpolate` and `grid`: the others stay those of the first item."""
 
@@ -37,6 +38,7 @@ class Options:
     fields: str | None = None
     source: str | None = None
     to: str | None = None
+    names: str | None = None  # of what a swap makes, e.g. those of a dataset's objects
     overwrite: bool = False
 
 
@@ -54,6 +56,7 @@ def resolve(options: Options) -> dict[str, Any]:
             "fields": _fields(options, head),
             "from": source,
             "to": to,
+            **({} if options.names is None else {"names": _names(options, len(to))}),
             "out": str(options.out),
         }
     return {
@@ -70,6 +73,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     if options.operation == "swap":
         source, to = _swapped(options, head)
         found = _swap(known, names, source, to)
+        if options.names is not None:
+            found = replace(found, names=_names(options, len(to)))
         words = f"swap {','.join(n.removeprefix(FIELDS) for n in names)} from {_joined(source)} to {_joined(to)}"
     else:
         chosen = _items(options, head)
@@ -158,7 +163,9 @@ def _checked(options: Options) -> latents.Head:
         )
     swap = options.operation == "swap"
     foreign = (
-        {"--items": options.items, "--steps": options.steps} if swap else {"--from": options.source, "--to": options.to}
+        {"--items": options.items, "--steps": options.steps}
+        if swap
+        else {"--from": options.source, "--to": options.to, "--names": options.names}
     )
     for word, value in foreign.items():
         if value is not None:
@@ -211,9 +218,20 @@ def _swapped(options: Options, head: latents.Head) -> tuple[list[int], list[int]
     if options.source is None or options.to is None:
         raise G3dError("a swap needs --from ITEM and --to ITEMS, e.g. --from 3 --to 0,1,2")
     source, to = (latents.chosen(text, head.names, head.path) for text in (options.source, options.to))
+    if options.names is not None:
+        _names(options, len(to))
     if len(source) not in (1, len(to)):
         raise G3dError(f"--from names {len(source)} items and --to {len(to)}; give one, or as many as --to has")
     return source, to
+
+
+def _names(options: Options, count: int) -> list[str]:
+    """The names that a swap's latents are asked to have."""
+    assert options.names is not None
+    found = [word.strip() for word in options.names.split(",")]
+    if len(found) != count or not all(found) or len(set(found)) != count:
+        raise G3dError(f"--names '{options.names}' must name the {count} items of --to, each once and by another name")
+    return found
 
 
 def _joined(numbers: Sequence[int]) -> str:

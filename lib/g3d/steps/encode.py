@@ -36,6 +36,8 @@ class Options:
     seed: int = 0
     device: str = "auto"
     overwrite: bool = False
+    items: str | None = None  # of the split: numbers, ranges or names; default all
+    num: int | None = None  # the first so many of the split
     tuned_model: Path | None = None  # also write a model that draws the items better by their latents
 
 
@@ -43,8 +45,9 @@ def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used; refuses what `run` would refuse before it reads data."""
     head, found, _, settings = _checked(options)
     open_dataset(options.data)
+    part = {name: value for name in ("items", "num") if (value := getattr(options, name)) is not None}
     return {
-        "model": str(head.path), "method": found.name, "data": str(options.data), "split": options.split,
+        "model": str(head.path), "method": found.name, "data": str(options.data), "split": options.split, **part,
         "settings": config.as_json(settings), "meaning": {name: doc for name, _, doc in config.describe(settings)},
         "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
     }  # fmt: skip
@@ -59,6 +62,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     items = encode.items(model, dataset, options.split)
     if not items:
         raise G3dError(f"'{options.data}' has no objects in the split '{options.split}'; choose another --split")
+    items = _part(options, items)
     encoder = encode.encoder(model, dataset, items, settings, options.seed)
     if encode.note is not None:
         progress.log(encode.note(settings))
@@ -110,6 +114,12 @@ def _checked(options: Options) -> tuple[artifacts.Header, Method[Any, Any], Enco
         raise G3dError(
             f"there is no split '{options.split}'{did_you_mean(options.split, _SPLITS)}; splits: {', '.join(_SPLITS)}"
         )
+    if options.num is not None and (options.items is not None or options.num < 1):
+        raise G3dError(
+            f"--num is {options.num}; it must be at least 1"
+            if options.num < 1
+            else f"--num {options.num} and --items {options.items} both say which items; leave one of them out"
+        )
     settings = config.override(found.encode.settings(), options.settings, found.name)
     files.refuse_existing(options.out, options.overwrite, (head.path, options.data))
     if options.tuned_model is not None:
@@ -118,6 +128,16 @@ def _checked(options: Options) -> tuple[artifacts.Header, Method[Any, Any], Enco
         files.refuse_existing(options.tuned_model, options.overwrite, (head.path, options.data))
         files.refuse_overlap([options.out, options.tuned_model])
     return head, found, found.encode, settings
+
+
+def _part(options: Options, items: list[Item]) -> list[Item]:
+    """Those of the split that are asked for."""
+    if options.num is not None:
+        return items[: options.num]
+    if options.items is None:
+        return items
+    names = [item.name for item in items]
+    return [items[i] for i in dict.fromkeys(latents.chosen(options.items, names, options.data))]
 
 
 def _write(

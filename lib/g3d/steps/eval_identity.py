@@ -34,6 +34,7 @@ class Options:
     channels: str = "bgr"
     split: str | None = None
     objects: str | None = None
+    drawn_from: Path | None = None
     any_camera: bool = False
     input_view: int | None = None
     batch: int = 64
@@ -45,12 +46,14 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
+    from g3d.evaluation.drawn_from import check_drawn_from
     from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words, needs_dataset
 
     inputs = [existing(options.true, "the true images"), existing(options.test, "the images to judge")]
     check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, OBJECTS),
                  "--channels": (options.channels, ("bgr", "rgb"))})  # fmt: skip
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
+    check_drawn_from(options.drawn_from, options.true)
     if options.input_view is not None and options.input_view < 0:
         raise G3dError(f"--input-view {options.input_view} is no view; give 0 (an object's first) or more")
     if options.batch < 1:
@@ -70,6 +73,7 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Mean and standard deviation of the cosine, with all one must know to compare it; written to `out` if given."""
     resolve(options)
+    from g3d.evaluation.drawn_from import item_names
     from g3d.evaluation.identity import cosines
     from g3d.evaluation.input_views import against_inputs
     from g3d.evaluation.outcome import write_results
@@ -77,7 +81,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     from g3d.metrics.paired import summary
 
     found = pair(
-        side(options.true, "the true images", options.split, options.objects),
+        side(options.true, "the true images", options.split, options.objects, item_names(options.drawn_from)),
         side(options.test, "the images to judge", options.split, options.objects),
         options.any_camera,
     )

@@ -23,6 +23,7 @@ BORDERS = ("valid", "reflect", "zero")
 @dataclass(frozen=True)
 class Options:
     """`true`, `test`: a dataset, a folder of images or a zip. `split` (of views) and `objects` (a split, too) are of datasets.
+    `drawn_from`: latents whose names say which objects the folders of `test` show.
 
     What counts: everything, or the object in the true masks (`masks`), or in those of a folder (`mask`), and of that the
     rectangle `region`, to which pictures are cut first (`face`, `mouth`: that box of each true view);
@@ -36,6 +37,7 @@ class Options:
     test: Path
     split: str | None = None
     objects: str | None = None
+    drawn_from: Path | None = None
     masks: bool = False
     mask: Path | None = None
     region: str | None = None
@@ -56,6 +58,7 @@ class Options:
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
     from g3d.evaluation.counted import check_region
+    from g3d.evaluation.drawn_from import check_drawn_from
     from g3d.evaluation.groups import KINDS
     from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words, needs_dataset
 
@@ -63,6 +66,7 @@ def resolve(options: Options) -> dict[str, Any]:
     check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, OBJECTS),
                  "--by": (options.by, KINDS), "--ssim-borders": (options.ssim_borders, BORDERS)})  # fmt: skip
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
+    check_drawn_from(options.drawn_from, options.true)
     if options.masks and options.mask is not None:
         raise G3dError(f"--masks takes the true masks and --mask those of '{options.mask}'; give one of the two")
     if options.erode < 0 or (options.erode and not options.masks and options.mask is None):
@@ -97,12 +101,13 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Mean and standard deviation of each figure, with all one must know to compare them; written to `out` if given."""
     resolve(options)
     from g3d.evaluation.counted import counted
+    from g3d.evaluation.drawn_from import item_names
     from g3d.evaluation.groups import names_of, over_groups
     from g3d.evaluation.outcome import write_results
     from g3d.evaluation.pairs import pair, side
     from g3d.metrics.paired import How, summary
 
-    true = side(options.true, "the true images", options.split, options.objects)
+    true = side(options.true, "the true images", options.split, options.objects, item_names(options.drawn_from))
     test = side(options.test, "the images to judge", options.split, options.objects)
     found = pair(true, test, options.any_camera)
     other = None

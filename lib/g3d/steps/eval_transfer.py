@@ -23,13 +23,15 @@ _SUMS = ("change_error_face", "change_face", "change_error_mouth", "change_mouth
 class Options:
     """`true`: a dataset of faces with labels. `test`: a dataset, a folder of images or a zip, of the same names.
 
-    `objects`: a split of objects, or several (`train,pairs`), that both hold. `neutral`: the expression from which changes are
-    counted. `landmarks`: what finds them, for their error."""
+    `drawn_from`: latents whose names say which objects the folders of `test` show. `objects`: a split of objects, or several
+    (`train,pairs`), that both hold. `neutral`: the expression from which changes are counted. `landmarks`: what finds them, for
+    their error."""
 
     true: Path
     test: Path
     split: str | None = None
     objects: str | None = None
+    drawn_from: Path | None = None
     neutral: str = "neutral"
     landmarks: str | None = None
     per_item: Path | None = None
@@ -39,6 +41,7 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
+    from g3d.evaluation.drawn_from import check_drawn_from
     from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words
 
     inputs = (existing(options.true, "the true images"), existing(options.test, "the images to judge"))
@@ -48,6 +51,7 @@ def resolve(options: Options) -> dict[str, Any]:
     if not (options.true / "dataset.json").is_file():
         raise G3dError(f"the true faces '{options.true}' are no dataset, whose labels say who shows what; give one of "
                        "prepare-data faces")  # fmt: skip
+    check_drawn_from(options.drawn_from, options.true)
     check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, inputs)
     return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
 
@@ -55,11 +59,12 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """The figures, of all pictures that are not neutral and of each split, expression and subject; into `out` if given."""
     resolve(options)
+    from g3d.evaluation.drawn_from import item_names
     from g3d.evaluation.outcome import write_results
     from g3d.evaluation.pairs import pair, side
     from g3d.evaluation.transfer import figures, floor_figures, judged
 
-    true = side(options.true, "the true images", options.split, options.objects)
+    true = side(options.true, "the true images", options.split, options.objects, item_names(options.drawn_from))
     found = pair(true, side(options.test, "the images to judge", options.split, options.objects))
     each = judged(found, options.neutral)
     rows = figures(found, each)

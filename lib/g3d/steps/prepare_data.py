@@ -47,6 +47,8 @@ class Options:
     holdout_subjects: int | None = None
     holdout_pairs: str | None = None
     lit: bool | None = None
+    labels: Path | None = None
+    landmarks: Path | None = None
     files: Path | None = None
     estimator: Path | None = None
     estimator_size: int | None = None

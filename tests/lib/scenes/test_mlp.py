@@ -165,6 +165,18 @@ def test_only_colour_sees_the_direction() -> None:
     assert not torch.allclose(one["rgb"], two["rgb"])
 
 
+def test_one_output_asks_only_for_what_it_depends_on() -> None:
+    """The same numbers as beside the others; without the direction, and without the weights, that it has no use for."""
+    weights, inputs = random_weights(2), random_inputs(2, 4)
+    whole = evaluate(NETWORK, weights, inputs)
+    needed = {name: weights[name] for name in ("a", "b", "c", "density")}
+    found = evaluate(NETWORK, needed, {"x": inputs["x"]}, only="density")
+    assert set(found) == {"density"} and torch.equal(found["density"], whole["density"])
+    with torch.no_grad():
+        again = evaluate(NETWORK, weights, inputs, Buffers(), only="rgb")
+    assert set(again) == {"rgb"} and torch.allclose(again["rgb"], whole["rgb"])
+
+
 def test_buffers_give_the_same_numbers_call_after_call() -> None:
     """Of any size in any order, in two types; earlier results stay; a layer that is read later is not overwritten."""
     buffers, kept = Buffers(), []

@@ -6,11 +6,13 @@ also tells the camera. A scene is `gaussians`, baked at a recorded `condition_ca
 colours see where it looks.
 
 The defaults are the public code's [c] where it differs from the paper [p], which are settings: `scale_step` (what scales fall
-by), `coarsest` (whether Gaussians of level 0 take more than the position from their anchor). What differs from both: the
-learnt table of positions is read between its columns (`table=middle` reads it as the public code does); behind the Gaussians
-is the data's background; the cameras' own intrinsics are used; L_center and L_knn are what the text of section 3.4 says, a mean
-position and mean distances, where eq. 10 prints other sums; a background that training has not come to is not drawn. The
-ablations of table 3 are settings: `position`, `scale`, `background`, `anchors`. Latents need no prior: `draw` makes them, as w+.
+by), `coarsest` (whether Gaussians of level 0 take more than the position from their anchor). What differs from both: the learnt
+table of positions is read between its columns (`table=middle` reads it as the public code does); behind the Gaussians is the
+data's background; the cameras' own intrinsics are used; L_center and L_knn are what the text of section 3.4 says, a mean
+position and mean distances, where eq. 10 prints other sums, or a third of that [c] (`anchor_losses`); R1 is half of what eq. 8
+prints [c]; level 3 attends to siblings [c], not to nearest points (A.1); a background that training has not come to is not
+drawn. The whole table, with the reasons, is docs/methods/gsgan.md. The ablations of table 3 are settings: `position`, `scale`,
+`background`, `anchors`. Latents need no prior: `draw` makes them, as w+.
 """
 
 from g3d.methods.contract import Draw, Encode, Method, drawn_codes, of_codes

@@ -4,10 +4,12 @@ A generator maps noise to the weights of a small radiance field, by two thin fac
 pictures are full-resolution patches, rendered and judged by a StyleGAN2 discriminator beside patches of real pictures; cameras
 are drawn, so unposed pictures suffice. The field knows no view direction: a scene is a plain `mlp_field`.
 
-Where the report and the method's public code differ, both are settings (`modulation`, `g_lr`, `augment`). What differs from
-both: a running mean of w is kept, so `--truncation` works; patches lie at all offsets, also at the last, and may be the whole
-picture; rays may be confined to the data's bounding box (`rays=box`); the last interval is finite unless `opaque_end` says
-otherwise; samples are even intervals' middles, or anywhere in them while training. Latents need no prior: `draw` makes them.
+Where the report and the method's public code differ, both are settings (`modulation`, `g_lr`, `augment`), and the presets `t4*`
+are the report's; docs/methods/hypernerfgan.md is a table of it all. The signs of the report's eqs. 8 and 9 are not those of
+losses that are minimised; here they are the non-saturating loss that its text names. What differs from both: a running mean of
+w is kept, so `--truncation` works; patches lie at all offsets, also at the last, and may be the whole picture; rays may be
+confined to the data's bounding box (`rays=box`); the last interval is finite unless `opaque_end` says otherwise; samples are
+even intervals' middles, or anywhere in them while training. Latents need no prior: `draw` makes them.
 """
 
 from g3d.methods.contract import Draw, Method

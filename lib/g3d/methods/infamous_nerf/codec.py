@@ -1,5 +1,6 @@
 """Latents => scenes: a fitted model read from its file, and the named fields that its latents are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,11 +57,12 @@ def codes_of(latents: Latents) -> field.Codes:
     return field.Codes(*(latents.tensors[f"fields.{name}"] for name in field.FIELDS))
 
 
-def described(settings: Config, world: World) -> dict[str, Any]:
+def described(settings: Config, world: World, expressions: Sequence[str] = ()) -> dict[str, Any]:
     """The metadata of a model file."""
     return {
         "method": "infamous-nerf", "paper": PAPER, "settings": config.as_json(settings),
         "latent_space": latent_space(settings).as_json(), "world": world.as_json(),
+        "expressions": list(expressions),
     }  # fmt: skip
 
 

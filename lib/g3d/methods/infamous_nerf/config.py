@@ -133,15 +133,17 @@ NEEDS = {
 }  # fmt: skip
 """Settings that have an effect beside others only."""
 
-_OURS = Config(  # for a processor and pictures of 64 pixels
-    width=64, last_width=32, x_frequencies=6, direction_frequencies=2, density_scale=10.0, hypernetwork="low-rank", rank=4,
-    hyper_width=64, expression_in_colour=True, modulation_offset=1.0, mse_weight=5.0, recon_weight=1.0, dssim_weight=0.0,
-    gradient_weight=0.0, surface_weight=0.0, sampling="mask", pairs=4, rays=24, points=24, jitter=True, steps=20_000, lr=6e-3,
-    hyper_lr=3e-3, code_lr=1e-2, lr_floor=0.05, warmup=50, clip=1.0,
+_OURS = Config(  # for a processor and pictures of 64 pixels; each choice has its row in recipes/benchmarks/RESULTS.md
+    width=64, last_width=32, x_frequencies=6, direction_frequencies=2, density_scale=10.0, density="softplus",
+    hypernetwork="low-rank", rank=4, hyper_width=64, expression_in_colour=True, modulation_offset=1.0, expression_std=0.5,
+    mse_weight=5.0, dssim_weight=0.0, gradient_weight=0.0, surface_weight=0.0, sampling="mask", pairs=4, rays=24, points=24,
+    jitter=True, steps=12_000, lr=4e-3, hyper_lr=2e-3, code_lr=1e-2, lr_floor=0.05, warmup=50, clip=1.0,
 )  # fmt: skip
 
+# The paper's two stages of fitting (photographs by --init of the first), and ours.
 PRESETS = {
     "facescape512": Config(adaptive_sigma_px=12.0),
+    "ffhq512":      Config(adaptive_sigma_px=12.0, views=1, pairs=2, surface_weight=0.0, expressions_learn=False, steps=100_000),
     "faces64":      _OURS,
     "laptop":       replace(_OURS, steps=3000),
     "smoke":        replace(_OURS, identity_dim=8, appearance_dim=8, shape_dim=8, expression_dim=4, width=8, last_width=4,

@@ -25,6 +25,7 @@ class Cast:
     subjects: Tensor  # [I], rows
     expressions: Tensor  # [I], rows of the table
     count: int  # S
+    names: Sequence[str] = ()  # of the expressions, by number
 
 
 def items(dataset: Dataset, split: str) -> list[Item]:
@@ -53,7 +54,8 @@ def cast(config: Config, dataset: Dataset) -> Cast:
         )
     names = dataset.labels["subject"][first].long() if "subject" in dataset.labels else first
     unique, rows = names.unique(return_inverse=True)
-    return Cast(chosen, rows, expressions, len(unique))
+    called = [str(name) for name in dataset.info.get("names", {}).get("expression", [])]
+    return Cast(chosen, rows, expressions, len(unique), called)
 
 
 class SubjectCodes(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from g3d import distributed
 from g3d.data.dataset import Dataset
-from g3d.errors import G3dError
+from g3d.errors import Diverged, G3dError
 from g3d.latents import Latents
 from g3d.methods.infamous_nerf import adaptive, objective, rays
 from g3d.methods.infamous_nerf.codec import described, latent_space
@@ -24,6 +24,8 @@ from g3d.scenes.scene import World
 from g3d.seeds import generator
 from g3d.training import checkpoint, schedules
 from g3d.training.run import Run
+
+STANDSTILL_EVERY = 50
 
 
 class Fit(NamedTuple):
@@ -48,6 +50,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     tensors = {} if now.maps is None else {
         "maps.pixels": now.maps.pixels, "maps.losses": now.maps.losses, "maps.visits": now.maps.visits,
     }  # fmt: skip
+    refuse_other_expressions(known, run)
     state = checkpoint.State({"model": now.model, "codes": now.codes}, {"optimiser": now.optimiser}, tensors)
     if run.restore(state, [now.model]):
         now.codes.start_at(now.model)
@@ -60,12 +63,29 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
         remember_means(now.model, now.codes, known)
         write(now, known, run)
 
+    still = 0
     for step in run.steps(config.steps, "fit-stage1 infamous-nerf", state.pack, publish):
         schedules.set_lr(now.optimiser, rate(config, step))
         batch = source.draw(step, range(mine.start, mine.stop), now.maps)
         figures = one_step(now, batch, run.device, mine)
         lr = now.optimiser.param_groups[0]["lr"]
+        still = refuse_standstill(step, figures["gradient_norm"], still)
         run.log(step, config.steps, figures.pop("loss"), config.pairs, clip=config.clip, lr=lr, **figures)
+
+
+def refuse_standstill(step: int, norm: Tensor, still: int) -> int:
+    """Looked at now and then: a gradient of exactly 0, twice in a row, ends the run; returns how often it was seen so far.
+
+    The last ReLU of F_S is then 0 at every point of every subject, nothing is drawn, and nothing can learn any more."""
+    if step % STANDSTILL_EVERY:
+        return still
+    still = still + 1 if float(norm) == 0 else 0
+    if still == 2:
+        raise Diverged(
+            f"the gradient is 0 since step {step - STANDSTILL_EVERY} or before: density is 0 everywhere; lower the learning "
+            "rates, or start again with --set density=softplus"
+        )
+    return still
 
 
 def one_step(now: Fit, batch: rays.Batch, device: torch.device, mine: slice) -> dict[str, Any]:
@@ -119,6 +139,17 @@ def check(config: Config, dataset: Dataset) -> tuple[Cast, World]:
     if config.sampling == "mask" and dataset.raw("masks", 0) is None:
         raise G3dError(f"'{dataset.path}' has no masks, which sampling=mask draws from; set sampling=uniform")
     return known, world_of(config, dataset)
+
+
+def refuse_other_expressions(known: Cast, run: Run) -> None:
+    """Refuse a model of --init whose table of expressions names other ones by the numbers that the data uses."""
+    theirs = [] if run.initial is None else [str(name) for name in run.initial.config.get("expressions", [])]
+    for number in known.expressions.unique().tolist() if theirs and known.names else []:
+        if number >= len(theirs) or theirs[number] != known.names[number]:
+            raise G3dError(
+                f"the data's expression {number} is '{known.names[number]}', the table of the model of --init has "
+                f"{', '.join(f'{i} {name}' for i, name in enumerate(theirs))}; prepare the data with the same --expressions"
+            )
 
 
 def world_of(config: Config, dataset: Dataset) -> World:
@@ -175,7 +206,7 @@ def warn_of_few_visits(config: Config, source: rays.PairSource, run: Run) -> Non
 @torch.no_grad()
 def write(now: Fit, known: Cast, run: Run) -> None:
     """Publish the model and the latents of the training items."""
-    run.write("model.safetensors", "model", now.model.state_dict(), described(now.config, now.frame.world))
+    run.write("model.safetensors", "model", now.model.state_dict(), described(now.config, now.frame.world, known.names))
     where = now.codes.identity.device
     found = now.codes.of(now.model, known.subjects.to(where), known.expressions.to(where))
     tensors = {f"fields.{name}": value.detach().cpu() for name, value in zip(FIELDS, found, strict=True)}

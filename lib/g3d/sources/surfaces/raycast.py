@@ -11,14 +11,17 @@ Letters: F triangles, H rows, W columns, S samples (four of colour and one at th
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from g3d.images import to_u8
 from g3d.sources.surfaces.surface import F32, Colour, Surface
-from g3d.sources.surfaces.texture import Texture, texels_per_world
+from g3d.sources.surfaces.texture import Paint, between, from_first_corner
 
+_LAYERS_MOST = 64  # holes behind each other
+_BEHIND = 1e-5  # where a ray goes on, of the distance and of the unit sphere
 SKY_CELLS = 32  # cells a side of the grid of sky visibility over [-1, 1]^3
 OPEN3D_INSTALL = (
     "install it with pip install open3d (on Linux, open3d from 0.20 on also needs the system library libusb-1.0; "
@@ -62,12 +65,9 @@ class Caster:
         lengths = np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
         self._normals: F32 = (normals / lengths).astype(np.float32)  # [F, 3]
         self._low, self._high = points.min(0), points.max(0)
-        self._plain = bool((surface.colours == surface.colours[:, :1]).all())
-        self._colours = _from_first_corner(surface.colours)
-        self._uvs = None if surface.uvs is None else _from_first_corner(surface.uvs)
-        self._smooth = None if surface.normals is None else _from_first_corner(surface.normals)
-        self._textures = [Texture(picture) for picture in surface.textures]
-        self._texels = texels_per_world(surface, lengths[:, 0])
+        self._paint = Paint(surface, lengths[:, 0])
+        self._glow = None if surface.glow is None else Paint(surface.glow, lengths[:, 0])
+        self._smooth = None if surface.normals is None else from_first_corner(surface.normals)
         self._sky: F32 | None = None
 
     def draw(
@@ -141,23 +141,45 @@ class Caster:
     def _samples(self, rays: F32, normals: bool, spacing: np.float32) -> tuple[F32, NDArray[np.bool_], F32, F32]:
         """Rays [5, h, w, 6] => of the four: colours [4, h, w, 3] (0 where nothing is hit) and hits [4, h, w]; of the fifth, at
         the pixel's centre: camera z [h, w] and normals [h, w, 3]."""
-        answer = self._scene.cast_rays(self._core.Tensor.from_numpy(rays), nthreads=1)
-        distance = answer["t_hit"].numpy()  # directions have camera z = 1, so this is camera z
-        faces, uvs = answer["primitive_ids"].numpy(), answer["primitive_uvs"].numpy()
+        distance, faces, uvs = self._cast(rays)  # directions have camera z = 1, so the distance is camera z
         hits = np.isfinite(distance)
         colours = np.zeros((*distance[:4].shape, 3), np.float32)
         found = np.nonzero(hits[:4].reshape(-1))[0]
         if len(found):
             face, uv = faces.reshape(-1).take(found).astype(np.int64), uvs.reshape(-1, 2).take(found, 0)
             z = distance.reshape(-1).take(found)
-            base = self._base_colour(face, uv, z * spacing)
+            base = self._paint.colours(face, uv, z * spacing)
             lit = self._light(rays.reshape(-1, 6).take(found, 0), z, face, uv)
             colours.reshape(-1, 3)[found] = base * (lit[:, None] if lit.ndim == 1 else lit)
+            if self._glow is not None:
+                colours.reshape(-1, 3)[found] += self._glow.colours(face, uv, z * spacing)
         centre = np.zeros((*distance.shape[1:], 3), np.float32)
         if normals and hits[4].any():
             face, uv = faces[4][hits[4]].astype(np.int64), uvs[4][hits[4]]
             centre[hits[4]] = self._shading_normal(face, uv, self._facing(face, rays[4][hits[4]]))
         return np.minimum(colours, np.float32(1)), hits[:4], np.where(hits[4], distance[4], np.float32(0)), centre
+
+    def _cast(self, rays: F32) -> tuple[F32, NDArray[Any], F32]:
+        """Distance, triangle and place on it of the first hit of each ray [..., 6] that goes through no hole."""
+        answer = self._scene.cast_rays(self._core.Tensor.from_numpy(rays), nthreads=1)
+        distance, faces, uvs = (answer[n].numpy() for n in ("t_hit", "primitive_ids", "primitive_uvs"))
+        if not self._paint.has_holes:
+            return distance, faces, uvs
+        flat, far, which, place = rays.reshape(-1, 6), distance.reshape(-1), faces.reshape(-1), uvs.reshape(-1, 2)
+        at = np.nonzero(np.isfinite(far))[0]
+        for _ in range(_LAYERS_MOST):
+            at = at[self._paint.in_hole(which.take(at).astype(np.int64), place.take(at, 0))]
+            if not len(at):
+                break
+            passed = far.take(at) * np.float32(1 + _BEHIND) + np.float32(_BEHIND)
+            onward = flat.take(at, 0)
+            onward[:, :3] += passed[:, None] * onward[:, 3:]
+            answer = self._scene.cast_rays(self._core.Tensor.from_numpy(onward), nthreads=1)
+            far[at], which[at] = passed + answer["t_hit"].numpy(), answer["primitive_ids"].numpy()
+            place[at] = answer["primitive_uvs"].numpy()
+            at = at[np.isfinite(far.take(at))]
+        far[at] = np.inf  # behind so many holes nothing is looked for
+        return distance, faces, uvs
 
     def _facing(self, face: NDArray[np.int64], rays: F32) -> F32:
         """Normals [N, 3] of the triangles on the side from which the rays come."""
@@ -169,26 +191,11 @@ class Caster:
         """The normals of the file between the corners, on the side of `facing`; or `facing` where it has none."""
         if self._smooth is None:
             return facing
-        normal = _between(self._smooth, face, uv)
+        normal = between(self._smooth, face, uv)
         length = np.linalg.norm(normal, axis=1, keepdims=True)
         side = np.where(np.einsum("nc,nc->n", normal, facing) < 0, np.float32(-1), np.float32(1))[:, None]
         found: F32 = np.where(length > 1e-6, side * normal / np.maximum(length, np.float32(1e-6)), facing)
         return found
-
-    def _base_colour(self, face: NDArray[np.int64], uv: F32, apart_world: F32) -> F32:
-        """Colours [N, 3] before light; samples lie `apart_world` [N] from their neighbours."""
-        surface = self._surface
-        base: F32 = self._colours[0].take(face, 0) if self._plain else _between(self._colours, face, uv)
-        if self._uvs is not None and self._texels is not None and surface.texture is not None:
-            place, which = _between(self._uvs, face, uv), surface.texture.take(face)
-            texels_apart = self._texels.take(face) * apart_world
-            for number, texture in enumerate(self._textures):
-                at = np.nonzero(which == number)[0]
-                if len(at) == len(face):
-                    base *= texture.colours(place, texels_apart)
-                elif len(at):
-                    base[at] *= texture.colours(place.take(at, 0), texels_apart.take(at))
-        return base
 
     def _light(self, rays: F32, distance: F32, face: NDArray[np.int64], uv: F32) -> F32:
         """How bright a white surface would be, [N] or [N, 3]; both sides of a triangle are lit."""
@@ -240,19 +247,6 @@ def directions() -> F32:
     turn_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     turn_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
     found: F32 = (steps / np.linalg.norm(steps, axis=1, keepdims=True) @ turn_y @ turn_x).astype(np.float32)
-    return found
-
-
-def _from_first_corner(values: F32) -> tuple[F32, F32, F32]:
-    """[F, 3, C] at corners => value at the first corner and its change towards the other two, [F, C] each."""
-    first = values[:, 0]
-    return np.ascontiguousarray(first), values[:, 1] - first, values[:, 2] - first
-
-
-def _between(triple: tuple[F32, F32, F32], face: NDArray[np.int64], uv: F32) -> F32:
-    """[N, C] of points on triangles; `uv` [N, 2] weighs the second and the third corner."""
-    origin, along_u, along_v = triple
-    found: F32 = origin.take(face, 0) + uv[:, :1] * along_u.take(face, 0) + uv[:, 1:] * along_v.take(face, 0)
     return found
 
 

@@ -27,6 +27,17 @@ class Surface:
     textures: Sequence[NDArray[np.uint8]] = ()  # T of [H, W, 3]
     normals: F32 | None = None  # [F, 3, 3] at the corners, unit, for smooth shading; None is flat
     traits: Mapping[str, Any] = field(default_factory=dict)  # what the source knows of it, e.g. its body style
+    wraps: Sequence[tuple[str, str]] = ()  # of each texture, along u and v: repeat, clamp, mirror; none: repeat
+    cutouts: "Sequence[Cutout | None]" = ()  # of each texture: where the surface has holes; none: nowhere
+    glow: "Surface | None" = None  # the same triangles in the colours that they emit, on top of what is lit
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """Holes: the surface is there where `alpha`, between its texels, is at least `least`."""
+
+    alpha: NDArray[np.uint8]  # [H, W]
+    least: float  # 0..255
 
 
 @dataclass(frozen=True)

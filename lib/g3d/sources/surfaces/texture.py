@@ -12,22 +12,23 @@ _LEVELS_MOST = 12  # halves of a texture
 
 
 class Texture:
-    """A picture [H, W, 3] that repeats, and its halves, made when one is needed."""
+    """A picture [H, W, C] that repeats (or as `wrap` says), and its halves, made when one is needed."""
 
-    def __init__(self, picture: NDArray[np.uint8]):
+    def __init__(self, picture: NDArray[np.uint8], wrap: tuple[str, str] = ("repeat", "repeat")):
         self._levels = [np.ascontiguousarray(picture)]
+        self._wrap = wrap
 
     def colours(self, uv: F32, texels_apart: F32) -> F32:
         """[N, 3] in [0, 1] at `uv` [N, 2] (v down), where neighbouring samples lie `texels_apart` [N] from each other."""
         level = np.rint(np.log2(np.maximum(texels_apart, np.float32(1)))).astype(np.int64)
         low, high = int(level.min()), int(level.max())
         if low == high:
-            return _texel(self._level(low), uv)
+            return _texel(self._level(low), uv, self._wrap)
         found = np.empty((len(uv), 3), np.float32)
         for number in range(low, high + 1):
             at = np.nonzero(level == number)[0]
             if len(at):
-                found[at] = _texel(self._level(number), uv.take(at, 0))
+                found[at] = _texel(self._level(number), uv.take(at, 0), self._wrap)
         return found
 
     def _level(self, number: int) -> NDArray[np.uint8]:
@@ -35,6 +36,68 @@ class Texture:
         while len(self._levels) <= min(number, _LEVELS_MOST) and min(self._levels[-1].shape[:2]) >= 2:
             self._levels.append(_half(self._levels[-1]))
         return self._levels[min(number, len(self._levels) - 1)]
+
+
+class Paint:
+    """The colours of a surface at places on its triangles, and its holes."""
+
+    def __init__(self, surface: Surface, doubled_areas: NDArray[np.float64]):
+        self._plain = bool((surface.colours == surface.colours[:, :1]).all())
+        self._colours = from_first_corner(surface.colours)
+        self._uvs = None if surface.uvs is None else from_first_corner(surface.uvs)
+        self._which = surface.texture
+        wraps = surface.wraps or (("repeat", "repeat"),) * len(surface.textures)
+        self._textures = [Texture(picture, wrap) for picture, wrap in zip(surface.textures, wraps, strict=True)]
+        self._texels = texels_per_world(surface, doubled_areas)
+        self._holes = {
+            i: (Texture(cutout.alpha[..., None], wraps[i]), np.float32(cutout.least / 255))
+            for i, cutout in enumerate(surface.cutouts)
+            if cutout is not None
+        }
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether any texture has some."""
+        return bool(self._holes)
+
+    def colours(self, face: NDArray[np.int64], uv: F32, apart_world: F32) -> F32:
+        """[N, 3] before light; samples lie `apart_world` [N] from their neighbours."""
+        base: F32 = self._colours[0].take(face, 0) if self._plain else between(self._colours, face, uv)
+        if self._uvs is not None and self._texels is not None and self._which is not None:
+            place, which = between(self._uvs, face, uv), self._which.take(face)
+            texels_apart = self._texels.take(face) * apart_world
+            for number, texture in enumerate(self._textures):
+                at = np.nonzero(which == number)[0]
+                if len(at) == len(face):
+                    base *= texture.colours(place, texels_apart)
+                elif len(at):
+                    base[at] *= texture.colours(place.take(at, 0), texels_apart.take(at))
+        return base
+
+    def in_hole(self, face: NDArray[np.int64], uv: F32) -> NDArray[np.bool_]:
+        """[N] whether there is nothing."""
+        found = np.zeros(len(face), bool)
+        if self._uvs is None or self._which is None:
+            return found
+        place, which = between(self._uvs, face, uv), self._which.take(face)
+        for number, (alpha, least) in self._holes.items():
+            at = np.nonzero(which == number)[0]
+            if len(at):
+                found[at] = alpha.colours(place.take(at, 0), np.ones(len(at), np.float32))[:, 0] < least
+        return found
+
+
+def from_first_corner(values: F32) -> tuple[F32, F32, F32]:
+    """[F, 3, C] at corners => value at the first corner and its change towards the other two, [F, C] each."""
+    first = values[:, 0]
+    return np.ascontiguousarray(first), values[:, 1] - first, values[:, 2] - first
+
+
+def between(triple: tuple[F32, F32, F32], face: NDArray[np.int64], uv: F32) -> F32:
+    """[N, C] of points on triangles; `uv` [N, 2] weighs the second and the third corner."""
+    origin, along_u, along_v = triple
+    found: F32 = origin.take(face, 0) + uv[:, :1] * along_u.take(face, 0) + uv[:, 1:] * along_v.take(face, 0)
+    return found
 
 
 def texels_per_world(surface: Surface, doubled_areas: NDArray[np.float64]) -> F32 | None:
@@ -54,17 +117,26 @@ def _half(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return ((wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2] + 2) // 4).astype(np.uint8)
 
 
-def _texel(picture: NDArray[np.uint8], uv: F32) -> F32:
-    """Colours [N, 3] in [0, 1] between the four nearest texels; the texture repeats."""
-    height, width = picture.shape[:2]
+def _texel(picture: NDArray[np.uint8], uv: F32, wrap: tuple[str, str]) -> F32:
+    """Colours [N, C] in [0, 1] between the four nearest texels; beyond the border the texture goes on as `wrap` says."""
+    height, width, channels = picture.shape
     x, y = uv[:, 0] * width - np.float32(0.5), uv[:, 1] * height - np.float32(0.5)
     x0, y0 = np.floor(x), np.floor(y)
     fx, fy = (x - x0)[:, None].astype(np.float32), (y - y0)[:, None].astype(np.float32)
-    left, top = x0.astype(np.int64) % width, y0.astype(np.int64) % height
-    right, bottom = (left + 1) % width, (top + 1) % height * width
-    top *= width
-    flat = picture.reshape(-1, 3)
+    left, right = (_wrapped(x0.astype(np.int64) + k, width, wrap[0]) for k in (0, 1))
+    top, bottom = (_wrapped(y0.astype(np.int64) + k, height, wrap[1]) * width for k in (0, 1))
+    flat = picture.reshape(-1, channels)
     upper = flat.take(top + left, 0) * (1 - fx) + flat.take(top + right, 0) * fx
     lower = flat.take(bottom + left, 0) * (1 - fx) + flat.take(bottom + right, 0) * fx
     colour: F32 = (upper * (1 - fy) + lower * fy) * np.float32(1 / 255)
     return colour
+
+
+def _wrapped(at: NDArray[np.int64], count: int, way: str) -> NDArray[np.int64]:
+    """Texels of any number => those that there are."""
+    if way == "clamp":
+        return at.clip(0, count - 1)
+    if way == "mirror":
+        at = at % (2 * count)
+        return np.where(at < count, at, 2 * count - 1 - at)
+    return at % count

@@ -12,7 +12,12 @@ from g3d.render import FieldSettings, default_settings, empty_space, render_scen
 from g3d.scenes.scene import World, query
 
 SMALL = replace(
-    PRESETS["smoke"], expression_in_colour=False, modulation_offset=0.0, density_scale=3.0, direction_frequencies=2
+    PRESETS["smoke"],
+    expression_in_colour=False,
+    modulation_offset=0.0,
+    density="relu",
+    density_scale=3.0,
+    direction_frequencies=2,
 )
 
 

@@ -9,6 +9,7 @@ import torch
 from commands import g3d, refused
 from g3d import latents
 from g3d.data.opening import open_dataset
+from g3d.errors import Diverged
 from g3d.methods import settings_of
 from g3d.methods.infamous_nerf import encoding, objective, rays, training
 from g3d.methods.infamous_nerf.codec import Model
@@ -103,6 +104,31 @@ def test_starting_from_a_model_takes_its_expressions_and_its_means(heads: Path, 
     assert not torch.equal(old["hypernetwork.first_bias"], new["hypernetwork.first_bias"])
     codes = latents.read(latents.check(tmp_path / "m")).tensors["fields.shape"]
     assert (codes - old["mean_shape"]).abs().max() < 0.1
+
+
+def test_photographs_use_the_expressions_of_the_model_and_no_others(heads: Path, fitted: Path, tmp_path: Path) -> None:
+    """One view each, no L_sur, own theta, alpha and beta; numbers that mean another expression are refused."""
+    words = ["infamous-nerf", "--preset", "smoke", "--set", "steps=2", "--set", "views=1", "--set", "surface_weight=0",
+             "--set", "expressions_learn=false", "--init", fitted, "--out", tmp_path / "m"]  # fmt: skip
+    single = write_dataset(tmp_path / "single", views=1, test_views=0)
+    assert g3d("fit-stage1", *words, "--data", single).code == 0
+    epsilon = latents.read(latents.check(tmp_path / "m")).tensors["fields.expression"]
+    table = artifacts.read(fitted / "model.safetensors", "model").values["expression"]
+    assert torch.equal(epsilon[:3], table[:3])
+    info = json.loads((single / "dataset.json").read_text())
+    info["names"]["expression"] = ["neutral", "wide", "open"]
+    (single / "dataset.json").write_text(json.dumps(info))
+    refused(g3d("fit-stage1", *words, "--data", single, "--overwrite"), "expression 1 is 'wide'", "1 open")
+
+
+def test_a_density_that_died_ends_the_run(heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a bias far below 0 the ReLU is 0 at every point: all figures are finite, nothing learns (L_sur could)."""
+    monkeypatch.setattr(training, "STANDSTILL_EVERY", 3)
+    dead = ["density=relu", "density_bias=-50", "surface_weight=0", "steps=20"]
+    with pytest.raises(Diverged, match="density is 0 everywhere"):
+        fit_stage1.run(fit_stage1.Options("infamous-nerf", heads, tmp_path / "m", "smoke", dead, device="cpu"))
+    assert training.refuse_standstill(3, torch.tensor(0.1), 1) == 0
+    assert training.refuse_standstill(4, torch.tensor(0.0), 1) == 1
 
 
 def test_few_visits_are_said_and_many_are_not(heads: Path) -> None:

@@ -1,129 +1,218 @@
-"""GLB and GLTF files => surfaces (glTF 2.0: accessors also sparse and in data URIs; nodes' transforms baked).
+"""GLB and GLTF files => surfaces (glTF 2.0): nodes' transforms baked, skins in the pose of the file, morph targets by their
+weights, instances (EXT_mesh_gpu_instancing) drawn each.
 
-Colours are factor x vertex colour x texture, as the standard has it; factors and vertex colours are linear there. Skins and
-morph targets stay in the pose of the file. Compressed meshes (Draco, meshopt) are refused by name.
+Colours are factor x vertex colour x texture, as the standard has it; factors and vertex colours are linear there. What is
+emitted is added. Where alpha is below its cutoff (of BLEND: 1/2) the surface has holes.
 
-Letters: P vertices, F triangles.
+Letters: P vertices, F triangles, J joints, I instances.
 """
 
-import base64
-import json
-import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError
-from g3d.sources.surfaces.mesh_files.parts import Part, beside, check_finite, check_indices, joined, texture
-from g3d.sources.surfaces.surface import Surface
+from g3d.sources.surfaces.mesh_files.gltf_document import DRACO, Document, counted, of_data_uri
+from g3d.sources.surfaces.mesh_files.parts import (
+    Part,
+    beside,
+    check_finite,
+    check_indices,
+    joined,
+    texture_and_alpha,
+)
+from g3d.sources.surfaces.surface import Cutout, Surface
 from g3d.storage import named
 
-_COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}  # 3.6.2.2
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
-_UNREADABLE = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_texture_basisu")
+F64 = NDArray[np.float64]
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6  # 5.24.4; the others are points and lines
-_NODES_MOST = 100_000  # each counted as often as it is drawn
+_TRIANGLES_MOST = 10_000_000  # each counted as often as it is drawn
 _DEPTH_MOST = 200  # of nodes in nodes: more is a circle
+_WRAPS = {10497: "repeat", 33071: "clamp", 33648: "mirror"}  # 5.26
+_BLEND_LEAST = 0.5
+_PLAIN = np.full((1, 1, 3), 255, np.uint8)  # of a material that has none
 
 
 def read(path: Path, painted: bool = True) -> Surface:
     """The triangles of the file's scene; `painted`: with their textures."""
     file = _File(path, painted)
-    return joined(
-        [file.part(primitive, matrix) for mesh, matrix in file.meshes() for primitive in file.primitives(mesh)]
-    )
+    parts, count = [], 0
+    for node, mesh, matrix in file.meshes():
+        for primitive in file.primitives(mesh):
+            for part in file.parts(primitive, node, mesh, matrix):
+                count += len(part.corners)
+                if count > _TRIANGLES_MOST:
+                    raise ValueError(f"it draws more than {_TRIANGLES_MOST} triangles")
+                parts.append(part)
+    return joined(parts, {"primitives of points or lines": file.lines} if file.lines else None)
+
+
+@dataclass(frozen=True)
+class _Painted:
+    """A picture of a material, and where on it the corners lie."""
+
+    uv_name: str
+    transform: Mapping[str, Any]
+    picture: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None
+    wrap: tuple[str, str]
 
 
 class _File:
-    """A parsed document with its buffers."""
+    """The scene of a document."""
 
     def __init__(self, path: Path, painted: bool):
         self.path, self._painted = path, painted
-        data = path.read_bytes()
-        self._chunk = b""
-        if path.suffix.lower() == ".glb":
-            data, self._chunk = _chunks(data)
-        self.document: Mapping[str, Any] = json.loads(data)
-        unreadable = [name for name in self.document.get("extensionsRequired", []) if name in _UNREADABLE]
-        if unreadable:
-            raise G3dError(
-                f"the mesh '{path}' needs the extension {unreadable[0]}, which is not read; export it without"
-            )
-        self._buffers: dict[int, bytes] = {}
-        self._pictures: dict[int, NDArray[np.uint8]] = {}
+        self._file = Document(path)
+        self.document = self._file.json
+        self._pictures: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8] | None]] = {}
+        self._cutouts: dict[tuple[int, float], Cutout] = {}
+        self._worlds: dict[int, F64] = {}
+        self.lines: list[str] = []
+        self._nodes = 0
 
-    def meshes(self) -> Iterator[tuple[Mapping[str, Any], NDArray[np.float64]]]:
-        """Each mesh of the scene with its transform to the world [4, 4]."""
+    def meshes(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], F64]]:
+        """Each node of the scene that has a mesh, the mesh, and the transform to the world [4, 4]."""
         nodes, scenes = self.document.get("nodes", []), self.document.get("scenes", [])
-        if scenes:
-            roots = scenes[self.document.get("scene", 0)].get("nodes", [])
-        else:
-            children = {child for node in nodes for child in node.get("children", [])}
-            roots = [i for i in range(len(nodes)) if i not in children]
-        self._count(nodes, roots)
+        children = {child for node in nodes for child in node.get("children", [])}
+        tops = [i for i in range(len(nodes)) if i not in children]
+        roots = scenes[self.document.get("scene", 0)].get("nodes", []) if scenes else tops
+        shown = self._placed(roots)
+        for top in tops:  # a skin's joints may lie outside of the scene
+            if top not in self._worlds:
+                self._placed([top])
+        for number in shown:
+            node = nodes[number]
+            if "mesh" in node:
+                yield node, self.document["meshes"][node["mesh"]], self._worlds[number]
+
+    def _placed(self, roots: list[int]) -> list[int]:
+        """The nodes from `roots` on, in order; where each stands is noted."""
+        found = []
+        self._nodes = counted(self.document["nodes"], roots, self._nodes, _DEPTH_MOST)
         waiting = [(root, np.eye(4), 0) for root in reversed(roots)]
         while waiting:
             number, above, depth = waiting.pop()
             if depth > _DEPTH_MOST:
                 raise ValueError(f"node {number} lies within itself")
-            node = nodes[number]
+            node = self.document["nodes"][number]
             matrix = above @ _matrix(node)
             if not np.isfinite(matrix).all():
                 raise G3dError(f"the mesh '{self.path}' has a transform that is not finite; repair it or remove it")
-            if "mesh" in node:
-                yield self.document["meshes"][node["mesh"]], matrix
+            self._worlds[number] = matrix
+            found.append(number)
             waiting += [(child, matrix, depth + 1) for child in reversed(node.get("children", []))]
-
-    def _count(self, nodes: Any, roots: Any) -> None:
-        """Refuse nodes that many nodes share, each of them shared in turn: few lines that are work without end."""
-        waiting, count = [(root, 0) for root in roots], 0
-        while waiting:
-            number, depth = waiting.pop()
-            count += 1
-            if count > _NODES_MOST:
-                raise ValueError(f"its nodes stand for more than {_NODES_MOST} nodes")
-            if depth <= _DEPTH_MOST:
-                waiting += [(child, depth + 1) for child in nodes[number].get("children", [])]
+        return found
 
     def primitives(self, mesh: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """Those made of triangles."""
-        for primitive in mesh["primitives"]:
-            if (
-                primitive.get("mode", _TRIANGLES) in (_TRIANGLES, _STRIP, _FAN)
-                and "POSITION" in primitive["attributes"]
-            ):
+        for number, primitive in enumerate(mesh["primitives"]):
+            if "POSITION" not in primitive["attributes"]:
+                continue
+            if primitive.get("mode", _TRIANGLES) in (_TRIANGLES, _STRIP, _FAN):
                 yield primitive
+            else:
+                self.lines.append(f"{self.path.name}: {mesh.get('name', 'mesh')}, primitive {number}")
 
-    def part(self, primitive: Mapping[str, Any], matrix: NDArray[np.float64]) -> Part:
-        """The triangles of a primitive in the world."""
+    def parts(self, primitive: Mapping[str, Any], node: Mapping[str, Any], mesh: Mapping[str, Any], matrix: F64
+              ) -> Iterator[Part]:  # fmt: skip
+        """The triangles of a primitive in the world, once for each instance of its node."""
         attributes = primitive["attributes"]
-        points = self._floats(attributes["POSITION"])
+        self._check_data(primitive)
+        points, normals = self._morphed(primitive, node.get("weights") or mesh.get("weights") or [])
         check_finite(self.path, points)
         faces = self._faces(primitive, len(points))
         check_indices(self.path, faces, len(points))
-        normals = None
-        if "NORMAL" in attributes:
-            turned = self._per_vertex(attributes["NORMAL"], len(points)) @ np.linalg.pinv(matrix[:3, :3])
-            normals = turned[faces]
-        placed = points @ matrix[:3, :3].T + matrix[:3, 3]
-        linear, uv_name, transform, picture = self._material(primitive)
-        colours = np.broadcast_to(linear, (len(points), 3))
-        if "COLOR_0" in attributes:
-            colours = colours * self._per_vertex(attributes["COLOR_0"], len(points))[:, :3]
-        uvs = None
-        if picture is not None and uv_name in attributes:
-            uvs = _transformed(self._per_vertex(attributes[uv_name], len(points)), transform)[faces]
-        return Part(placed[faces], _to_srgb(colours)[faces], uvs, picture, normals)
+        part = self._painted_part(primitive, faces, len(points))
+        if part is None:
+            return
+        placed: Any = [matrix]
+        if "skin" in node and "JOINTS_0" in attributes:
+            placed = [
+                self._posed(attributes, self.document["skins"][node["skin"]], len(points))
+            ]  # 3.7.3.3: not its own
+        elif "EXT_mesh_gpu_instancing" in node.get("extensions", {}):
+            placed = matrix @ self._instances(node["extensions"]["EXT_mesh_gpu_instancing"]["attributes"])
+        for where in placed:  # [4, 4] or [P, 4, 4]
+            corners = (np.einsum("...ij,pj->pi" if where.ndim == 2 else "pij,pj->pi", where[..., :3, :3], points)
+                       + where[..., :3, 3])[faces]  # fmt: skip
+            turned = None
+            if normals is not None:
+                back = np.linalg.pinv(where[..., :3, :3])
+                turned = np.einsum("pj,ji->pi" if back.ndim == 2 else "pj,pji->pi", normals, back)[faces]
+            yield _moved(part, corners, turned)
+
+    def _check_data(self, primitive: Mapping[str, Any]) -> None:
+        """Refuse positions whose numbers are elsewhere, compressed."""
+        accessor = self.document["accessors"][primitive["attributes"]["POSITION"]]
+        here, packed = "bufferView" in accessor or "sparse" in accessor, DRACO in primitive.get("extensions", {})
+        if packed and not (here and self._plain_fallback(primitive)):
+            raise self._file.needs(f"{DRACO} (Draco)")
+        if here:
+            return
+        raise ValueError("a primitive has positions without data")
+
+    def _plain_fallback(self, primitive: Mapping[str, Any]) -> bool:
+        """Whether a Draco primitive's accessors have data of their own beside the compressed."""
+        packed = primitive["extensions"][DRACO]["bufferView"]
+        numbers = [*primitive["attributes"].values(), *([primitive["indices"]] if "indices" in primitive else [])]
+        views = [self.document["accessors"][n].get("bufferView") for n in numbers]
+        return None not in views and packed not in views
+
+    def _morphed(self, primitive: Mapping[str, Any], weights: Any) -> tuple[F64, F64 | None]:
+        """Positions and normals [P, 3], with the morph targets that the file has switched on."""
+        found: dict[str, F64] = {}
+        for name in ("POSITION", "NORMAL"):
+            if name not in primitive["attributes"]:
+                continue
+            base = self._file.floats(primitive["attributes"][name])
+            for weight, target in zip(weights, primitive.get("targets", []), strict=False):
+                if weight and name in target:
+                    base = base + weight * self._file.per_vertex(target[name], len(base))
+            found[name] = base
+        normals = found.get("NORMAL")
+        if normals is not None and len(normals) != len(found["POSITION"]):
+            raise ValueError(f"{len(normals)} normals for {len(found['POSITION'])} vertices")
+        return found["POSITION"], normals
+
+    def _posed(self, attributes: Mapping[str, Any], skin: Mapping[str, Any], count: int) -> F64:
+        """What a skin makes of each vertex [P, 4, 4]: the mean of joint x inverse bind, by the vertex's weights."""
+        joints = np.stack([self._worlds[j] for j in skin["joints"]])  # [J, 4, 4]
+        if "inverseBindMatrices" in skin:
+            joints = (
+                joints
+                @ self._file.floats(skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)[: len(joints)]
+            )
+        total, weight = np.zeros((count, 4, 4)), np.zeros(count)
+        for number in range(8):
+            if f"JOINTS_{number}" not in attributes:
+                break
+            index = self._file.accessor(attributes[f"JOINTS_{number}"]).astype(np.int64)
+            share = self._file.per_vertex(attributes[f"WEIGHTS_{number}"], count)
+            check_indices(self.path, index, len(joints), "joint")
+            for column in range(4):
+                total += share[:, column, None, None] * joints[index[:, column]]
+                weight += share[:, column]
+        total[weight <= 0] = joints[0]
+        return np.asarray(total / np.where(weight > 0, weight, 1)[:, None, None], np.float64)
+
+    def _instances(self, attributes: Mapping[str, Any]) -> F64:
+        """[I, 4, 4]"""
+        values = {name: self._file.floats(number) for name, number in attributes.items() if not name.startswith("_")}
+        count = max((len(v) for v in values.values()), default=0)
+        names = {"TRANSLATION": "translation", "ROTATION": "rotation", "SCALE": "scale"}
+        rows = [{names[n]: v[i].tolist() for n, v in values.items() if n in names} for i in range(count)]
+        return np.stack([_matrix(row) for row in rows]) if rows else np.zeros((0, 4, 4))
 
     def _faces(self, primitive: Mapping[str, Any], count: int) -> NDArray[np.int64]:
         """Corners of the triangles [F, 3]."""
         order = np.arange(count)
         if "indices" in primitive:
-            order = self._accessor(primitive["indices"])[:, 0].astype(np.int64)
+            order = self._file.accessor(primitive["indices"])[:, 0].astype(np.int64)
         mode = primitive.get("mode", _TRIANGLES)
         if mode == _TRIANGLES:
             return order[: len(order) // 3 * 3].reshape(-1, 3)
@@ -136,121 +225,96 @@ class _File:
             [order[:-2], np.where(odd, order[2:], order[1:-1]), np.where(odd, order[1:-1], order[2:])], axis=1
         )
 
-    def _material(
-        self, primitive: Mapping[str, Any]
-    ) -> tuple[NDArray[Any], str, Mapping[str, Any], NDArray[np.uint8] | None]:
-        """Linear factor [3], the attribute and the transform of the texture's coordinates, and the texture."""
-        if "material" not in primitive:
-            return np.ones(3), "", {}, None
-        material = self.document["materials"][primitive["material"]]
+    def _painted_part(self, primitive: Mapping[str, Any], faces: NDArray[np.int64], count: int) -> Part | None:
+        """Colours, texture, holes and glow of triangles that still have no place; None where they cannot be seen at all."""
+        attributes = primitive["attributes"]
+        material = self.document["materials"][primitive["material"]] if "material" in primitive else {}
         old = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness")
         base = material.get("pbrMetallicRoughness", {}) if old is None else old
-        factor = np.array(base.get("baseColorFactor" if old is None else "diffuseFactor", [1, 1, 1, 1])[:3], np.float64)
-        info = base.get("baseColorTexture" if old is None else "diffuseTexture")
+        factor = np.array(base.get("baseColorFactor" if old is None else "diffuseFactor", [1, 1, 1, 1]), np.float64)
+        paint = self._paint_of(base.get("baseColorTexture" if old is None else "diffuseTexture"))
+        colours = np.broadcast_to(factor[:3], (count, 3))
+        if "COLOR_0" in attributes:
+            colours = colours * self._file.per_vertex(attributes["COLOR_0"], count)[:, :3]
+        mode = material.get("alphaMode", "OPAQUE")
+        least = {"OPAQUE": 0.0, "BLEND": _BLEND_LEAST}.get(mode, float(material.get("alphaCutoff", 0.5)))
+        if least > 0 and factor[3] < least:
+            return None
+        uvs, cutout = self._uvs(paint, attributes, faces, count), None
+        if paint is not None and uvs is not None and paint.alpha is not None and least > 0:
+            key = (id(paint.alpha), least / factor[3])
+            cutout = self._cutouts.setdefault(key, Cutout(paint.alpha, 255 * key[1]))
+        shape = np.zeros((len(faces), 3, 3))
+        return Part(shape, _to_srgb(colours)[faces], uvs, None if paint is None else paint.picture, None,
+                    ("repeat", "repeat") if paint is None else paint.wrap, cutout,
+                    self._glow(material, attributes, faces, count))  # fmt: skip
+
+    def _glow(self, material: Mapping[str, Any], attributes: Mapping[str, Any], faces: NDArray[np.int64], count: int
+              ) -> Part | None:  # fmt: skip
+        """What the triangles emit, if anything."""
+        more = material.get("extensions", {}).get("KHR_materials_emissive_strength", {}).get("emissiveStrength", 1.0)
+        factor = np.array(material.get("emissiveFactor", [0, 0, 0]), np.float64) * more
+        if not factor.any():
+            return None
+        paint = self._paint_of(material.get("emissiveTexture"))
+        shape = np.zeros((len(faces), 3, 3))
+        return Part(shape, np.broadcast_to(_to_srgb(factor), shape.shape), self._uvs(paint, attributes, faces, count),
+                    None if paint is None else paint.picture, None,
+                    ("repeat", "repeat") if paint is None else paint.wrap)  # fmt: skip
+
+    def _uvs(self, paint: _Painted | None, attributes: Mapping[str, Any], faces: NDArray[np.int64], count: int
+             ) -> F64 | None:  # fmt: skip
+        """[F, 3, 2]"""
+        if paint is None or paint.uv_name not in attributes:
+            return None
+        return _transformed(self._file.per_vertex(attributes[paint.uv_name], count), paint.transform)[faces]
+
+    def _paint_of(self, info: Mapping[str, Any] | None) -> _Painted | None:
         if info is None or not self._painted:
-            return factor, "", {}, None
+            return None
         transform = info.get("extensions", {}).get("KHR_texture_transform", {})
         name = f"TEXCOORD_{transform.get('texCoord', info.get('texCoord', 0))}"
-        return factor, name, transform, self._picture(info["index"])
+        entry = self.document["textures"][info["index"]]
+        sampler = self.document["samplers"][entry["sampler"]] if "sampler" in entry else {}
+        wraps = [_WRAPS.get(sampler.get(key, 10497), "repeat") for key in ("wrapS", "wrapT")]
+        return _Painted(name, transform, *self._picture(entry), (wraps[0], wraps[1]))
 
-    def _picture(self, number: int) -> NDArray[np.uint8] | None:
-        entry = self.document["textures"][number]
-        source = entry.get("extensions", {}).get("EXT_texture_webp", entry).get("source", entry.get("source"))
-        if source is None:
-            return None
+    def _picture(self, entry: Mapping[str, Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """A texture and its alpha; one of several kinds that is read here."""
+        more = entry.get("extensions", {})
+        read = [more[n]["source"] for n in ("EXT_texture_webp", "EXT_texture_avif") if "source" in more.get(n, {})]
+        sources = [*read, *([entry["source"]] if "source" in entry else [])]
+        if not sources:
+            if more:
+                raise self._file.needs(next(iter(more)))
+            return _PLAIN, None
+        for last, source in zip([*[False] * (len(sources) - 1), True], sources, strict=True):
+            try:
+                return self._image(source)
+            except G3dError:
+                if last:
+                    raise
+        raise AssertionError("the last one is read or refused")
+
+    def _image(self, source: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         if source not in self._pictures:
             image = self.document["images"][source]
-            name = f"image {source}"
+            name = f"image {source}{' (' + image['mimeType'] + ')' if 'mimeType' in image else ''}"
             if "bufferView" in image:
-                data = self._view(image["bufferView"])
+                data = self._file.view(image["bufferView"])
             elif image["uri"].startswith("data:"):
-                data = _of_data_uri(image["uri"])
+                data = of_data_uri(image["uri"])
             else:
                 name = image["uri"]
                 data = named.read(beside(self.path, name, "texture"), "the texture")
-            self._pictures[source] = texture(data, self.path, name)
+            self._pictures[source] = texture_and_alpha(data, self.path, name)
         return self._pictures[source]
 
-    def _per_vertex(self, number: int, count: int) -> NDArray[np.float64]:
-        values = self._floats(number)
-        if len(values) != count:
-            raise ValueError(f"accessor {number} has {len(values)} rows for {count} vertices")
-        return values
 
-    def _floats(self, number: int) -> NDArray[np.float64]:
-        """An accessor as floats; normalised integers => [0, 1] or [-1, 1] (3.6.2.2)."""
-        values = self._accessor(number)
-        if not self.document["accessors"][number].get("normalized", False) or values.dtype.kind == "f":
-            return values.astype(np.float64)
-        return np.maximum(values / float(np.iinfo(values.dtype).max), -1.0)
-
-    def _accessor(self, number: int) -> NDArray[Any]:
-        """[count, width] of an accessor."""
-        accessor = self.document["accessors"][number]
-        item, width, count = (
-            np.dtype(_COMPONENTS[accessor["componentType"]]),
-            _WIDTHS[accessor["type"]],
-            accessor["count"],
-        )
-        if "bufferView" in accessor:
-            values = self._rows(accessor["bufferView"], accessor.get("byteOffset", 0), item, width, count, number)
-        elif count * width > 1 << 28:
-            raise ValueError(f"accessor {number} states {count} rows without data")
-        else:
-            values = np.zeros((count, width), item)
-        if "sparse" in accessor:
-            sparse = accessor["sparse"]
-            at, new = sparse["indices"], sparse["values"]
-            kind = np.dtype(_COMPONENTS[at["componentType"]])
-            rows = self._rows(at["bufferView"], at.get("byteOffset", 0), kind, 1, sparse["count"], number)[:, 0]
-            values = values.copy()
-            values[rows] = self._rows(new["bufferView"], new.get("byteOffset", 0), item, width, sparse["count"], number)
-        return values
-
-    def _rows(self, view: int, offset: int, item: np.dtype[Any], width: int, count: int, number: int) -> NDArray[Any]:
-        data, stride = self._view(view), self.document["bufferViews"][view].get("byteStride") or item.itemsize * width
-        if count < 0 or offset < 0 or (count and offset + stride * (count - 1) + item.itemsize * width > len(data)):
-            raise ValueError(f"accessor {number} runs past the end of its buffer")
-        return np.ndarray((count, width), item, data, offset, (stride, item.itemsize))
-
-    def _view(self, number: int) -> bytes:
-        view = self.document["bufferViews"][number]
-        if "EXT_meshopt_compression" in view.get("extensions", {}):
-            raise G3dError(
-                f"the mesh '{self.path}' is compressed by EXT_meshopt_compression, which is not read; export it without"
-            )
-        start, length = view.get("byteOffset", 0), view["byteLength"]
-        data = self._buffer(view["buffer"])
-        if start < 0 or start + length > len(data):
-            raise ValueError(f"buffer view {number} runs past the end of its buffer")
-        return data[start : start + length]
-
-    def _buffer(self, number: int) -> bytes:
-        if number not in self._buffers:
-            uri = self.document["buffers"][number].get("uri")
-            if uri is None:
-                self._buffers[number] = self._chunk
-            elif uri.startswith("data:"):
-                self._buffers[number] = _of_data_uri(uri)
-            else:
-                self._buffers[number] = named.read(beside(self.path, uri, "buffer"), "the buffer")
-        return self._buffers[number]
-
-
-def _chunks(data: bytes) -> tuple[bytes, bytes]:
-    """The JSON and the binary chunk of a GLB (4.4)."""
-    magic, version, length = struct.unpack_from("<4sII", data)
-    if magic != b"glTF" or version != 2:
-        raise ValueError("it does not start with 'glTF' version 2")
-    if length > len(data):
-        raise ValueError(f"it ends after {len(data)} of {length} bytes")
-    size = struct.unpack_from("<I", data, 12)[0]
-    return data[20 : 20 + size], data[28 + size :]
-
-
-def _of_data_uri(uri: str) -> bytes:
-    head, _, body = uri.partition(",")
-    return base64.b64decode(body) if head.endswith(";base64") else unquote_to_bytes(body)
+def _moved(part: Part, corners: F64, normals: F64 | None) -> Part:
+    """The part at its place."""
+    glow = None if part.glow is None else replace(part.glow, corners=corners)
+    return replace(part, corners=corners, normals=normals, glow=glow)
 
 
 def _matrix(node: Mapping[str, Any]) -> NDArray[np.float64]:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from g3d import polygons
+from g3d.errors import G3dError
 from g3d.sources.surfaces.mesh_files.parts import (
     GREY,
     Part,
@@ -28,6 +30,7 @@ from g3d.storage import named
 _NOTHING = -(1 << 40)  # a corner without texture coordinates or normal
 _ARGUMENTS = {"-blendu": 1, "-blendv": 1, "-cc": 1, "-clamp": 1, "-mm": 2, "-texres": 1, "-bm": 1, "-imfchan": 1, "-boost": 1,
               "-type": 1}  # fmt: skip
+_NAMED = ("usemtl", "newmtl", "mtllib", "map_kd")
 
 
 @dataclass
@@ -36,17 +39,20 @@ class _Material:
     file: str = ""  # of the texture
     scale: tuple[float, float] = (1.0, 1.0)
     offset: tuple[float, float] = (0.0, 0.0)
+    wrap: tuple[str, str] = ("repeat", "repeat")
     place: Path = field(default_factory=Path)  # of the MTL that says all this
 
 
 @dataclass
 class _Rows:
-    """What the lines of the file say; faces by material, each corner as (v, vt, vn), counted from 0."""
+    """What the lines of the file say; polygons by material, each corner as (v, vt, vn), counted from 0."""
 
     vertices: list[list[float]] = field(default_factory=list)
     uvs: list[list[float]] = field(default_factory=list)
     normals: list[list[float]] = field(default_factory=list)
-    faces: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)  # three a triangle
+    faces: dict[str, tuple[list[tuple[int, int, int]], list[int]]] = field(
+        default_factory=dict
+    )  # corners; how many a polygon
     libraries: list[str] = field(default_factory=list)
 
 
@@ -58,8 +64,10 @@ def read(path: Path, painted: bool = True) -> Surface:
     materials = _materials(path, rows.libraries) if painted else {}
     pictures: dict[tuple[Path, str], NDArray[np.uint8]] = {}
     parts = []
-    for name, corners in rows.faces.items():
-        index = np.array(corners, np.int64).reshape(-1, 3, 3)  # [F, corner, (v, vt, vn)]
+    for name, (corners, sizes) in rows.faces.items():
+        flat = np.array(corners, np.int64).reshape(-1, 3)
+        _, at = polygons.cut(points, flat[:, 0], np.array(sizes, np.int64))
+        index = flat[at]  # [F, corner, (v, vt, vn)]
         check_indices(path, index[..., 0], len(points), first=1)
         material = materials.get(name, _Material())
         uvs, picture = None, None
@@ -71,8 +79,9 @@ def read(path: Path, painted: bool = True) -> Surface:
             uvs = _array(rows.uvs, 2)[index[..., 1]] * material.scale + material.offset
             uvs, picture = uvs * (1, -1) + (0, 1), pictures[key]  # v up => v down
         parts.append(Part(points[index[..., 0]], _colours(rows, index, material, picture is not None), uvs, picture,
-                          _normals(path, rows, index)))  # fmt: skip
-    return joined(parts)
+                          _normals(path, rows, index), material.wrap))  # fmt: skip
+    unknown = sorted(name for name in rows.faces if name and painted and rows.libraries and name not in materials)
+    return joined(parts, {"materials that no material file has": unknown} if unknown else None)
 
 
 def _colours(rows: _Rows, index: NDArray[np.int64], material: _Material, textured: bool) -> NDArray[np.float64]:
@@ -105,9 +114,9 @@ def _parsed(path: Path) -> _Rows:
                 rows.normals.append([float(w) for w in words[1:4]])
             case "f":
                 corners = [_corner(w, rows) for w in words[1:]]
-                into = rows.faces.setdefault(material, [])
-                for i in range(1, len(corners) - 1):
-                    into += [corners[0], corners[i], corners[i + 1]]
+                into, sizes = rows.faces.setdefault(material, ([], []))
+                into += corners
+                sizes.append(len(corners))
             case "usemtl":
                 material = " ".join(words[1:])
             case "mtllib":
@@ -129,11 +138,12 @@ def _corner(word: str, rows: _Rows) -> tuple[int, int, int]:
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    """The words of each line that has some; a line that ends with a backslash goes on."""
+    """The words of each line that has some; a line that ends with a backslash goes on. In names, `#` is a letter."""
     before = ""
-    with path.open(encoding="utf-8", errors="replace") as stream:
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
         for line in stream:
-            text = before + line.split("#")[0].rstrip()
+            named = line.lstrip()[:1] != "#" and line.split(None, 1)[0].lower() in _NAMED if line.strip() else False
+            text = before + (line if named else line.split("#")[0]).rstrip()
             before = text[:-1] + " " if text.endswith("\\") else ""
             words = [] if before else text.split()
             if words:
@@ -143,9 +153,7 @@ def _lines(path: Path) -> Iterator[list[str]]:
 def _materials(path: Path, libraries: Sequence[str]) -> dict[str, _Material]:
     """The materials of the MTL files; of the same name, the last one counts."""
     found: dict[str, _Material] = {}
-    for name in libraries:
-        place = beside(path, name, "material file")
-        named.check(place, "the material file")
+    for place in [place for name in libraries for place in _libraries(path, name)]:
         current = _Material()
         for words in _lines(place):
             match words[0].lower():
@@ -156,6 +164,16 @@ def _materials(path: Path, libraries: Sequence[str]) -> dict[str, _Material]:
                 case "map_kd":
                     _take_map(current, words[1:])
     return found
+
+
+def _libraries(path: Path, name: str) -> list[Path]:
+    """The files that a line `mtllib` names: one with blanks in its name, or several."""
+    try:
+        return [named.check(beside(path, name, "material file"), "the material file")]
+    except G3dError:
+        if len(name.split()) < 2 or "://" in name:
+            raise
+        return [named.check(beside(path, word, "material file"), "the material file") for word in name.split()]
 
 
 def _take_map(material: _Material, words: Sequence[str]) -> None:
@@ -174,6 +192,9 @@ def _take_map(material: _Material, words: Sequence[str]) -> None:
                 material.scale = (pair[0], pair[1])
             elif option == "-o":
                 material.offset = (pair[0], pair[1])
+        elif option == "-clamp" and at < len(words):
+            material.wrap = ("clamp", "clamp") if words[at].lower() == "on" else ("repeat", "repeat")
+            at += 1
         else:
             at += _ARGUMENTS.get(option, 0)
     material.file = " ".join(words[at:])

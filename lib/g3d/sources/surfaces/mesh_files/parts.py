@@ -4,7 +4,7 @@ Letters: P vertices, F triangles.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from g3d import images
 from g3d.errors import G3dError
-from g3d.sources.surfaces.surface import F32, Surface
+from g3d.sources.surfaces.surface import F32, Cutout, Surface
 from g3d.storage import named
 
 GREY = 0.7  # of a mesh that brings no colour, sRGB
@@ -32,29 +32,39 @@ class Part:
     uvs: NDArray[Any] | None = None  # [F, 3, 2] v DOWN the texture
     picture: NDArray[np.uint8] | None = None  # [H, W, 3]
     normals: NDArray[Any] | None = None  # [F, 3, 3]
+    wrap: tuple[str, str] = ("repeat", "repeat")
+    cutout: Cutout | None = None
+    glow: "Part | None" = None  # the same triangles in the colours that they emit
 
 
-def joined(parts: Sequence[Part]) -> Surface:
-    """The parts as one surface. Where some have normals and some do not, the latter stay flat."""
+def joined(parts: Sequence[Part], left_out: Mapping[str, Sequence[str]] | None = None) -> Surface:
+    """The parts as one surface. Where some have normals and some do not, the latter stay flat. `left_out` is what the file
+    has besides, and is not drawn."""
     parts = [p for p in parts if len(p.corners)]
     if not parts:
         raise ValueError("no triangles could be read from it")
-    textures: list[NDArray[np.uint8]] = []
+    textures: list[tuple[Any, ...]] = []
     texture: list[NDArray[np.int32]] = []
     uvs: list[NDArray[Any]] = []
     for part in parts:
         number, uv = -1, np.zeros((len(part.corners), 3, 2))
         if part.picture is not None and part.uvs is not None:
-            number, uv = next((i for i, t in enumerate(textures) if t is part.picture), len(textures)), part.uvs
+            key, uv = (part.picture, part.wrap, part.cutout), part.uvs
+            known = (i for i, t in enumerate(textures) if t[0] is key[0] and t[1] == key[1] and t[2] is key[2])
+            number = next(known, len(textures))
             if number == len(textures):
-                textures.append(part.picture)
+                textures.append(key)
         texture.append(np.full(len(part.corners), number, np.int32))
         uvs.append(uv)
     smooth = any(p.normals is not None for p in parts)
+    dark = [p.glow or Part(p.corners, np.zeros(p.corners.shape)) for p in parts]
     return Surface(
         _float32([p.corners for p in parts]), np.clip(_float32([p.colours for p in parts]), 0, 1),
-        _float32(uvs) if textures else None, np.concatenate(texture) if textures else None, tuple(textures),
+        _float32(uvs) if textures else None, np.concatenate(texture) if textures else None, tuple(t[0] for t in textures),
         _float32([_unit(p.normals, len(p.corners)) for p in parts]) if smooth else None,
+        {"left_out": {why: list(names) for why, names in left_out.items()}} if left_out else {},
+        tuple(t[1] for t in textures), tuple(t[2] for t in textures),
+        joined(dark) if any(p.glow is not None for p in parts) else None,
     )  # fmt: skip
 
 
@@ -65,13 +75,6 @@ def _unit(normals: NDArray[Any] | None, count: int) -> NDArray[Any]:
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
     fine = np.isfinite(length) & (length > 1e-12)
     return np.where(fine, normals / np.where(fine, length, 1), 0)
-
-
-def fans(polygons: Any) -> Iterator[tuple[int, int, int]]:
-    """Triangles of convex polygons."""
-    for polygon in polygons:
-        for i in range(1, len(polygon) - 1):
-            yield polygon[0], polygon[i], polygon[i + 1]
 
 
 def check_finite(path: Path, points: NDArray[Any]) -> None:
@@ -111,14 +114,26 @@ def beside(path: Path, name: str, what: str, folder: Path | None = None) -> Path
 
 def texture(data: bytes, path: Path, name: str) -> NDArray[np.uint8]:
     """The bytes of the texture `name` of the mesh `path` => [H, W, 3]; its alpha is left out: often it is none of the colour."""
+    return _texture(data, path, name)[0]
+
+
+def texture_and_alpha(data: bytes, path: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """As `texture`, with its alpha [H, W] where it has some."""
+    return _texture(data, path, name)
+
+
+def _texture(data: bytes, path: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Pixels as they are stored: texture coordinates know nothing of EXIF."""
     try:
         picture: Image.Image = Image.open(io.BytesIO(data), formats=(*images.FORMATS, "TGA"))
         images.check_pixels(picture, name)
         if picture.format == "TGA" or picture.mode in _WITH_ALPHA or "transparency" in picture.info:
-            return np.ascontiguousarray(np.asarray(picture.convert("RGBA"))[..., :3])
-        return images.decode(data, name)
+            whole = np.ascontiguousarray(np.asarray(picture.convert("RGBA")))
+            alpha = np.ascontiguousarray(whole[..., 3])
+            return np.ascontiguousarray(whole[..., :3]), None if alpha.min() == 255 else alpha
+        return images.decode_alpha(data, name, upright=False)[0], None
     except UnidentifiedImageError as error:
-        why = "it is not an image"
+        why = "it is not an image, or of a kind that is not read here"
         raise G3dError(f"the texture '{name}' of the mesh '{path}' cannot be read ({why}); replace it") from error
     except (G3dError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         why = str(error).split("; ")[0]

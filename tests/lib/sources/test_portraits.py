@@ -1,0 +1,120 @@
+"""Photographs of faces with landmarks and emotions: cameras to 1 degree and 2 %, labels by the words, what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import g3d, refused
+from g3d import images
+from g3d.data.opening import open_dataset
+from g3d.errors import G3dError
+from g3d.sources.faces import frames
+from g3d.sources.portraits import cropped, labels
+from g3d.sources.portraits.mean_face import MEAN_FACE_WORLD
+
+ANGLES = np.array([[0.0, 0.0], [20.0, 5.0], [-35.0, -10.0]])
+EMOTIONS = ({"neutral": 0.9, "happiness": 0.1}, {"happiness": 0.7, "neutral": 0.3}, {"surprise": 0.6, "happiness": 0.4})
+
+
+def feature(emotion: dict[str, float], smile: float) -> str:
+    return json.dumps([{"faceId": "x", "faceAttributes": {"smile": smile, "emotion": emotion}}])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three pictures of 80 x 64 pixels; landmarks as text, .pts and .npy, of a face a little unlike the mean one."""
+    poses, k = frames.poses(ANGLES), frames.intrinsics_px(64)
+    rng = np.random.default_rng(2)
+    for i, pose in enumerate(poses):
+        images.write_image(tmp_path / "pictures" / f"{i:05d}.png", rng.integers(0, 255, (64, 80, 3)).astype(np.uint8))
+        face = MEAN_FACE_WORLD + rng.normal(0, 0.02, (68, 3))
+        pixels = frames.projected(face.astype(np.float32), pose, k) + np.array([8, 0])  # of the whole picture
+        lines = "\n".join(f"{x:.4f} {y:.4f}" for x, y in pixels)
+        marks = tmp_path / "marks"
+        marks.mkdir(exist_ok=True)
+        if i == 0:
+            (marks / "00000.txt").write_text(lines)
+        elif i == 1:
+            (marks / "00001.pts").write_text(f"version: 1\nn_points: 68\n{{\n{lines}\n}}\n")
+        else:
+            np.save(marks / "00002.npy", pixels)
+        (tmp_path / "json").mkdir(exist_ok=True)
+        (tmp_path / "json" / f"{i:05d}.json").write_text(feature(EMOTIONS[i], 1.0 if i == 1 else 0.2))
+    return tmp_path
+
+
+def words(folder: Path) -> list[object]:
+    return ["prepare-data", "portraits", folder / "pictures", "--labels", folder / "json", "--landmarks", folder / "marks",
+            "--size", 64, "--workers", 1]  # fmt: skip
+
+
+def test_cameras_landmarks_and_expressions_of_photographs(folder: Path) -> None:
+    assert g3d(*words(folder), "--out", folder / "data").code == 0
+    data = open_dataset(folder / "data")
+    assert data.cameras is not None and [o["expression"] for o in data.info["objects"]] == [
+        "neutral",
+        "grin",
+        "mouth_stretch",
+    ]
+    assert data.labels["expression"].tolist() == [0, 15, 2] and data.labels["subject"].tolist() == [0, 1, 2]
+    for found, true in zip(data.cameras.c2w.double().numpy(), frames.poses(ANGLES).astype(float), strict=True):
+        cosine = (np.trace(found[:3, :3].T @ true[:3, :3]) - 1) / 2
+        assert np.degrees(np.arccos(np.clip(cosine, -1, 1))) < 1
+        assert np.linalg.norm(found[:3, 3] - true[:3, 3]) < 0.02 * 16
+    assert data.pictures([0]).shape == (1, 64, 64, 3)
+    assert np.allclose(
+        data.labels["landmarks"][0], labels.landmarks(folder / "marks" / "00000.txt") - [8, 0], atol=1e-3
+    )
+    assert data.info["near_world"] == 12.0 and data.camera_prior.radius_world == 16.0
+
+
+def test_numbers_of_expressions_are_those_of_the_list(folder: Path) -> None:
+    assert g3d(*words(folder), "--expressions", "neutral,mouth_stretch,grin", "--out", folder / "data").code == 0
+    assert open_dataset(folder / "data").labels["expression"].tolist() == [0, 2, 1]
+    few = [*words(folder), "--expressions", "neutral,grin", "--out", folder / "few"]
+    refused(g3d(*few), "shows 'mouth_stretch', which --expressions leaves out")
+    assert g3d(*few, "--skip-bad").code == 0 and len(open_dataset(folder / "few").object_names) == 2
+
+
+@pytest.mark.parametrize(
+    ("emotion", "smile", "wanted"),
+    [
+        ({"happiness": 0.8, "anger": 0.2}, 0.89, "smile"), ({"happiness": 0.8}, 0.9, "grin"), ({"contempt": 1.0}, 1.0, "anger"),
+        ({"disgust": 0.5, "neutral": 0.4}, 0.0, "anger"), ({"fear": 1}, 0, "mouth_stretch"), ({"sadness": 1}, 0, "sadness"),
+    ],
+)  # fmt: skip
+def test_the_strongest_emotion_says_the_expression(tmp_path: Path, emotion: dict, smile: float, wanted: str) -> None:
+    (tmp_path / "f.json").write_text(feature(emotion, smile))
+    assert labels.expression(tmp_path / "f.json") == wanted
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "not json", '[{"faceAttributes": {}}]', feature({"joy": 1.0}, 0)])
+def test_features_without_a_known_emotion_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "f.json").write_text(text)
+    with pytest.raises(G3dError, match=r"f\.json'.*emotion"):
+        labels.expression(tmp_path / "f.json")
+
+
+def test_landmarks_that_are_none_are_refused(folder: Path, tmp_path: Path) -> None:
+    for name, text in (
+        ("a.txt", "1 2\n3 4\n"),
+        ("b.json", '{"x": 1}'),
+        ("c.npy", "no numbers"),
+        ("d.txt", "1 nan\n" * 68),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(G3dError, match=f"landmarks '.*{name}'"):
+            labels.landmarks(tmp_path / name)
+    (folder / "marks" / "00000.txt").unlink()
+    refused(g3d(*words(folder), "--out", folder / "d"), "00000.png' has no landmarks")
+    rng = np.random.default_rng(0)
+    np.save(folder / "marks" / "00000.npy", rng.uniform(0, 64, (68, 2)))
+    refused(g3d(*words(folder), "--out", folder / "d"), "pixels off a face")
+    refused(g3d("prepare-data", "portraits", folder / "pictures", "--out", folder / "d"), "needs --labels")
+    assert not (folder / "d").exists()
+
+
+def test_landmarks_move_with_the_centre_square() -> None:
+    assert np.allclose(cropped(np.array([[50.0, 10.0]]), (100, 40), 20), [[10.0, 5.0]])
+    assert np.allclose(cropped(np.array([[5.0, 50.0]]), (40, 100), 80), [[10.0, 40.0]])
