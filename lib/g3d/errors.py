@@ -74,7 +74,12 @@ def from_os_error(error: OSError, doing: str) -> Failure:
     if error.errno in (27, 28, 122):  # EFBIG, ENOSPC, EDQUOT
         free = "; free some space and run the same command again (a run: with --resume)"
     elif error.errno in (13, 30):  # EACCES, EROFS
-        free = "; choose a folder that you may write to"
+        writes = doing.startswith("writing")
+        free = (
+            "; choose a folder that you may write to"
+            if writes
+            else "; check the permissions of what it reads and writes"
+        )
     return Failure(f"{doing} failed: {reason}{free}; what was saved before is untouched")
 
 

@@ -32,7 +32,7 @@ def drawn(pipeline: Pipeline, tmp_path: Path) -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("[!.]*") if p.is_file())
 
 
 def test_everything_beside_the_pictures_stays(drawn: Path, refiner: Path, tmp_path: Path) -> None:

@@ -85,7 +85,10 @@ def evaluate(field: PointFunction, points: F32, device: str | torch.device = "cp
             field(torch.from_numpy(points[i : i + chunk]).to(device)).float().cpu()
             for i in range(0, len(points), chunk)
         ]
-    return np.concatenate([part.numpy() for part in parts])
+    values = np.concatenate([part.numpy() for part in parts])
+    if not np.isfinite(values).all():
+        raise G3dError("its colour is not finite at some points of the surface; its weights are damaged, or overflow")
+    return values
 
 
 def _axes(bounds: Bounds, resolution: int) -> list[NDArray[np.float64]]:

@@ -23,7 +23,7 @@ from g3d.sources import Collection, Item, Made, Request, needs_input, posed
 from g3d.sources.posed import shots
 from g3d.sources.writing.licence import UNKNOWN, is_licence, licence_of, shortened
 from g3d.sources.writing.mirror import with_mirrored
-from g3d.storage import foreign, zips
+from g3d.storage import foreign, named, zips
 
 F64 = NDArray[np.float64]
 LABELS = "dataset.json"
@@ -183,7 +183,7 @@ def _listing(root: Path, max_unpacked_gb: float) -> _Listing:
     lead = foreign.lead(stamps, LABELS, pictures)
 
     def read(name: str) -> bytes:
-        return zips.member(zips.opened(root), name, f"{root}:{name}") if zipped else (root / name).read_bytes()
+        return zips.member(zips.opened(root), name, f"{root}:{name}") if zipped else named.read(root / name, "the file")
 
     labels = _labels(read(lead + LABELS) if lead + LABELS in stamps else None, root)
     licences = [

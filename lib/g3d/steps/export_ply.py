@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from g3d import device
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import Failure, G3dError, did_you_mean
 from g3d.export.colour import surface_colour
 from g3d.export.mesh import Mesh, evaluate, field_mesh
 from g3d.export.mesh_formats import write_glb, write_obj
@@ -95,12 +95,14 @@ def _export(file: Path, out: Path, options: Options, where: torch.device, progre
         if isinstance(scene, Gaussians):
             return _splats(scene, out, options.up or "y") if options.form == "splats" else _gaussians(scene, out)
         mesh = _mesh(scene, options, where, progress)
+        if options.form == "points":
+            points, normals = surface_points(mesh.vertices, mesh.faces, options.num or NUM, options.seed or SEED)
+            write_points(out, points, to_u8(evaluate(colour_of(scene), points, where)), normals)
+            return {"points": len(points)}
+    except Failure:
+        raise
     except G3dError as error:
         raise G3dError(f"'{file}': {error}") from error
-    if options.form == "points":
-        points, normals = surface_points(mesh.vertices, mesh.faces, options.num or NUM, options.seed or SEED)
-        write_points(out, points, to_u8(evaluate(colour_of(scene), points, where)), normals)
-        return {"points": len(points)}
     _WRITERS[out.suffix.lower()](out, mesh.vertices, mesh.faces, mesh.colours)
     return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
 

@@ -99,7 +99,19 @@ def read(path: Path, *kinds: str, role: str = "the file", device: str = "cpu") -
         raise G3dError(f"{role} '{path}' is damaged ({error}); write it again") from error
     except OSError as error:
         raise from_os_error(error, f"reading {path}") from error
+    if head.kind in ("model", "prior", "refiner"):
+        odd = not_finite(values)
+        if odd:
+            raise G3dError(
+                f"{role} '{path}' holds NaN or infinity in its tensor '{odd}'; fit it again, or take another one"
+            )
     return Artifact(**vars(head), values=values)
+
+
+def not_finite(tensors: "Mapping[str, Tensor]") -> str | None:
+    """The name of the first tensor that holds NaN or infinity."""
+    floats = (name for name in sorted(tensors) if tensors[name].is_floating_point())
+    return next((name for name in floats if not bool(tensors[name].isfinite().all())), None)
 
 
 def write_arrays(path: Path, kind: str, arrays: "Mapping[str, NDArray[Any]]", config: Mapping[str, Any]) -> str:
@@ -130,12 +142,19 @@ def write(
 ) -> str:
     """Write an artifact and return its digest, empty for one that has none. The same arguments give the same bytes.
 
-    Raises `G3dError` (our own bug) when the tensors do not fit the table, `Failure` when the disk refuses.
+    Raises `G3dError` when what is to be read again holds NaN or infinity, and (our own bug) when the tensors do not fit the
+    table; `Failure` when the disk refuses.
     """
     from safetensors.torch import save_file
 
     plain = _apart({name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())})
     found = {name: (_DTYPES[str(value.dtype)], tuple(value.shape)) for name, value in plain.items()}
+    odd = not_finite(plain) if kind in _FINITE or kind.startswith("scene/") else None
+    if odd:
+        raise G3dError(
+            f"'{path.name}' would hold NaN or infinity in its tensor '{odd}', so it was not written: the weights or latents that "
+            "it comes from are damaged, or overflow"
+        )
     whole = _digest(plain) if ARTIFACTS[kind].digested else ""
     text = _metadata(path, kind, found, config, seed, parents or {}, whole)
     with files.atomic(path) as temporary:
@@ -162,6 +181,12 @@ _DTYPES = {
     "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "torch.float64": "F64",
     "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.uint16": "U16", "torch.uint8": "U8",
 }  # fmt: skip
+_FINITE = (
+    "model",
+    "prior",
+    "refiner",
+    "latents",
+)  # and scenes: a state is checked by its run, features may be anything
 _NUMPY_DTYPES = {"<f4": "F32", "<f2": "F16", "<i8": "I64", "|u1": "U8"}
 
 
