@@ -83,7 +83,7 @@ def test_rows_that_are_nothing_are_left_out_and_counted(tmp_path: Path) -> None:
     done, scene = _imported(_ply(tmp_path / "a.ply", *rows))
     wanted = {
         "rows with NaN or infinity": ["row 1", "row 3", "row 4"], "rows of zeros, without an orientation": ["row 2"],
-        "rows farther or larger than 1e+12 world units": ["row 5", "row 6"],
+        "rows farther or larger than 1e+09 world units": ["row 5", "row 6"],
     }  # fmt: skip
     assert done.json["left_out"] == wanted and (done.json["splats"], done.json["dropped"]) == (2, 6)
     (told,) = [line for line in done.err.splitlines() if "left out" in line]

@@ -26,7 +26,7 @@ CHUNK = 256
 LEAST_OPACITY = 1e-6  # a packed opacity of 0 or 1 has no finite logit
 _SURE = 20.0  # the logit of an opacity that is 1 in float32, and less it of one that is 0 to the eye
 _FLAT = -20.0  # the log of a scale that is 0 to the eye
-_FARTHEST = 1e12  # world units; squares of more leave float32
+_FARTHEST = 1e9  # world units; around more, floats leave no room for a camera
 _LARGEST = 27.0  # log scale, for the same reason
 
 

@@ -18,7 +18,6 @@ from g3d.storage import files, leaving_out
 
 SIZE_PX, FOV_DEG = 512, 45.0
 SIGMAS = 3.0  # of a Gaussian, within which it is seen
-REACH_MOST = 1e9  # of a coordinate, world units
 INNER = 0.98  # share of the Gaussians that the default camera shows: strays do not count
 
 
@@ -51,7 +50,6 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     means, log_scales, quats, logits, sh = (
         torch.from_numpy(t)[None] for t in (read.means, read.log_scales, read.quats, read.opacity_logits, read.sh)
     )
-    _check_reach(options.file, means)
     scene = turn.turned(Gaussians(means, log_scales, quats, logits, sh, World()), turn.from_y_up(options.up).T)
     scene = replace(scene, world=_world(scene.means[0].double(), scene.log_scales[0].amax(dim=1).double()))
     parents = {"ply": files.file_digest(options.file)}
@@ -69,16 +67,6 @@ def _check(options: Options) -> None:
     if options.out.suffix != ".safetensors":
         raise G3dError(f"the scene '{options.out}' must be a file that ends in .safetensors; rename it")
     files.refuse_existing(options.out, options.overwrite, (options.file,))
-
-
-def _check_reach(file: Path, means: Tensor) -> None:
-    """Refuse positions around which floats leave no room for a camera."""
-    reach = float(means.abs().max())
-    if reach > REACH_MOST:
-        raise G3dError(
-            f"'{file}' has Gaussians as far out as {reach:.3g}, where no camera can look at them; at most {REACH_MOST:g} is "
-            "allowed: take the strays out, or scale it down"
-        )
 
 
 def _degree(scene: Gaussians) -> int:
