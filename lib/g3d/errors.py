@@ -80,7 +80,11 @@ def from_os_error(error: OSError, doing: str) -> Failure:
 def existing(path: Path, what: str) -> Path:
     """`path` if it exists, else the sentence that `what` (e.g. 'the dataset') is not there."""
     if not path.exists():
-        near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+        near = (
+            did_you_mean(path.name, [p.name for p in path.parent.iterdir() if not p.name.startswith(".")])
+            if path.parent.is_dir()
+            else ""
+        )
         near = near if "did you mean" in near else ""
         raise G3dError(f"{what} '{path}' does not exist{near}; give the path of an existing one")
     if not os.access(path, os.R_OK):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError, features
 
 from g3d.errors import G3dError, existing
-from g3d.storage import files, foreign, zips
+from g3d.storage import files, foreign, impostors, zips
 
 U8 = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # 0..255
@@ -256,6 +256,8 @@ def _reading(where: str) -> Iterator[None]:
     """What decoders raise on bad bytes => one sentence."""
     try:
         yield
+    except G3dError:
+        raise
     except Image.DecompressionBombError as error:
         raise G3dError(f"the image '{where}' is far too large ({error}); scale it down first") from error
     except UnidentifiedImageError as error:
@@ -267,6 +269,7 @@ def _reading(where: str) -> Iterator[None]:
 
 def _open(data: bytes, where: str, least_px: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """The picture as it lies in the file, and its width and height there; a JPEG may come smaller, but not below `least_px`."""
+    impostors.refuse(data, where)
     picture: Image.Image = Image.open(io.BytesIO(data), formats=formats_of(where))
     whole = picture.size
     shrinks = [s for s in (8, 4, 2) if least_px and min(whole) >= s * least_px and all(n % s == 0 for n in whole)]

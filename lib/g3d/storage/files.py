@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from g3d.errors import G3dError, existing, from_os_error
+from g3d.storage import impostors
 
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # NFS, Lustre: folders cannot be locked there
 
@@ -252,6 +253,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except (UnicodeDecodeError, json.JSONDecodeError, IsADirectoryError, RecursionError) as error:
+        impostors.refuse_file(path)
         raise G3dError(f"{what} '{path}' is not valid JSON ({error}); write it again") from error
     if not isinstance(value, dict):
         raise G3dError(f"{what} '{path}' holds a JSON {type(value).__name__}; wanted is an object {{…}}")

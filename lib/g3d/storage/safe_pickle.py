@@ -112,6 +112,7 @@ class _Unpickler(pickle.Unpickler):
             ("torch", "Size"): lambda words=(): tuple(words),
             ("torch", "device"): lambda *words: ":".join(map(str, words)),
             ("collections", "defaultdict"): lambda *words: {},
+            ("_codecs", "encode"): lambda text, *_: str(text).encode("latin-1"),  # how numpy writes bytes in protocol 2
             ("copyreg", "_reconstructor"): lambda kind, *words: kind.__new__(kind),
         }
         if module in ("builtins", "__builtin__") and name in _PLAIN:
