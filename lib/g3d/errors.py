@@ -95,7 +95,11 @@ def existing(path: Path, what: str) -> Path:
         if isinstance(error, OSError) and path.is_symlink():
             raise G3dError(f"{what} '{path}' is a link that leads nowhere; give the path of an existing one") from error
         there = path.parent.is_dir() and os.access(path.parent, os.R_OK)
-        near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if there else ""
+        near = (
+            did_you_mean(path.name, [p.name for p in path.parent.iterdir() if not p.name.startswith(".")])
+            if there
+            else ""
+        )
         near = near if "did you mean" in near else ""
         raise G3dError(f"{what} '{path}' does not exist{near}; give the path of an existing one") from error
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):

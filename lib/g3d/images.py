@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError, features
 
 from g3d.errors import G3dError, existing
-from g3d.storage import files, foreign, named, zips
+from g3d.storage import files, foreign, impostors, named, zips
 
 U8 = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # 0..255
@@ -270,6 +270,8 @@ def _reading(where: str) -> Iterator[None]:
     """What decoders raise on bad bytes => one sentence."""
     try:
         yield
+    except G3dError:
+        raise
     except Image.DecompressionBombError as error:
         raise G3dError(f"the image '{where}' is far too large ({error}); scale it down first") from error
     except UnidentifiedImageError as error:
@@ -281,6 +283,7 @@ def _reading(where: str) -> Iterator[None]:
 
 def _open(data: bytes, where: str, least_px: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """The picture as it lies in the file, and its width and height there; a JPEG may come smaller, but not below `least_px`."""
+    impostors.refuse(data, where)
     picture: Image.Image = Image.open(io.BytesIO(data), formats=formats_of(where))
     check_pixels(picture, where)
     whole = picture.size

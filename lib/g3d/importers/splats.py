@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError, existing, require_module
-from g3d.storage import ply_files
+from g3d.storage import impostors, ply_files
 
 F32 = NDArray[np.float32]
 Parts = tuple[F32, F32, F32, F32, F32]  # means, log scales, quats, opacity logits, sh
@@ -55,6 +55,8 @@ def read_splats(path: Path) -> Splats:
     existing(path, "the PLY file")
     if path.is_dir():
         raise G3dError(f"'{path}' is a folder; give one PLY file of 3D Gaussians")
+    impostors.refuse_splats(path)
+    impostors.refuse_file(path)
     try:
         elements = {e.name: e.data for e in ply_files.read(path).elements}
     except (PlyHeaderParseError, PlyElementParseError, ValueError, UnicodeDecodeError, MemoryError) as error:

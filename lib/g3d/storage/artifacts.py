@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from g3d import __version__
 from g3d.errors import G3dError, existing, from_os_error
-from g3d.storage import container, files
+from g3d.storage import container, files, impostors
 from g3d.storage.formats import ARTIFACTS, ArtifactRule, TensorRule
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class Artifact(Header):
 
 def header(path: Path) -> Header:
     """Read the header of a g3d file; a foreign, truncated or damaged one is refused in one sentence."""
-    tensors, metadata = container.read_header(existing(path, "the file"))
+    impostors.refuse_file(existing(path, "the file"))
+    tensors, metadata = container.read_header(path)
     try:
         meta = json.loads(metadata["g3d"])
         name, _, version = meta["format"].removeprefix("g3d/").partition("@")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from g3d.errors import G3dError, existing, from_os_error, special
-from g3d.storage import locks, manifest
+from g3d.storage import impostors, locks, manifest
 
 JSON_MOST = 1 << 28  # bytes of a JSON file
 _MARK = "[a-z0-9_]{8}"  # what tempfile puts into a name
@@ -269,6 +269,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     try:
         value = json.loads(data.decode("utf-8-sig"))  # some editors begin a file with a mark
     except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        impostors.refuse_file(path)
         raise G3dError(f"{what} '{path}' is not valid JSON ({error}); write it again") from error
     if not isinstance(value, dict):
         raise G3dError(f"{what} '{path}' holds a JSON {type(value).__name__}; wanted is an object {{…}}")

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from g3d import images
 from g3d.errors import G3dError
 from g3d.sources.surfaces.surface import F32, Cutout, Surface
-from g3d.storage import named
+from g3d.storage import impostors, named
 
 GREY = 0.7  # of a mesh that brings no colour, sRGB
 _WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -124,6 +124,7 @@ def texture_and_alpha(data: bytes, path: Path, name: str) -> tuple[NDArray[np.ui
 
 def _texture(data: bytes, path: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Pixels as they are stored: texture coordinates know nothing of EXIF."""
+    impostors.refuse(data, name)
     try:
         picture: Image.Image = Image.open(io.BytesIO(data), formats=(*images.FORMATS, "TGA"))
         images.check_pixels(picture, name)
