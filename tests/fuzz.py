@@ -8,8 +8,10 @@ are shared). Exit 0 is well, exit 2 with one sentence too; what is left where a 
 """
 
 import argparse
+import importlib
 import json
 import os
+import pkgutil
 import random
 import shutil
 import signal
@@ -22,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import g3d
+import g3d_cli
 import mutators
 
 MEMORY, SECONDS, PATIENCE = 2 << 30, 20.0, 3
@@ -172,10 +176,19 @@ def _processor_s(pid: int) -> float:
         return 0.0
 
 
+def imported() -> None:
+    """Everything that commands import, once for all children; and as it is now, whatever is written meanwhile."""
+    for package in (g3d_cli, g3d):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if "gpu" not in module.name:
+                importlib.import_module(module.name)
+
+
 def main_() -> None:
     """From the command line."""
     import fuzz_targets
 
+    imported()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)

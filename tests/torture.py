@@ -21,6 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import fuzz
+
 Words = list[object]
 _CPU: Words = ["--device", "cpu"]
 
@@ -182,6 +184,7 @@ def kinds(room: Path) -> list[Kind]:
     few = ("--num", 3, "--holdout", 1, "--views", 3, "--test-views", 1, "--size", 16, "--workers", 1)
     done("prepare-data", "procedural", "cars", *few, "--out", room / "data")
     done("prepare-data", "depth", room / "data", "--workers", 1, "--out", room / "deep")
+    done("prepare-data", "procedural", "cars", *few, "--size", 24, "--out", room / "data24")
     heads = write_dataset(room / "heads")
     done(
         "fit-stage1",
@@ -217,7 +220,7 @@ def kinds(room: Path) -> list[Kind]:
         stage1("mnif", room / "data", "epochs=12"),
         stage1("mnif", room / "data", "epochs=12", "adaptation=autodecode"),
         stage1("hypernerfgan", room / "data", "kimg=0.02"),
-        stage1("gsgan", room / "data", "kimg=0.02", "background=true", "background_from_kimg=0.004"),
+        stage1("gsgan", room / "data24", "kimg=0.02", "background=true", "background_from_kimg=0.004"),
         stage1("vq3d", room / "deep"),
         stage1("infamous-nerf", heads, "steps=10"),
         Kind("fit-prior gaussian", ["fit-prior", codes, "--kind", "gaussian", *often]),
@@ -238,6 +241,7 @@ def main_() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
+    fuzz.imported()
     room, whole = Path(tempfile.mkdtemp(prefix="g3d-torture-")), Tally()
     for kind in kinds(room):
         if options.only not in kind.name:

@@ -283,6 +283,14 @@ def write(path: Path, found: Latents, *, seed: int | None = None, parents: Mappi
     artifacts.write(path, "latents", tensors, about, seed=seed, parents=parents)
 
 
+def same(one: Latents, other: Latents) -> bool:
+    """Whether both hold the same latents of the same names."""
+    import torch
+
+    equal = one.space == other.space and list(one.names) == list(other.names)
+    return equal and all(torch.equal(value, other.tensors[name].cpu()) for name, value in one.tensors.items())
+
+
 def space_of(head: artifacts.Header) -> LatentSpace:
     """The space that the latents of a model, or of a prior, live in."""
     return LatentSpace.from_json(head.config["latent_space"], f"'{head.path}' ({head.kind})")

@@ -59,7 +59,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The lines of a log, and how many are damaged (a run that is being written may end in half a line)."""
     found, cut = [], 0
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for text in files.read_bytes(path, "the log", files.JSON_MOST).decode("utf-8", "replace").splitlines():
         try:
             line = json.loads(text)
             if isinstance(line["step"], int) and 0 <= line["step"] <= _STEP_MOST:

@@ -221,6 +221,8 @@ def _check_rule(head: Header, rule: ArtifactRule) -> None:
             )
     if head.kind == "latents":
         _check_names(head, bound.get("N", 0))
+    if head.kind == "shapes":
+        _check_bounds(head)
 
 
 def _check_names(head: Header, count: int) -> None:
@@ -232,6 +234,18 @@ def _check_names(head: Header, count: int) -> None:
             f"'{head.path}' (latents): the metadata 'names' {found}; wanted is a name for each of the {count} latents of "
             "its tensors"
         )
+
+
+def _check_bounds(head: Header) -> None:
+    """Two corners, the low one first, and a number of cells."""
+    bounds, cells = head.config["bounds"], head.config["cells"]
+    corners = bounds if isinstance(bounds, list | tuple) and len(bounds) == 2 else [None, None]
+    plain = all(
+        isinstance(c, list | tuple) and len(c) == 3 and all(type(v) in (int, float) for v in c) for c in corners
+    )
+    if not plain or not all(-1e30 < a < b < 1e30 for a, b in zip(*corners, strict=True)) or type(cells) is not int:
+        raise G3dError(f"'{head.path}' (shapes): the metadata 'bounds' are {bounds}, 'cells' {cells}; wanted are the low and the "
+                       "high corner of a box, three numbers each, and a whole number")  # fmt: skip
 
 
 def _check_tensor(head: Header, name: str, want: TensorRule, bound: dict[str, int]) -> None:

@@ -41,6 +41,8 @@ def joined(parts: Sequence[Part], left_out: Mapping[str, Sequence[str]] | None =
     """The parts as one surface. Where some have normals and some do not, the latter stay flat. `left_out` is what the file
     has besides, and is not drawn."""
     parts = [p for p in parts if len(p.corners)]
+    if not all(np.isfinite(p.uvs).all() for p in parts if p.uvs is not None):
+        raise ValueError("its texture coordinates are not finite numbers")
     if not parts:
         raise ValueError("no triangles could be read from it")
     textures: list[tuple[Any, ...]] = []
