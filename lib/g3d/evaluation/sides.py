@@ -54,7 +54,9 @@ class Side:
     depth_kind: str | None = None  # what its depth is, in words
     notes: Sequence[str] = field(default_factory=list)
     data: Dataset | None = None  # where the place is one
-    left_out: frozenset[str] = frozenset()  # names of what the other place may hold beyond these, by items
+    left_out: frozenset[str] | None = (
+        None  # where items say what folders show: names of what the other place may hold, too
+    )
 
 
 def side(
