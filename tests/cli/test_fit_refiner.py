@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Pipeline, environment, g3d, refused
-from g3d.images import write_image
+from g3d.images import read_image, write_image
 from g3d.storage import artifacts
 
 FEW = ("--preset", "smoke", "--set", "steps=3", "--device", "cpu")
@@ -37,7 +37,14 @@ def test_a_run_is_what_its_settings_and_pictures_say(tmp_path: Path) -> None:
     assert done.json["pairs"] == 5 and done.json["naming"] == "file"
     head = artifacts.header(tmp_path / "run" / "refiner.safetensors")
     assert head.config["kind"] == "diffusion" and head.config["settings"]["steps"] == 3 and head.seed == 4
-    assert head.config["pictures"] == {"width": 16, "height": 16} and set(head.parents) == {"coarse", "true"}
+    assert head.config["pictures"]["width"] == 16 == head.config["pictures"]["height"] and set(head.parents) == {
+        "coarse",
+        "true",
+    }
+    change = [
+        (read_image(true / "a" / f"{i}.png") / 127.5 - read_image(coarse / "a" / f"{i}.png") / 127.5) for i in range(5)
+    ]
+    assert head.config["pictures"]["change_std"] == pytest.approx(np.sqrt(np.mean(np.square(change))))
     again = g3d("fit-refiner", coarse, true, *FEW, "--seed", 4, "--out", tmp_path / "again")
     assert again.code == 0
     first, second = (tmp_path / name / "refiner.safetensors" for name in ("run", "again"))

@@ -16,7 +16,7 @@ from PIL import Image
 @pytest.fixture(scope="module")
 def refiner(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("refiner") / "run"
-    more = ("--preset", "smoke", "--set", "steps=12", "--set", "predict=x0", "--split", "train", "--device", "cpu")
+    more = ("--preset", "smoke", "--set", "steps=12", "--set", "noised=picture", "--split", "train", "--device", "cpu")
     done = g3d("fit-refiner", pipeline.data, pipeline.data, *more, "--out", out)
     assert done.code == 0, done.err
     return out

@@ -17,6 +17,7 @@ from g3d.refiners.config import Config
 from g3d.seeds import generator
 
 U8 = NDArray[np.uint8]
+_PAIRS_OF_SCALE = 256
 _MEMORY_BYTES = 1 << 30  # so much of the pictures is kept once it was read
 
 
@@ -58,6 +59,14 @@ class Pairs:
             if index == 0 or self._bytes + found.nbytes <= _MEMORY_BYTES:
                 self._kept[index], self._bytes = found, self._bytes + found.nbytes
         return found
+
+    def change_std(self) -> float:
+        """Deviation of what true pictures add to coarse ones, in [-1, 1], over at most 256 pairs, evenly taken.
+
+        Were the noise as large as pictures, nearly all of its steps would drown the little that a coarse picture leaves open."""
+        chosen = np.linspace(0, len(self) - 1, min(len(self), _PAIRS_OF_SCALE)).round().astype(int)
+        change = [np.square((self[int(i)][1].astype(np.float64) - self[int(i)][0]) / 127.5).mean() for i in chosen]
+        return max(float(np.sqrt(np.mean(change))), 1e-3)
 
     def batch(self, config: Config, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of this process's share of a step: coarse and true [B, 3, P, P] in [-1, 1], noise like them, times [B]."""

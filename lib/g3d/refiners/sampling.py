@@ -30,6 +30,7 @@ class Loaded:
     schedule: diffusion.Schedule
     width: int  # of the pictures that it was fitted to
     height: int
+    scale: float | None = None  # of the change to the coarse picture, where noise was added to that
 
 
 def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
@@ -44,11 +45,16 @@ def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
         raise G3dError(
             f"'{file.path}' is a refiner of the kind '{file.config['kind']}', which is unknown here; known: diffusion"
         )
+    scale = size.get("change_std")
     fitted = configs.from_json(Config, about, f"the refiner '{file.path}'")
+    if (fitted.noised == "change") != (isinstance(scale, float) and 0 < scale < 2.1):
+        raise G3dError(
+            f"'{file.path}' (refiner): its change_std is {scale} with noised={fitted.noised}; fit the refiner again"
+        )
     network = build(fitted, 0)
     checkpoint.load_module(network, checkpoint.unpack("network", file.values), str(file.path))
     schedule = diffusion.linear_schedule(fitted.time_steps).to(device)
-    return Loaded(fitted, network.to(device).eval(), schedule, int(size["width"]), int(size["height"]))
+    return Loaded(fitted, network.to(device).eval(), schedule, int(size["width"]), int(size["height"]), scale)
 
 
 @torch.no_grad()
@@ -59,28 +65,27 @@ def refine(loaded: Loaded, coarse: U8, names: Sequence[str], seed: int, settings
     wanted = loaded.config.ddim_steps if settings.ddim_steps is None else settings.ddim_steps
     steps = min(wanted, loaded.config.time_steps)
     noise = Noise(seed, list(names), "refine", condition.shape[1:], block=1)
-    white = torch.ones((), device=device)
-    within = (-white, white) if settings.clip else None
+    base, scale = (condition, loaded.scale) if loaded.scale else (torch.zeros_like(condition), 1.0)
+    within = ((-1 - base) / scale, (1 - base) / scale) if settings.clip else None  # black and white
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
         told = loaded.network(torch.cat([x.float(), condition], dim=1), t)
-        return noise_of(loaded.config, loaded.schedule, told, x, t, condition)
+        return noise_of(loaded.config, loaded.schedule, told, x, t)
 
     if steps:
-        return unsigned(diffusion.sample_ddim(predict, loaded.schedule, noise, steps, within))
-    return unsigned(diffusion.sample_ddpm(predict, loaded.schedule, noise, within))
+        x = diffusion.sample_ddim(predict, loaded.schedule, noise, steps, within)
+    else:
+        x = diffusion.sample_ddpm(predict, loaded.schedule, noise, within)
+    return unsigned(base + scale * x)
 
 
-def noise_of(
-    config: Config, schedule: diffusion.Schedule, told: Tensor, x: Tensor, t: Tensor, coarse: Tensor
-) -> Tensor:
+def noise_of(config: Config, schedule: diffusion.Schedule, told: Tensor, x: Tensor, t: Tensor) -> Tensor:
     """What the network tells => the noise in x [N, 3, H, W] at t [N]."""
     ab = schedule.alpha_bar[t].view(-1, 1, 1, 1)
     match config.predict:
         case "epsilon":
             return told
-        case "x0" | "change":
-            x0 = told if config.predict == "x0" else told + coarse
-            return (x - ab.sqrt() * x0) / (1 - ab).sqrt()
+        case "x0":
+            return (x - ab.sqrt() * told) / (1 - ab).sqrt()
         case "v":
             return ab.sqrt() * told + (1 - ab).sqrt() * x

@@ -26,6 +26,8 @@ def fit(config: Config, source: PairSource, run: Run) -> None:
     """Fit the network to the pairs; writes refiner.safetensors, whose weights are the averaged ones."""
     distributed.check_batch(config.batch)
     pairs = Pairs(source, config)
+    scale = pairs.change_std() if config.noised == "change" else None
+    size = {"width": pairs.width, "height": pairs.height, "change_std": scale}
     network = build(config, run.seed).to(run.device)
     kept = ema.averaged(network)
     schedule = diffusion.linear_schedule(config.time_steps).to(run.device)
@@ -37,11 +39,7 @@ def fit(config: Config, source: PairSource, run: Run) -> None:
     low_precision = torch.autocast(run.device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
     def publish() -> None:
-        about = {
-            "kind": "diffusion",
-            "settings": as_json(config),
-            "pictures": {"width": pairs.width, "height": pairs.height},
-        }
+        about = {"kind": "diffusion", "settings": as_json(config), "pictures": size}
         run.write("refiner.safetensors", "refiner", checkpoint.pack("network", kept.state_dict()), about)
 
     def made(step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -54,11 +52,12 @@ def fit(config: Config, source: PairSource, run: Run) -> None:
             optimiser.zero_grad(set_to_none=True)
             loss = torch.zeros((), device=run.device)
             for part in distributed.micro_batches(slice(0, len(t)), config.micro_batch):
-                condition, x0, eps, when = (sent(values[part], run.device) for values in (coarse, true, noise, t))
+                condition, picture, eps, when = (sent(values[part], run.device) for values in (coarse, true, noise, t))
+                x0 = picture if scale is None else (picture - condition) / scale
                 noisy = diffusion.add_noise(schedule, x0, eps, when)
                 with low_precision:
                     found = told(torch.cat([noisy, condition], dim=1), when)
-                wanted = target(config, schedule, x0, eps, when, condition)
+                wanted = target(config, schedule, x0, eps, when)
                 share = F.mse_loss(found.float(), wanted, reduction="sum") / (config.batch * wanted[0].numel())
                 share.backward()
                 loss += share.detach()
@@ -72,17 +71,13 @@ def fit(config: Config, source: PairSource, run: Run) -> None:
             )  # fmt: skip
 
 
-def target(
-    config: Config, schedule: diffusion.Schedule, x0: Tensor, noise: Tensor, t: Tensor, coarse: Tensor
-) -> Tensor:
+def target(config: Config, schedule: diffusion.Schedule, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """What the network is to tell of x_t: [B, 3, H, W]."""
     match config.predict:
         case "epsilon":
             return noise
         case "x0":
             return x0
-        case "change":  # a network that begins by telling nothing begins with the coarse picture
-            return x0 - coarse
         case "v":  # sqrt(ab) noise - sqrt(1 - ab) x0
             ab = schedule.alpha_bar[t].view(-1, 1, 1, 1)
             return ab.sqrt().to(x0.dtype) * noise - (1 - ab).sqrt().to(x0.dtype) * x0

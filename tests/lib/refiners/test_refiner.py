@@ -46,7 +46,8 @@ def loaded(config: Config) -> Loaded:
         for p in network.parameters():
             if not p.abs().sum():
                 p.normal_(0, 0.05)
-    return Loaded(config, network.eval(), diffusion.linear_schedule(config.time_steps), 12, 12)
+    scale = 0.3 if config.noised == "change" else None
+    return Loaded(config, network.eval(), diffusion.linear_schedule(config.time_steps), 12, 12, scale)
 
 
 # --- what is told
@@ -58,23 +59,17 @@ def test_levels_come_back_and_the_range_is_minus_one_to_one() -> None:
     assert unsigned(torch.full((3, 1, 1), 7.0)).max() == 255 and unsigned(torch.full((3, 1, 1), -7.0)).max() == 0
 
 
-@pytest.mark.parametrize("predict", ["epsilon", "x0", "v", "change"])
+@pytest.mark.parametrize("predict", ["epsilon", "x0", "v"])
 def test_what_the_network_tells_is_turned_into_the_noise(predict: str) -> None:
     """`target` of x_t, told exactly, gives the very noise: the same formula from two sides, in numbers by hand."""
     config = override(TINY, [f"predict={predict}"], "test")
     schedule = diffusion.linear_schedule(20)
     x0, noise, t = torch.randn(3, 3, 4, 4).double(), torch.randn(3, 3, 4, 4).double(), torch.tensor([0, 9, 19])
     x = diffusion.add_noise(schedule, x0, noise, t)
-    coarse = torch.randn(3, 3, 4, 4).double()
-    told = target(config, schedule, x0, noise, t, coarse)
-    torch.testing.assert_close(noise_of(config, schedule, told, x, t, coarse), noise, atol=1e-9, rtol=0)
+    told = target(config, schedule, x0, noise, t)
+    torch.testing.assert_close(noise_of(config, schedule, told, x, t), noise, atol=1e-9, rtol=0)
     ab = float(schedule.alpha_bar[9])
-    by_hand = {
-        "epsilon": noise[1],
-        "x0": x0[1],
-        "v": ab**0.5 * noise[1] - (1 - ab) ** 0.5 * x0[1],
-        "change": x0[1] - coarse[1],
-    }
+    by_hand = {"epsilon": noise[1], "x0": x0[1], "v": ab**0.5 * noise[1] - (1 - ab) ** 0.5 * x0[1]}
     torch.testing.assert_close(told[1], by_hand[predict])
 
 
@@ -133,12 +128,12 @@ def by_hand(refiner: Loaded, coarse: Any, name: str, seed: int, steps: int) -> A
         match refiner.config.predict:
             case "x0":
                 found = told
-            case "change":
-                found = told + condition
             case "epsilon":
                 found = (x - (1 - a).sqrt() * told) / a.sqrt()
             case "v":
                 found = a.sqrt() * x - (1 - a).sqrt() * told
+        if refiner.scale:
+            return ((refiner.scale * found + condition).clamp(-1, 1) - condition) / refiner.scale
         return found.clamp(-1, 1)
 
     with torch.no_grad():
@@ -158,14 +153,16 @@ def by_hand(refiner: Loaded, coarse: Any, name: str, seed: int, steps: int) -> A
                 )
                 x = mean + (beta[t].sqrt() * torch.randn(shape, generator=g).double() if t else 0)
     refiner.network.float()
+    x = refiner.scale * x + condition if refiner.scale else x
     return ((x[0].permute(1, 2, 0).clamp(-1, 1) + 1) * 127.5).numpy()
 
 
+@pytest.mark.parametrize("noised", ["picture", "change"])
 @pytest.mark.parametrize(
-    ("predict", "steps"), [("x0", 5), ("change", 6), ("epsilon", 7), ("v", 3), ("x0", 0), ("v", 0), ("epsilon", 0)]
+    ("predict", "steps"), [("x0", 5), ("epsilon", 7), ("v", 3), ("x0", 0), ("v", 0), ("epsilon", 0)]
 )
-def test_pictures_are_those_of_a_float64_reference(predict: str, steps: int) -> None:
-    refiner = loaded(override(TINY, [f"predict={predict}"], "test"))
+def test_pictures_are_those_of_a_float64_reference(predict: str, steps: int, noised: str) -> None:
+    refiner = loaded(override(TINY, [f"predict={predict}", f"noised={noised}"], "test"))
     coarse = np.random.default_rng(2).integers(0, 256, (1, 10, 13, 3), dtype=np.uint8)
     found = refine(refiner, coarse, ["a/b"], 7, SampleSettings(ddim_steps=steps))
     wanted = by_hand(refiner, coarse[0], "a/b", 7, steps)
@@ -218,7 +215,11 @@ def test_the_loss_of_a_step_is_eq_4(tmp_path: Path) -> None:
         clear = p.grad.abs() > 1e-6  # Adam's first step is lr, against the gradient's sign
         assert (step[clear].sign() == -p.grad[clear].sign()).all() or not clear.any(), name
         assert step.abs().max() < 1.01e-3 * config.lr / 1e-3 * 1.1
-    assert moved.config["settings"]["predict"] == "epsilon" and moved.config["pictures"] == {"width": 12, "height": 12}
+    assert moved.config["settings"]["predict"] == "epsilon" and moved.config["pictures"] == {
+        "width": 12,
+        "height": 12,
+        "change_std": None,
+    }
 
 
 def test_a_resumed_run_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,11 +252,13 @@ def striped(i: int) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("predict", ["x0", "change", "v", "epsilon"])
-def test_pairs_teach_what_the_coarse_picture_lacks(tmp_path: Path, predict: str) -> None:
+@pytest.mark.parametrize(
+    ("predict", "noised"), [("x0", "picture"), ("x0", "change"), ("v", "picture"), ("epsilon", "picture")]
+)
+def test_pairs_teach_what_the_coarse_picture_lacks(tmp_path: Path, predict: str, noised: str) -> None:
     """Told as the noise it takes far longer to be right where almost all is noise, so that is asked from the middle on."""
     more = ["channels=16", "steps=500", "batch=8", "lr=3e-3", "patch=0", "flip=false", "ema=0.98", "ddim_steps=10"]
-    config = override(TINY, [f"predict={predict}", *more], "test")
+    config = override(TINY, [f"predict={predict}", f"noised={noised}", *more], "test")
     refiner = load(
         fitted(config, PairSource([str(i) for i in range(8)], striped), tmp_path / "run"), torch.device("cpu")
     )
