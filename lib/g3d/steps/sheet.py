@@ -38,16 +38,18 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     _check(options)
     _check_out(options)
     page = []
+    left_out: dict[str, Any] = {}
     for text in options.folders:
         source, numbers = _pictures(text)
         if source.left_out:
+            left_out[text] = dict(source.left_out)
             progress.log(f"'{text}': {leaving_out.note(source.left_out)}")
         count = min(len(numbers), options.columns * options.rows)
         chosen = [numbers[i * len(numbers) // count] for i in range(count)]
         shown = [_square(picture, options.size) for picture in source.stream(chosen)]
         page += [shown[i : i + options.columns] for i in range(0, count, options.columns)]
     images.write_image(options.out, images.sheet(page))
-    return {"written": [str(options.out)]}
+    return {"written": [str(options.out)], **({"left_out": left_out} if left_out else {})}
 
 
 def _pictures(text: str) -> tuple[images.ImageSet, Sequence[int]]:
