@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from g3d.sources import Collection, Item, Made, Request, needs_input, posed
 from g3d.sources.posed import shots
 from g3d.sources.writing.licence import licence_of
 from g3d.sources.writing.mirror import with_mirrored
-from g3d.storage import foreign
+from g3d.storage import foreign, leaving_out
 
 F64 = NDArray[np.float64]
 KNOWN_FOCAL = 131.25 / 128  # of SRN's cars and chairs, in widths of a picture
@@ -105,6 +106,9 @@ def make(folder: _Folder, common: _Common) -> Made:
     """One object: all of its pictures with their poses."""
     place = folder.path
     pictures, poses = _pictures(place), _texts(place / "pose")
+    left_out: list[str] = []
+    if common.target.skip_bad and pictures:
+        pictures, poses, left_out = _usable(pictures, poses, place)
     _check_pairs(pictures, poses, place)
     pictures, poses = pictures[: common.views], poses[: common.views]
     if not (common.assumed or _has_intrinsics(place)):
@@ -118,7 +122,10 @@ def make(folder: _Folder, common: _Common) -> Made:
         for picture, pose, k in zip(pictures, common.source_to_world @ c2w, intrinsics, strict=True)
     ]
     entry = {"file": place.name if place == common.root else place.relative_to(common.root).as_posix()}
-    return shots.made(found, common.target, entry if folder.split is None else {**entry, "split": folder.split})
+    more: dict[str, Any] = {} if folder.split is None else {"split": folder.split}
+    if left_out:
+        more["left_out"] = {leaving_out.FAULTY: left_out}
+    return shots.made(found, common.target, {**entry, **more})
 
 
 def _folders(root: Path) -> tuple[list[_Folder], list[str]]:
@@ -169,6 +176,30 @@ def _check_pairs(pictures: Sequence[Path], poses: Sequence[Path], folder: Path) 
     for pose in poses:
         if pose.stem not in with_picture:
             raise G3dError(f"'{pose}' has no picture in '{folder / 'rgb'}'; add it or take the pose away")
+
+
+def _usable(pictures: Sequence[Path], poses: Sequence[Path], folder: Path) -> tuple[list[Path], list[Path], list[str]]:
+    """The pictures with a pose that can be read, their poses, and the sentences on the others."""
+    by_stem, kept, faults = {p.stem: p for p in poses}, [], []
+    for picture in pictures:
+        try:
+            if picture.stem not in by_stem:
+                _check_pairs([picture], [], folder)
+            path = by_stem[picture.stem]
+            pose = posed.matrix_of(_numbers(path), (4,), f"'{path}'")
+            posed.check_poses(pose[None], [f"'{path}'"].__getitem__)
+            kept.append((picture, path))
+        except G3dError as error:
+            faults.append(str(error))
+    stems = {p.stem for p in pictures}
+    faults += [
+        f"'{p}' has no picture in '{folder / 'rgb'}'; add it or take the pose away"
+        for p in poses
+        if p.stem not in stems
+    ]
+    if not kept:
+        raise G3dError(f"{faults[0]} (and so it is with all of its {len(faults)} pictures)")
+    return [picture for picture, _ in kept], [path for _, path in kept], faults
 
 
 def _has_intrinsics(folder: Path) -> bool:

@@ -96,6 +96,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     counts = {role: len(picked) for role, (_, picked) in sets.items()}
     with distributed.processes(place):
         progress = SILENT if distributed.rank() else progress
+        left_out = {role: dict(one.found.left_out) for role, (one, _) in sets.items() if one.found.left_out}
         for role, (one, _) in sets.items():
             if one.found.left_out:
                 progress.log(f"{role} images: {leaving_out.note(one.found.left_out)}")
@@ -108,6 +109,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     leading = name_of(headline(wanted, extractor, min(counts.values())), extractor)
     result = {
         "metric": leading, "value": found[leading], **found, "absent": absent,
+        **({"left_out": left_out} if left_out else {}),
         "n_real": counts["real"], "n_fake": counts["fake"], "extractor": extractor.name,
         "extractor_sha256": extractor.sha256, "resize": extractor.resize, "reading": READING,
         "dimensions": extractor.dimensions, "seed": options.seed,

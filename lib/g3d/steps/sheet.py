@@ -46,16 +46,18 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     _check(options)
     _check_out(options)
     page = []
+    left_out: dict[str, Any] = {}
     for text in options.folders:
-        stream, numbers, left_out = _pictures(text)
-        if left_out:
-            progress.log(f"'{text}': {leaving_out.note(left_out)}")
+        stream, numbers, some = _pictures(text)
+        if some:
+            left_out[text] = dict(some)
+            progress.log(f"'{text}': {leaving_out.note(some)}")
         count = min(len(numbers), options.columns * options.rows)
         chosen = [numbers[i * len(numbers) // count] for i in range(count)]
         shown = [_square(picture, options.size) for picture in stream(chosen)]
         page += [shown[i : i + options.columns] for i in range(0, count, options.columns)]
     images.write_image(options.out, images.sheet(page))
-    return {"written": [str(options.out)]}
+    return {"written": [str(options.out)], **({"left_out": left_out} if left_out else {})}
 
 
 def _pictures(text: str) -> tuple[Stream, Sequence[int], LeftOut]:

@@ -94,6 +94,9 @@ BAD = {
 }  # fmt: skip
 
 
+OF_A_PICTURE = ("12 numbers", "words", "NaN", "singular", "left-handed", "pose absent", "picture absent", "picture cut")
+
+
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_objects_are_refused_by_their_file_or_skipped(tmp_path: Path, kind: str) -> None:
     change, words = BAD[kind]
@@ -103,10 +106,11 @@ def test_bad_objects_are_refused_by_their_file_or_skipped(tmp_path: Path, kind: 
         _prepare(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     data = _prepare(tmp_path / "in", tmp_path / "out", skip_bad=True)
-    if kind == "picture cut":  # the picture goes, the object stays
+    if kind in OF_A_PICTURE:  # the picture goes, the object stays
         assert (
             data.object_names == ["bad", "good"] and len(data.views(0)) == 1 and not data.info["provenance"]["skipped"]
         )
+        assert len(data.info["objects"][0]["left_out"]["frames that cannot be used"]) == 1
     else:
         assert data.object_names == ["good"] and len(data.info["provenance"]["skipped"]) == 1
 
