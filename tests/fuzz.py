@@ -58,6 +58,7 @@ class Result:
         """One more of a kind, with what it said."""
         self.faults[kind] += 1
         self.told.append(f"--only {number} ({target.name}): {kind}: {text[-1500:]}")
+        print(self.told[-1], file=sys.stderr, flush=True)
 
 
 def run(targets: Sequence[Target], numbers: Sequence[int], seed: int, room: Path) -> Result:
@@ -204,8 +205,6 @@ def main_() -> None:
         print((room / "try" / "said.txt").read_text(errors="replace"), room)
     else:
         shutil.rmtree(room, ignore_errors=True)
-    for line in result.told:
-        print(line, file=sys.stderr)
     print(json.dumps(_summary(result, len(targets), options.seed), sort_keys=True))
     sys.exit(1 if result.faults else 0)
 

@@ -190,11 +190,15 @@ class Painter:
             if max(len(row) for row in rows) == 1:  # one view each: lay the scenes out in a square
                 columns = int(np.ceil(len(rows) ** 0.5))
                 rows = [[r[0] for r in rows[i : i + columns]] for i in range(0, len(rows), columns)]
-            images.write_image(self.drawing.sheet, images.sheet(rows))
-            self.written.append(str(self.drawing.sheet))
+            images.write_image(self.folder / ".sheet.png", images.sheet(rows))
         if self.drawing.video:
-            write_video(self.drawing.video, self._frames(shown), self.drawing.fps)
-            self.written.append(str(self.drawing.video))
+            write_video(self.folder / ".video.mp4", self._frames(shown), self.drawing.fps)
+        for made, place in ((".sheet.png", self.drawing.sheet), (".video.mp4", self.drawing.video)):
+            if (
+                place is not None
+            ):  # when both are made, so that a kill leaves all of the outputs or none, but for a moment
+                files.put(self.folder / made, place)
+                self.written.append(str(place))
 
     def _gathered(self) -> tuple[int, list[list[dict[str, Any]]]]:
         """How many views all processes drew, and what each of them knows; they tell each other by files in the folder."""

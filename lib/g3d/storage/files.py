@@ -290,6 +290,13 @@ def read_bytes(path: Path, what: str, most: int) -> bytes:
         raise from_os_error(error, f"reading {path}") from error
 
 
+def put(made: Path, path: Path) -> None:
+    """Move a file to where it is wanted, on another disk too; whole or not at all."""
+    with atomic(path) as temporary:
+        shutil.copyfile(made, temporary)
+    made.unlink()
+
+
 def file_digest(path: Path) -> str:
     """sha256 of a file's bytes."""
     digest = hashlib.sha256()
