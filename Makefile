@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check torture clean
+.PHONY: setup demo test check torture fuzz clean
 
 setup: $(VENV)/.installed
 
@@ -24,8 +24,13 @@ check: setup  ## what every commit passes: format, lint, types, quick tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-torture: setup  ## runs killed at hundreds of random moments, also in the middle of a write; about an hour
-	G3D_KILLS=1000 $(BIN)/python -m pytest tests/lib/training/test_kill.py
+KILLS ?= 30
+torture: setup  ## every kind of run of every method, killed at random moments, KILLS times each; about an hour
+	$(BIN)/python tests/torture.py --kills $(KILLS)
+
+INPUTS ?= 5000
+fuzz: setup  ## changed inputs of every reader: no traceback, no hang, no memory without end; about half an hour
+	$(BIN)/python tests/fuzz.py --inputs $(INPUTS)
 
 clean:
 	rm -rf demo runs build lib/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -16,8 +16,10 @@ g3d prepare-data depth "$D/rgb" --out "$D/data" # exact inverse depth, of known 
 g3d fit-stage1 vq3d --data "$D/data" --preset "$PRESET" $MORE --out "$D/model"
 
 g3d encode "$D/model" --data "$D/data" --split all --out "$D/tokens.safetensors" # test views are held out of stage 2, too
+g3d encode "$D/model" --data "$D/data" --split train --set mirror=true --out "$D/mirrored.safetensors"
 # shellcheck disable=SC2086
-g3d fit-prior "$D/tokens.safetensors" --kind autoregressive --preset laptop $MORE2 --out "$D/prior"
+g3d fit-prior "$D/tokens.safetensors" "$D/mirrored.safetensors" --kind autoregressive --preset laptop --set dropout=0.2 \
+    --set steps=900 $MORE2 --out "$D/prior"
 
 g3d encode "$D/model" --data "$D/data" --split test --out "$D/held_out.safetensors"
 g3d decode "$D/model" "$D/held_out.safetensors" --out "$D/scenes" --render "$D/reconstructed" --disparity

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from g3d.storage import artifacts
 from g3d_cli.main import main
 
 
@@ -76,6 +77,13 @@ def g3d_process(*words: object, cwd: Path | None = None) -> Result:
 def environment(**more: str) -> dict[str, str]:
     """The environment of a child process: one thread, so that tests side by side do not wait for each other."""
     return {**os.environ, "OMP_NUM_THREADS": "1", **more}
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Files are written as other hands might: with NaN and infinity."""
+    with mock.patch.object(artifacts, "not_finite", lambda tensors: None):
+        yield
 
 
 def made_with_modules(make: Callable[[], Any]) -> tuple[Any, list[str]]:

@@ -71,7 +71,7 @@ def test_the_example_of_the_help_runs(
     monkeypatch.chdir(tmp_path)
     more = {
         "prepare-data": ["--workers", "1"], "fit-stage1": ["--set", "epochs=1"],
-        "export-ply": ["--level", "0.05"],  # a smoke model is a fog
+        "export-ply": ["--level", "0.0975"],  # a smoke model is a fog
     }  # fmt: skip
     result = g3d(*words[1:], *more.get(command, []))
     assert result.code == 0, result.err

@@ -6,6 +6,7 @@ stderr: progress, notes, and one sentence for an error. Exit codes: see `g3d.err
 
 import importlib
 import json
+import math
 import os
 import signal
 import sys
@@ -18,6 +19,10 @@ from g3d.errors import Failure, G3dError, Interrupted, from_os_error
 
 from g3d_cli import show
 
+_SHARED = (
+    "fit_stage1", "fit_prior", "fit_refiner", "refine", "sample", "decode", "encode", "render", "eval_fid", "eval_shapes"
+)  # fmt: skip
+"""Steps that several processes started by torchrun share out; the others are done by the first of them."""
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
@@ -32,6 +37,8 @@ def execute(
     """Run `g3d.steps.<step>` with `Options(**options)`; `dry_run` prints the resolved settings instead.
 
     `drawing` are the options of its pictures, for the steps that draw."""
+    if step not in _SHARED and os.environ.get("RANK", "0") != "0":
+        return  # of several processes the first one does it
     before = {number: signal.signal(number, _terminated) for number in _ENDING}
     try:
         module = importlib.import_module(f"g3d.steps.{step}")
@@ -72,13 +79,22 @@ def _show(result: Mapping[str, Any], as_json: bool) -> None:
     if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks
         return
     if as_json:
-        print(json.dumps(result, sort_keys=True, default=str))
+        print(json.dumps(_finite(result), sort_keys=True, default=str, allow_nan=False))
         return
     for path in result.get("written", []):
         print(path)
     if "written" not in result:
         for line in show.lines(result):
             print(line)
+
+
+def _finite(value: Any) -> Any:
+    """As JSON has it: what is not finite is null."""
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _fail(sentence: str, code: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""`g3d export-ply`: scenes as PLY files."""
+"""`g3d export-ply`: scenes as PLY files, meshes also as OBJ and GLB."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,9 @@ def export_ply(
     scenes: Annotated[Path, typer.Argument(help="A scene, or a folder of scenes.")],
     out: Out,
     form: Annotated[str, typer.Option("--as", help="mesh, points, or splats (3D Gaussians for viewers).")] = "mesh",
+    format: Annotated[
+        str | None, typer.Option("--format", help="ply, obj or glb, of --as mesh; default: that of --out, or ply.")
+    ] = None,
     resolution: Annotated[
         int | None, typer.Option("--resolution", help="Cells on the longest side of a field's bounds; default 128.")
     ] = None,
@@ -37,9 +40,10 @@ def export_ply(
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Write scenes as PLY, one file each: coloured meshes, points or splats in world units."""
+    """Write scenes as PLY (meshes also as OBJ or GLB), one file each: coloured meshes, points or splats in world units."""
     options = {
-        "scenes": scenes, "out": out, "form": form, "resolution": resolution, "level": level, "num": num, "seed": seed,
+        "scenes": scenes, "out": out, "form": form, "format": format, "resolution": resolution, "level": level,
+        "num": num, "seed": seed,
         "up": up, "device": device, "overwrite": overwrite,
     }  # fmt: skip
     execute("export_ply", options, as_json=as_json, dry_run=dry_run)

@@ -12,6 +12,7 @@ from g3d_cli.options import (
     CheckpointEvery,
     Compile,
     Device,
+    DrawnFrom,
     DryRun,
     Json,
     Keep,
@@ -38,6 +39,7 @@ def fit_refiner(
         str | None,
         typer.Option(help="Objects of datasets: train, test, pairs, several (train,pairs) or all (default)."),
     ] = None,
+    drawn_from: DrawnFrom = None,
     any_camera: AnyCamera = False,
     preset: Annotated[str | None, typer.Option("--preset", help="paper (the default), laptop or smoke.")] = None,
     settings: Set = None,
@@ -55,7 +57,8 @@ def fit_refiner(
 ) -> None:
     """Fit a refiner, a diffusion model of true pictures given coarse ones, to pairs of the same names."""
     options = {
-        "coarse": coarse, "true": true, "out": out, "split": split, "objects": objects, "any_camera": any_camera,
+        "coarse": coarse, "true": true, "out": out, "split": split, "objects": objects, "drawn_from": drawn_from,
+        "any_camera": any_camera,
         "preset": preset, "settings": with_flags(settings, compile), "seed": seed, "device": device, "resume": resume,
         "allow_change": allow_change, "overwrite": overwrite, "checkpoint_every": checkpoint_every, "keep": keep,
         "save_every_s": save_every,

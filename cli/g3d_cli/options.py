@@ -41,7 +41,8 @@ AnyCamera = Annotated[
 DrawnFrom = Annotated[
     Path | None,
     typer.Option(
-        "--drawn-from", help="Latents that TEST was drawn from: their names say which objects its folders show."
+        "--drawn-from",
+        help="Latents that were drawn: their names say which objects of the dataset the drawn folders show.",
     ),
 ]
 RenderInto = Annotated[

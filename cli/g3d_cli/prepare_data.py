@@ -18,6 +18,7 @@ SOURCE and its INPUT:
   images      a folder or zip of pictures; classes by subfolder or dataset.json
   eg3d        a folder or zip with a dataset.json of 25 numbers a picture
   srn         folders of rgb/ pose/ intrinsics.txt
+  colmap      photographs posed by COLMAP: sparse/0 and images
   transforms  transforms.json of NeRF-synthetic, instant-ngp, nerfstudio, g3d render
   faces       the ICT face model's folder, or one in the FaceScape layout
   portraits   photographs of faces with landmarks and emotions, posed by them

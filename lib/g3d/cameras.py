@@ -54,6 +54,9 @@ class Cameras:
         return replace(self, intrinsics=self.intrinsics * scale, width=width, height=height)
 
 
+SIDE_MOST = 8192  # pixels of a picture that is drawn
+
+
 @dataclass(frozen=True)
 class CameraPrior:
     """Where a model's training cameras stood, and the default camera: on a sphere, aimed at `target`.
@@ -84,10 +87,13 @@ class CameraPrior:
         try:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
             prior = CameraPrior(**values)
-            sane = prior.radius_world > 0 and 0 < prior.fov_deg < 180 and prior.width >= 1 and prior.height >= 1
+            sane = prior.radius_world > 0 and 0 < prior.fov_deg < 180
+            sane = sane and all(type(n) is int and 1 <= n <= SIDE_MOST for n in (prior.width, prior.height))
             sane = sane and prior.distribution in ("area", "uniform", "normal", "azimuth_normal")
             sane = sane and [len(prior.azimuth_deg), len(prior.elevation_deg), len(prior.target)] == [2, 2, 3]
-        except (TypeError, AttributeError) as error:
+            angles = (*prior.azimuth_deg, *prior.elevation_deg, prior.default_azimuth_deg, prior.default_elevation_deg)
+            sane = sane and all(math.isfinite(v) for v in (*angles, *prior.target, prior.radius_world))
+        except (TypeError, AttributeError, ArithmeticError) as error:
             raise G3dError(f"the camera prior of {where} cannot be read ({error}); write it again") from error
         if not sane:
             raise G3dError(f"the camera prior of {where} is not sane ({prior}); write it again")

@@ -59,6 +59,8 @@ def estimated(estimator: Estimator, picture: NDArray[np.uint8], where: str) -> F
     """[H, W] of a picture [H, W, 3]; `where` names it in messages."""
     import torch
 
+    from g3d.storage import torchscript
+
     side = (estimator.size, estimator.size)
     mean, deviation = (np.array(v, np.float32) for v in NORMS[estimator.norm])
     small = np.asarray(Image.fromarray(picture).resize(side, Image.Resampling.BICUBIC), np.float32) / 255
@@ -67,7 +69,7 @@ def estimated(estimator: Estimator, picture: NDArray[np.uint8], where: str) -> F
     try:
         with torch.inference_mode(), _one_thread(estimator.device):
             answer: Any = network(x.to(estimator.device))
-    except RuntimeError as error:
+    except torchscript.RAISED as error:
         if "out of memory" in str(error).lower():
             raise
         why = (str(error).strip().splitlines() or ["no reason given"])[-1]

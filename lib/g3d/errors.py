@@ -74,7 +74,12 @@ def from_os_error(error: OSError, doing: str) -> Failure:
     if error.errno in (27, 28, 122):  # EFBIG, ENOSPC, EDQUOT
         free = "; free some space and run the same command again (a run: with --resume)"
     elif error.errno in (13, 30):  # EACCES, EROFS
-        free = "; choose a folder that you may write to"
+        writes = doing.startswith("writing")
+        free = (
+            "; choose a folder that you may write to"
+            if writes
+            else "; check the permissions of what it reads and writes"
+        )
     return Failure(f"{doing} failed: {reason}{free}; what was saved before is untouched")
 
 
@@ -90,7 +95,11 @@ def existing(path: Path, what: str) -> Path:
         if isinstance(error, OSError) and path.is_symlink():
             raise G3dError(f"{what} '{path}' is a link that leads nowhere; give the path of an existing one") from error
         there = path.parent.is_dir() and os.access(path.parent, os.R_OK)
-        near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if there else ""
+        near = (
+            did_you_mean(path.name, [p.name for p in path.parent.iterdir() if not p.name.startswith(".")])
+            if there
+            else ""
+        )
         near = near if "did you mean" in near else ""
         raise G3dError(f"{what} '{path}' does not exist{near}; give the path of an existing one") from error
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):

@@ -5,6 +5,8 @@ may be besides (grey, 16-bit, float, palette, CMYK, with alpha, with a colour pr
 """
 
 import io
+import math
+import os
 import struct
 import zipfile
 import zlib
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError, features
 
 from g3d.errors import G3dError, existing
-from g3d.storage import files, foreign, zips
+from g3d.storage import files, foreign, impostors, named, zips
 
 U8 = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # 0..255
@@ -46,6 +48,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", *_MORE)
 _UNREAD = frozenset((".heic", ".heif", ".avif", ".gif", ".jxl", ".jp2", ".psd", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef",
                      ".arw", ".raw", ".svg", ".ico")) - {*SUFFIXES}  # fmt: skip
 """Pictures to people, which are not read in a folder of pictures."""
+PIXELS_MOST = 100 << 20  # of one picture: a few hundred megabytes once it is decoded, a megabyte in a file made for it
+_PIXELS_WORD = "G3D_MAX_PIXELS"
+Image.MAX_IMAGE_PIXELS = None  # `check_pixels` says it instead, also for what Pillow only warns of
 NOT_PICTURES = ("depth", "masks", "normals", "inverse_depth")  # folders beside the pictures, never counted among them
 _DRAFT = 3  # a JPEG is decoded smaller if so many times the wanted size are left: photographs are then within 45 dB
 _UPRIGHT = {
@@ -97,7 +102,7 @@ def image_set(path: Path, what: str = "the image folder") -> ImageSet:
         found = [p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()]
         path = root
     elif zipfile.is_zipfile(path):
-        found = [n for n in zips.opened(path).namelist() if not n.endswith("/")]
+        found = list(zips.check(path, math.inf))
     else:
         raise G3dError(f"{what} '{path}' is neither a folder nor a zip; give one that holds PNG or JPEG files")
     meant = [n for n in found if not foreign.is_foreign(n) and not {*PurePosixPath(n).parts[:-1]} & {*NOT_PICTURES}]
@@ -110,7 +115,7 @@ def image_set(path: Path, what: str = "the image folder") -> ImageSet:
 
 def read_image(path: Path) -> U8:
     """One picture as [H, W, 3]; an alpha channel is laid over white."""
-    return decode(existing(path, "the image").read_bytes(), str(path))
+    return decode(named.read(path, "the image"), str(path))
 
 
 def decode(data: bytes, where: str, background: Colour = WHITE) -> U8:
@@ -148,7 +153,7 @@ def decode_square(data: bytes, where: str, size: int, background: Colour = WHITE
 
 def read_grey(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """A mask (8-bit) or a depth map (16-bit) as [H, W]."""
-    return decode_grey(existing(path, "the image").read_bytes(), str(path))
+    return decode_grey(named.read(path, "the image"), str(path))
 
 
 def decode_grey(data: bytes, where: str, upright: bool = True) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -251,11 +256,22 @@ def enlarge(pixels: U8, factor: int) -> U8:
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
+def check_pixels(picture: Image.Image, where: str) -> None:
+    """Refuse, before it is decoded, a picture of more pixels than PIXELS_MOST, or than the environment allows."""
+    given = os.environ.get(_PIXELS_WORD, "")
+    most = int(given) if given.isdecimal() and len(given) < 19 else PIXELS_MOST
+    if picture.width * picture.height > most:
+        raise G3dError(f"the image '{where}' has {picture.width}x{picture.height} pixels, more than {most}; scale it down, or "
+                       f"set {_PIXELS_WORD} in the environment to the number that you want to allow")  # fmt: skip
+
+
 @contextmanager
 def _reading(where: str) -> Iterator[None]:
     """What decoders raise on bad bytes => one sentence."""
     try:
         yield
+    except G3dError:
+        raise
     except Image.DecompressionBombError as error:
         raise G3dError(f"the image '{where}' is far too large ({error}); scale it down first") from error
     except UnidentifiedImageError as error:
@@ -267,7 +283,9 @@ def _reading(where: str) -> Iterator[None]:
 
 def _open(data: bytes, where: str, least_px: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """The picture as it lies in the file, and its width and height there; a JPEG may come smaller, but not below `least_px`."""
+    impostors.refuse(data, where)
     picture: Image.Image = Image.open(io.BytesIO(data), formats=formats_of(where))
+    check_pixels(picture, where)
     whole = picture.size
     shrinks = [s for s in (8, 4, 2) if least_px and min(whole) >= s * least_px and all(n % s == 0 for n in whole)]
     if shrinks:  # where the last column of a smaller one stood for less than a pixel, it would be wrong

@@ -247,10 +247,48 @@ def read(head: Head) -> Latents:
     return Latents(head.space, tensors, head.names, classes, split, camera, about)
 
 
+def of_array(values: Any, space: LatentSpace, path: Path) -> Latents:
+    """Codes that another program wrote, as those of `space`: [N, ...], or one item; w for each layer of w+, and the other way
+    round where all layers are alike, as projectors into w write it."""
+    import torch
+
+    if set(space.parts) != {CODES}:
+        raise G3dError(f"'{path}' holds an array, but the latents of this model are {space}; use g3d encode")
+    shape, codes = space.parts[CODES].shape, torch.from_numpy(values)
+    if tuple(codes.shape) == shape or (codes.ndim == 1 and codes.shape == shape[-1:]):
+        codes = codes[None]
+    if len(shape) == 2 and codes.ndim == 2 and codes.shape[1:] == shape[-1:]:
+        codes = codes[:, None].expand(-1, *shape)
+    if len(shape) == 1 and codes.ndim == 3 and codes.shape[2:] == shape:
+        if not _alike(codes):
+            raise G3dError(
+                f"'{path}' holds codes of their own for {codes.shape[1]} layers (w+), this model takes {space}; give w"
+            )
+        codes = codes[:, 0]
+    if tuple(codes.shape[1:]) != shape or not len(codes):
+        raise G3dError(
+            f"'{path}' holds an array {list(values.shape)}, this model takes {space}; give [N, ...] of that, or one"
+        )
+    return Latents(space, {CODES: codes.float().contiguous()}, [str(i) for i in range(len(codes))])
+
+
+def _alike(codes: "Tensor") -> bool:
+    """Whether all layers [N, L, D] are the same."""
+    return bool((codes == codes[:, :1]).all())
+
+
 def write(path: Path, found: Latents, *, seed: int | None = None, parents: Mapping[str, str] | None = None) -> None:
     """Write a file of latents."""
     tensors, about = found.packed()
     artifacts.write(path, "latents", tensors, about, seed=seed, parents=parents)
+
+
+def same(one: Latents, other: Latents) -> bool:
+    """Whether both hold the same latents of the same names."""
+    import torch
+
+    equal = one.space == other.space and list(one.names) == list(other.names)
+    return equal and all(torch.equal(value, other.tensors[name].cpu()) for name, value in one.tensors.items())
 
 
 def space_of(head: artifacts.Header) -> LatentSpace:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,11 @@ def test_the_latents_that_were_drawn_say_what_folders_show(made: tuple[Any, Any,
     ]
     assert judged_pairs.json["n"] == 3 and judged_pairs.json["psnr_db"] == pytest.approx(np.mean(each))
     refused(g3d("eval-transfer", data, tmp_path / "drawn"), "without a partner")
+    shutil.rmtree(tmp_path / "drawn" / "000002")  # an item that was not drawn
+    fewer = run(Options(data, tmp_path / "drawn", drawn_from=files[0]))
+    assert fewer["change_residual"] == found["change_residual"]
+    (tmp_path / "drawn" / "000001" / "000000.png").unlink()  # but a view that lacks is missing
+    refused(g3d("eval-transfer", data, tmp_path / "drawn", "--drawn-from", files[0]), "no picture '000001/000000'")
     refused(
         g3d("eval-transfer", data, tmp_path / "drawn", "--drawn-from", files[1]),
         "did you mean 'person-0/grin'",

@@ -14,7 +14,7 @@ from toy_scenes import gaussians, image_field
 def test_a_mesh_lies_within_the_bounds_and_has_colours(pipeline: Pipeline, tmp_path: Path) -> None:
     scene = pipeline.scenes / "000000.safetensors"
     out = tmp_path / "one.ply"
-    level = 0.05  # the smoke model is a fog; its density at the start is 0.1
+    level = 0.0975  # the smoke model is a fog; its density at the start is 0.095 to 0.1
     figures = export_ply.run(Options(scene, out, resolution=24, level=level, device="cpu"))
     ply = PlyData.read(str(out))
     vertices = np.stack([ply["vertex"][a] for a in "xyz"], axis=1)
@@ -28,7 +28,7 @@ def test_a_mesh_lies_within_the_bounds_and_has_colours(pipeline: Pipeline, tmp_p
 
 
 def test_points_and_a_folder_of_scenes(pipeline: Pipeline, tmp_path: Path) -> None:
-    words = ["--as", "points", "--num", 50, "--resolution", 16, "--level", 0.05, "--device", "cpu"]
+    words = ["--as", "points", "--num", 50, "--resolution", 16, "--level", 0.0975, "--device", "cpu"]
     result = g3d("export-ply", pipeline.scenes, *words, "--out", tmp_path / "p")
     assert result.code == 0, result.err
     files = sorted((tmp_path / "p").glob("[!.]*"))
@@ -65,3 +65,38 @@ def test_gaussians_are_written_as_they_are(tmp_path: Path) -> None:
 def test_an_image_field_has_no_surface(tmp_path: Path) -> None:
     save_scene(tmp_path / "i.safetensors", image_field())
     refused(g3d("export-ply", tmp_path / "i.safetensors", "--out", tmp_path / "p"), "no surface", "i.safetensors")
+
+
+def test_a_level_outside_of_the_range_is_refused_with_the_range(pipeline: Pipeline, tmp_path: Path) -> None:
+    scene = pipeline.scenes / "000000.safetensors"
+    for level in (0, 0.05):
+        words = ["--level", level, "--resolution", 8, "--out", tmp_path / "a.ply"]
+        refused(g3d("export-ply", scene, *words), "everywhere at least as dense", "found 0.095", "--level between them")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_mesh_as_ply_obj_and_glb(pipeline: Pipeline, tmp_path: Path) -> None:
+    from g3d.sources.surfaces.mesh_files import read_surface
+
+    scene, found = pipeline.scenes / "000000.safetensors", {}
+    for kind in ("ply", "obj", "glb"):
+        done = g3d(
+            "export-ply", scene, "--level", 0.0975, "--resolution", 12, "--out", tmp_path / f"a.{kind}", "--json"
+        )
+        assert done.code == 0, done.err
+        found[kind] = read_surface(tmp_path / f"a.{kind}")
+        assert len(found[kind].corners) == done.json["last"]["faces"] > 10
+        np.testing.assert_allclose(found[kind].corners, found["ply"].corners, atol=1e-6)
+        np.testing.assert_allclose(found[kind].colours, found["ply"].colours, atol=1e-5)
+    words = ["--level", 0.0975, "--resolution", 8, "--format", "glb", "--out", tmp_path / "many"]
+    assert g3d("export-ply", pipeline.scenes, *words).code == 0
+    assert sorted(p.name for p in (tmp_path / "many").glob("[!.]*")) == [f"00000{i}.glb" for i in range(3)]
+
+
+def test_forms_and_names_that_do_not_go_together(pipeline: Pipeline, tmp_path: Path) -> None:
+    scene = pipeline.scenes / "000000.safetensors"
+    refused(g3d("export-ply", scene, "--out", tmp_path / "a.stl"), "asks for STL", ".ply, .obj or .glb")
+    refused(g3d("export-ply", scene, "--out", tmp_path / "a.obj", "--format", "glb"), "contradict each other")
+    refused(g3d("export-ply", scene, "--out", tmp_path / "a", "--format", "fbx"), "one of ply, obj, glb")
+    refused(g3d("export-ply", scene, "--as", "points", "--out", tmp_path / "a.obj"), "PLY alone")
+    assert not list(tmp_path.iterdir())

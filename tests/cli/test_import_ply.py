@@ -105,7 +105,7 @@ def test_rows_that_are_no_numbers_are_left_out_and_counted(tmp_path: Path) -> No
     table["scale_1"][:] = np.nan
     PlyData([PlyElement.describe(table, "vertex")]).write(str(tmp_path / "u.ply"))
     refused(
-        g3d("import-ply", tmp_path / "u.ply", "--out", tmp_path / "u.safetensors"), "no Gaussian", "3 were left out"
+        g3d("import-ply", tmp_path / "u.ply", "--out", tmp_path / "u.safetensors"), "no Gaussian", "left out: 3 rows"
     )
 
 

@@ -50,7 +50,7 @@ def test_a_dry_run_prints_the_settings_and_writes_nothing(tmp_path: Path) -> Non
         (["procedural", "cars", "--size", "2"], "--size is 2"),
         (["meshes", ".", "--num", "3"], "does not use --num"),
         (["images", ".", "--views", "3"], "does not use --views"),
-        (["procedural", "cars", "--mirror"], "does not use --mirror (images, eg3d, srn, transforms do)"),
+        (["procedural", "cars", "--mirror"], "does not use --mirror (images, eg3d, srn, transforms, colmap do)"),
         (["procedural", "cars", "--store", "tar"], "--store is 'tar'"),
         (["procedural", "cars", "--holdout", "48"], "--holdout is 48"),
         (["procedural", "cars", "--split", "nowhere.txt"], "the split list 'nowhere.txt' does not exist"),

@@ -16,7 +16,7 @@ from PIL import Image
 @pytest.fixture(scope="module")
 def refiner(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("refiner") / "run"
-    more = ("--preset", "smoke", "--set", "steps=12", "--split", "train", "--device", "cpu")
+    more = ("--preset", "smoke", "--set", "steps=12", "--set", "predict=x0", "--split", "train", "--device", "cpu")
     done = g3d("fit-refiner", pipeline.data, pipeline.data, *more, "--out", out)
     assert done.code == 0, done.err
     return out
@@ -32,7 +32,7 @@ def drawn(pipeline: Pipeline, tmp_path: Path) -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("[!.]*") if p.is_file())
 
 
 def test_everything_beside_the_pictures_stays(drawn: Path, refiner: Path, tmp_path: Path) -> None:

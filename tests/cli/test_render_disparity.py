@@ -19,7 +19,7 @@ def test_files_beside_the_pictures(tmp_path: Path) -> None:
     assert g3d(*base, "--out", tmp_path / "plain").code == 0
     assert g3d(*base, "--disparity", "--out", tmp_path / "flat").code == 0
     assert g3d(*base, "--disparity", "--cameras", "orbit:2", "--out", tmp_path / "each").code == 0
-    for picture in (tmp_path / "plain").rglob("*.*"):
+    for picture in (tmp_path / "plain").rglob("[!.]*.*"):
         assert (tmp_path / "flat" / picture.relative_to(tmp_path / "plain")).read_bytes() == picture.read_bytes()
     found = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.glob("*/**/disparity/*"))
     assert found == [

@@ -1,5 +1,6 @@
 """`g3d sample`: sample i depends on (seed, i) alone; --render writes the very pictures of the two-command way."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,41 @@ def test_each_latent_is_drawn_once(pipeline: Pipeline, tmp_path: Path, monkeypat
         g3d("sample", pipeline.model, "--prior", pipeline.prior, "--num", 1, "--class", 3, *few, "--overwrite"),
         "no classes",
     )
+
+
+def test_latents_of_a_killed_run_do_not_block_the_same_command(pipeline: Pipeline, tmp_path: Path) -> None:
+    """They are written when all is drawn, just before the folder appears; a kill between both left the latents alone."""
+    base = ["sample", pipeline.model, "--prior", pipeline.prior, "--num", 2, "--device", "cpu"]
+    words = [*base, "--latents", tmp_path / "l.safetensors", "--render", tmp_path / "i"]
+    assert g3d(*words).code == 0
+    before = (tmp_path / "l.safetensors").read_bytes()
+    refused(g3d(*words), "exists")
+    shutil.rmtree(tmp_path / "i")
+    assert g3d(*words).code == 0
+    assert (tmp_path / "l.safetensors").read_bytes() == before and (tmp_path / "i" / "000001.png").is_file()
+    shutil.rmtree(tmp_path / "i")
+    for other in (["--seed", 1], ["--set", "truncation=0.5"], ["--num", 3]):  # other latents are nobody's leftovers
+        done = g3d(*words, *other)
+        assert (done.code == 2 and "l.safetensors' exists" in done.err) or "truncation" in done.err, done.err
+        assert (tmp_path / "l.safetensors").read_bytes() == before and not (tmp_path / "i").exists()
+    refused(g3d(*base, "--latents", tmp_path / "l.safetensors"), "exists")  # no folder: they are all that it makes
+
+
+@pytest.mark.parametrize("command", ["export-ply", "report", "eval-recon", "prepare-data"])
+def test_commands_of_one_process_under_torchrun(
+    command: str, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rank 0 does it, the others do nothing and end well."""
+    out = tmp_path / "out"
+    words = {
+        "export-ply": ["export-ply", pipeline.scenes, "--resolution", 6, "--level", 0.097, "--out", out],
+        "report": ["report", pipeline.model, "--out", f"{out}.html"],
+        "eval-recon": ["eval-recon", pipeline.data, pipeline.data, "--out", f"{out}.json"],
+        "prepare-data": ["prepare-data", "procedural", "cars", "--num", 1, "--views", 1, "--size", 8, "--out", out],
+    }[command]  # fmt: skip
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        done = g3d(*words)
+        assert done.code == 0, done.err
+        assert bool(done.out) == (rank == "0") and bool(list(tmp_path.iterdir())) == (rank == "0")

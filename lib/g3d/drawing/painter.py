@@ -98,6 +98,9 @@ class Painter:
     def add(self, number: int, name: str, scene: Scene, item: str | None = None) -> None:
         """Draw scene `number` of all (a batch of one); `name` is its file's, a number where it has one."""
         index = int(name) if name.isdecimal() else number
+        odd = artifacts.not_finite(tensors_of(scene))
+        if odd:
+            raise _overflown(name, f"its tensor '{odd}' holds NaN or infinity")
         settings = settings_of(scene, self.drawing)
         if isinstance(settings, ImageSettings):
             assert isinstance(scene, MlpField)
@@ -113,11 +116,17 @@ class Painter:
         grid = empty_space(scene, cameras.to(where), settings)
         for view, file_name in enumerate(names):
             camera, kind = cameras[view].to(where), self.drawing.depth_kind
-            if self.drawing.disparity:
-                drawn, sums = render_with_disparity(scene, camera, settings, grid, kind)
+            sums = None
+            try:
+                if self.drawing.disparity:
+                    drawn, sums = render_with_disparity(scene, camera, settings, grid, kind, True)
+                else:
+                    drawn = render_scene(scene, camera, settings, grid, self.drawing.backend, kind, True)
+                _check_finite(drawn, view)
+            except G3dError as error:
+                raise _overflown(name, str(error)) from error
+            if sums is not None:
                 _write_disparity(folder / "disparity" / f"{file_name}.safetensors", drawn, sums, scene)
-            else:
-                drawn = render_scene(scene, camera, settings, grid, self.drawing.backend, kind)
             self._write(folder, file_name, drawn, depth_scale)
         scales = {f"{n}.png": depth_scale for n in names}
         if flat:
@@ -132,7 +141,10 @@ class Painter:
         width, height = scene.world.image_size or (64, 64)
         if self.drawing.size:
             width, height = self.drawing.size, max(1, round(self.drawing.size * height / width))
-        picture = images.to_u8(render_image_field(scene, width, height).cpu().numpy())
+        field = render_image_field(scene, width, height)
+        if not bool(field.isfinite().all()):
+            raise _overflown(name, "its picture is not finite: its weights are damaged, or overflow")
+        picture = images.to_u8(field.cpu().numpy())
         images.write_image(self.folder / f"{name}.png", picture)
         self._keep(number, [f"{name}.png"])
 
@@ -205,8 +217,21 @@ class Painter:
         columns = int(np.ceil(len(shown) ** 0.5))
         for view in range(min(len(row) for row in shown)):
             cells = [self._picture(row[view]) for row in shown]
-            page = images.sheet([cells[i : i + columns] for i in range(0, len(cells), columns)])
+            page = images.sheet(
+                [cells[i : i + columns] for i in range(0, len(cells), columns)], 2 if len(cells) > 1 else 0
+            )
             yield images.enlarge(page, max(1, 256 // max(page.shape[:2])))
+
+
+def _overflown(name: str, why: str) -> G3dError:
+    return G3dError(f"the scene '{name}' cannot be drawn: {why}; nothing was written")
+
+
+def _check_finite(drawn: Rendering, view: int) -> None:
+    """Refuse a picture with NaN or infinity, which bytes would hide."""
+    for word, values in (("colour", drawn.rgb), ("coverage", drawn.alpha), ("depth", drawn.depth)):
+        if not bool(values.isfinite().all()):
+            raise G3dError(f"the {word} of view {view} is not finite: its weights are damaged, or overflow")
 
 
 def _write_disparity(path: Path, drawn: Rendering, sums: Disparity, scene: Scene) -> None:
@@ -243,7 +268,7 @@ def check_targets(out: Path, drawing: Drawing, overwrite: bool, inputs: tuple[Pa
     for extra in (drawing.sheet, drawing.video):
         if extra is not None:
             files.refuse_existing(extra, overwrite)
-            if out.resolve() in extra.resolve().parents:
+            if files.real(out) in files.real(extra).parents:
                 raise G3dError(
                     f"'{extra}' lies inside the image folder '{out}' and would be counted as a view; put it beside"
                 )

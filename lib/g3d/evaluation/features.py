@@ -31,6 +31,7 @@ from g3d.errors import G3dError
 from g3d.evaluation.pictures import THREADS
 from g3d.images import U8
 from g3d.progress import SILENT, Progress
+from g3d.storage import torchscript
 
 F32 = NDArray[np.float32]
 RANDOM_SEED = 2017  # of the weights, fixed for good: another seed is another metric
@@ -79,7 +80,15 @@ def features(
     for part in ours:
         group = list(islice(stream, part.stop - part.start))
         with torch.inference_mode(), full_precision():
-            result[part] = extractor.embed(group).cpu().numpy()
+            try:
+                result[part] = extractor.embed(group).cpu().numpy()
+            except torchscript.RAISED as error:
+                if "out of memory" in str(error).lower():
+                    raise
+                why = torchscript.reason(error)
+                raise G3dError(
+                    f"the extractor '{extractor.name}' fails on pictures ({why}); give another one"
+                ) from error
         progress.update(part.stop, len(picked))
     whole = distributed.sum_value(torch.from_numpy(result)).numpy()
     if not np.isfinite(whole).all():

@@ -123,7 +123,7 @@ def _vectors(module: torch.jit.ScriptModule, x: Tensor, path: Path) -> Tensor:
     try:
         with torch.inference_mode():
             found = module(x)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except torchscript.RAISED as error:
         if "out of memory" in str(error).lower():
             raise
         raise _wrong(path, torchscript.reason(error)) from error

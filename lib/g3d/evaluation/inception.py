@@ -102,7 +102,7 @@ def _load(path: Path, device: str | torch.device, inside: bool) -> tuple[Network
         with torch.inference_mode():
             network: Network = (lambda x: base(x, return_features=True)) if inside else base.layers
             shape = list(network(torch.zeros(1, 3, SIZE_PX, SIZE_PX, device=device)).shape)
-    except (RuntimeError, AttributeError, ValueError, TypeError) as error:
+    except (*torchscript.RAISED, AttributeError) as error:
         if "out of memory" in str(error).lower():
             raise
         reason = torchscript.reason(error)

@@ -38,8 +38,13 @@ class Pairs:
 
 def pair(true: Side, test: Side, any_camera: bool = False) -> Pairs:
     """Every picture with its partner of the same name; `any_camera`: scenes may be drawn by cameras of their own."""
-    schemes = {b: {n: i for n, i in items.items() if n not in true.left_out} for b, items in test.schemes.items()}
-    test = replace(test, schemes=schemes)
+    if (
+        true.left_out is not None
+    ):  # folders are named by item: those of other items do not count, nor items that have none
+        schemes = {b: {n: i for n, i in items.items() if n not in true.left_out} for b, items in test.schemes.items()}
+        drawn = {name.partition("/")[0] for items in schemes.values() for name in items}
+        shown = {name: item for name, item in true.schemes["item/view"].items() if name.partition("/")[0] in drawn}
+        true, test = replace(true, schemes={"item/view": shown}), replace(test, schemes=schemes)
     choices = [(a, b) for a in true.schemes for b in test.schemes]
     overlap = {ab: len(true.schemes[ab[0]].keys() & test.schemes[ab[1]].keys()) for ab in choices}
     whole = [ab for ab in choices if true.schemes[ab[0]].keys() == test.schemes[ab[1]].keys()]

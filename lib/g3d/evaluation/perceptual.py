@@ -48,7 +48,7 @@ def perceptual(path: Path, trust: bool, device: str | torch.device) -> Perceptua
     def distance(a: Tensor, b: Tensor) -> Tensor:
         try:
             found = module(2 * a - 1, 2 * b - 1)  # [0, 1] => [-1, 1]
-        except (RuntimeError, TypeError, ValueError) as error:
+        except torchscript.RAISED as error:
             if "out of memory" in str(error).lower():
                 raise
             raise _wrong(path, torchscript.reason(error)) from error

@@ -21,7 +21,7 @@ from PIL import Image
 from g3d import distributed, images
 from g3d.errors import G3dError
 from g3d.images import U8
-from g3d.storage import files, zips
+from g3d.storage import files, named, zips
 
 READING = "pil_rgb"  # what figures call this way of reading
 THREADS = min(8, os.cpu_count() or 1)
@@ -81,7 +81,7 @@ class Pictures:
         name = self.found.names[index]
         if self._zip is None:
             try:
-                return (self.found.path / name).read_bytes()
+                return named.read(self.found.path / name, "the image")
             except OSError as error:
                 raise G3dError(f"the image '{self.found.path / name}' cannot be read ({error}); replace it") from error
         return zips.member(self._zip, name, f"{self.found.path}:{name}")
@@ -101,10 +101,13 @@ def plain_rgb(data: bytes, where: str) -> tuple[U8, bool]:
     beyond the eighth, or EXIF's turn. `where` names the file in messages."""
     try:
         with Image.open(io.BytesIO(data), formats=images.formats_of(where)) as file:
+            images.check_pixels(file, where)
             deep = file.mode.startswith(("I", "F"))
             turned = file.getexif().get(_ORIENTATION, 1) not in (0, 1)
             odd = deep or turned or file.has_transparency_data
             return np.array(file.convert("RGB")), odd
+    except G3dError:
+        raise
     except Exception as error:  # decoders raise anything on bad bytes; `decode` has the sentences for them
         images.decode(data, where)
         raise G3dError(f"the image '{where}' cannot be read ({error}); replace it or remove it") from error

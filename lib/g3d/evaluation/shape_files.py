@@ -18,7 +18,7 @@ from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, existing, require_module
 from g3d.scenes.scene import MlpField, query_output
 from g3d.scenes.scene_file import load_scene
-from g3d.storage import artifacts, foreign, ply_files
+from g3d.storage import artifacts, foreign, impostors, ply_files
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -102,6 +102,7 @@ def read_ply(path: Path) -> Surface:
     require_module("plyfile", "reading PLY files", "pip install plyfile")
     import plyfile
 
+    impostors.refuse_file(path)
     triangles = {"face": {"vertex_indices": 3, "vertex_index": 3}}
     try:
         try:  # all triangles, as export-ply writes them: read as one block

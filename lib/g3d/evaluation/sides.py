@@ -22,10 +22,10 @@ from g3d.cameras import OPENGL_FLIP
 from g3d.data.columns import OBJECT_SPLITS
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
-from g3d.errors import G3dError, did_you_mean, existing
+from g3d.errors import G3dError, did_you_mean
 from g3d.evaluation.disparity import Sums, read_sums
 from g3d.images import U8
-from g3d.storage import foreign, leaving_out, zips
+from g3d.storage import files, foreign, leaving_out, zips
 
 F32 = NDArray[np.float32]
 
@@ -54,7 +54,9 @@ class Side:
     depth_kind: str | None = None  # what its depth is, in words
     notes: Sequence[str] = field(default_factory=list)
     data: Dataset | None = None  # where the place is one
-    left_out: frozenset[str] = frozenset()  # names of what the other place may hold beyond these, by items
+    left_out: frozenset[str] | None = (
+        None  # where items say what folders show: names of what the other place may hold, too
+    )
 
 
 def side(
@@ -226,14 +228,14 @@ class _Files:
             if name in self.names:
                 try:
                     value = json.loads(self._read(name))
-                except (ValueError, UnicodeDecodeError) as error:
+                except (ValueError, RecursionError) as error:
                     raise G3dError(f"'{self._where(name)}' is not valid JSON ({error}); write it again") from error
                 self._parsed[name] = value if isinstance(value, dict) else {}
         return self._parsed[name]
 
     def _read(self, name: str) -> bytes:
         if self.set.path.is_dir():
-            return existing(self.set.path / name, "the file").read_bytes()
+            return files.read_bytes(self.set.path / name, "the file", files.JSON_MOST)
         return zips.member(zips.opened(self.set.path), name, self._where(name))
 
     def _where(self, name: str) -> str:

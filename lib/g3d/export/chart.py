@@ -6,6 +6,7 @@ from html import escape
 
 WIDTH, HEIGHT = 420, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 26, 30
+_MOST = 1e300  # differences of larger ones are not finite
 _MOST_POINTS = 800  # of a curve; more are thinned, keeping the extremes of each stretch
 
 
@@ -13,7 +14,7 @@ def chart(title: str, steps: Sequence[float], values: Sequence[float], *, log: b
     """One curve over steps as an `<svg>`; `log` draws decades. Values that are not finite (or not positive) leave a gap."""
     stretches: list[list[tuple[float, float]]] = [[]]
     for step, value in zip(steps, values, strict=True):
-        if math.isfinite(value) and (value > 0 or not log):
+        if abs(value) < _MOST and (value > 0 or not log):
             stretches[-1].append((step, math.log10(value) if log else value))
         elif stretches[-1]:
             stretches.append([])

@@ -42,16 +42,22 @@ def field_mesh(
     device: str | torch.device = "cpu",
     chunk: int = CHUNK,
     progress: Progress = SILENT,
+    within: bool = False,
 ) -> Mesh:
     """The surface where `density` falls through `level`, within `bounds`, with `resolution` cells on the longest side.
 
-    Where the inside reaches the bounds, the mesh is closed by a flat lid on them."""
+    Where the inside reaches the bounds, a flat lid on them closes the mesh. `within`: a level below the range is refused."""
     require_module("skimage", "making a mesh of a field", "pip install scikit-image")
     from skimage.measure import marching_cubes
 
     axes = _axes(bounds, resolution)
     grid = _evaluate_grid(density, axes, device, chunk, progress)  # [X, Y, Z]
     low, high, level = float(grid.min()), float(grid.max()), float(np.float32(level))
+    if level <= low and high > level:
+        box = f"the field is everywhere at least as dense as the level {level:g} (found {low:g} to {high:g} in its bounds)"
+        if within:
+            raise G3dError(f"{box}, so its surface would be the box of its bounds; give a --level between them")
+        progress.log(f"{box}, so its surface is the box of its bounds")
     if not high > level:
         way_out = (
             "change --level to a value between them"
@@ -79,7 +85,10 @@ def evaluate(field: PointFunction, points: F32, device: str | torch.device = "cp
             field(torch.from_numpy(points[i : i + chunk]).to(device)).float().cpu()
             for i in range(0, len(points), chunk)
         ]
-    return np.concatenate([part.numpy() for part in parts])
+    values = np.concatenate([part.numpy() for part in parts])
+    if not np.isfinite(values).all():
+        raise G3dError("its colour is not finite at some points of the surface; its weights are damaged, or overflow")
+    return values
 
 
 def _axes(bounds: Bounds, resolution: int) -> list[NDArray[np.float64]]:

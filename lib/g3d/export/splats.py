@@ -14,7 +14,7 @@ from g3d.export.ply import F32, write_table
 
 
 def write_splats(path: Path, means: F32, log_scales: F32, quats: F32, opacity_logits: F32, sh: F32) -> int:
-    """[N, 3], [N, 3], [N, 4], [N], [N, K, 3] => a file; returns how many rows were left out because of NaN or infinity."""
+    """[N, 3], [N, 3], [N, 4], [N], [N, K, 3] => a file; returns how many rows were left out: NaN or infinity, or zeros alone."""
     n = len(means)
     rest = sh[:, 1:].transpose(0, 2, 1).reshape(n, -1)  # [N, 3 (K - 1)]
     columns = [means, np.zeros((n, 3), np.float32), sh[:, 0], rest, opacity_logits[:, None], log_scales, quats]
@@ -22,7 +22,7 @@ def write_splats(path: Path, means: F32, log_scales: F32, quats: F32, opacity_lo
     names += [*(f"f_rest_{i}" for i in range(rest.shape[1])), "opacity", *(f"scale_{i}" for i in range(3))]
     names += [f"rot_{i}" for i in range(4)]
     rows = np.concatenate([c.astype("<f4") for c in columns], axis=1)
-    sound = np.isfinite(rows).all(axis=1)
+    sound = np.isfinite(rows).all(axis=1) & (rows != 0).any(axis=1)
     rows = np.ascontiguousarray(rows[sound])
     assert rows.shape[1] == len(names), f"{rows.shape[1]} columns, {len(names)} names"
     write_table(path, rows.view([(name, "<f4") for name in names])[:, 0])

@@ -7,6 +7,7 @@ their chunk of 256, quaternions as their three smaller parts, and harmonics as b
 Letters: N Gaussians, K spherical-harmonic coefficients.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,25 +16,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError, existing, require_module
-from g3d.storage import ply_files
+from g3d.storage import impostors, ply_files
 
 F32 = NDArray[np.float32]
+Parts = tuple[F32, F32, F32, F32, F32]  # means, log scales, quats, opacity logits, sh
 C0 = 0.28209479177387814
 COUNTS = {0: 1, 9: 4, 24: 9, 45: 16}  # f_rest_* => K
 CHUNK = 256
 LEAST_OPACITY = 1e-6  # a packed opacity of 0 or 1 has no finite logit
+_SURE = 20.0  # the logit of an opacity that is 1 in float32, and less it of one that is 0 to the eye
+_FLAT = -20.0  # the log of a scale that is 0 to the eye
+_FARTHEST = 1e9  # world units; around more, floats leave no room for a camera
+_LARGEST = 27.0  # log scale, for the same reason
 
 
 @dataclass(frozen=True)
 class Splats:
-    """Arrays in the conventions of a scene file; `dropped` rows held NaN or infinity."""
+    """Arrays in the conventions of a scene file, and the rows that were left out, by reason."""
 
     means: F32  # [N, 3]
     log_scales: F32  # [N, 3]
     quats: F32  # [N, 4] wxyz
     opacity_logits: F32  # [N]
     sh: F32  # [N, K, 3]
-    dropped: int
+    left_out: Mapping[str, Sequence[str]]
+
+    @property
+    def dropped(self) -> int:
+        """How many rows were left out."""
+        return sum(map(len, self.left_out.values()))
 
 
 def read_splats(path: Path) -> Splats:
@@ -44,6 +55,8 @@ def read_splats(path: Path) -> Splats:
     existing(path, "the PLY file")
     if path.is_dir():
         raise G3dError(f"'{path}' is a folder; give one PLY file of 3D Gaussians")
+    impostors.refuse_splats(path)
+    impostors.refuse_file(path)
     try:
         elements = {e.name: e.data for e in ply_files.read(path).elements}
     except (PlyHeaderParseError, PlyElementParseError, ValueError, UnicodeDecodeError, MemoryError) as error:
@@ -52,19 +65,38 @@ def read_splats(path: Path) -> Splats:
     names = set(vertex.dtype.names or ()) if vertex is not None else set()
     if {"packed_position", "packed_rotation", "packed_scale", "packed_color"} <= names and "chunk" in elements:
         parts = _packed(path, elements)
-    elif {"f_dc_0", "scale_0", "rot_0", "opacity"} <= names:
+    elif {"scale_0", "rot_0", "opacity"} <= names and names & {"f_dc_0", "red"}:
         parts = _plain(path, vertex)
     else:
         found = ", ".join(sorted(names)[:6]) or "no vertices"
         raise G3dError(
-            f"'{path}' holds no 3D Gaussians: its vertices have {found}; wanted are x, f_dc_0, opacity, scale_0, rot_0, ... "
-            "(3D Gaussian splatting) or packed_position, ... (SuperSplat)"
+            f"'{path}' holds no 3D Gaussians: its vertices have {found}; wanted are x, f_dc_0 (or red), opacity, "
+            "scale_0, rot_0, ... (3D Gaussian splatting) or packed_position, ... (SuperSplat)"
         )
-    sound = np.ones(len(parts[0]), bool)
-    for part in parts:
-        sound &= np.isfinite(part).reshape(len(part), -1).all(axis=1)
-    means, log_scales, quats, logits, sh = (np.ascontiguousarray(part[sound], np.float32) for part in parts)
-    return Splats(means, log_scales, quats, logits, sh, int((~sound).sum()))
+    parts, left_out = _sound(parts)
+    return Splats(*parts, left_out)
+
+
+def _sound(parts: Parts) -> tuple[Parts, dict[str, list[str]]]:
+    """The rows that can be drawn, with finite numbers; and the others, by reason. An opacity may be infinite: then it is 1 or
+    0, as SuperSplat writes them; a scale may be 0."""
+    means, log_scales, quats, logits, sh = parts
+    logits = np.where(np.isinf(logits), np.copysign(np.float32(_SURE), logits), logits)
+    log_scales = np.where(np.isneginf(log_scales), np.float32(_FLAT), log_scales)
+    parts, count = (means, log_scales, quats, logits, sh), len(means)
+    rows = [part.reshape(count, int(np.prod(part.shape[1:]))) for part in parts]
+    finite = np.all([np.isfinite(row).all(1) for row in rows], axis=0)
+    empty = np.all([(row == 0).all(1) for row in rows], axis=0)
+    with np.errstate(invalid="ignore"):
+        far = (np.abs(means).max(1, initial=0) > _FARTHEST) | (log_scales.max(1, initial=-np.inf) > _LARGEST)
+    faults = {
+        "rows with NaN or infinity": ~finite, "rows of zeros, without an orientation": finite & empty,
+        f"rows farther or larger than {_FARTHEST:g} world units": finite & ~empty & far,
+    }  # fmt: skip
+    left_out = {why: [f"row {i}" for i in np.nonzero(bad)[0]] for why, bad in faults.items() if bad.any()}
+    kept = finite & ~empty & ~far
+    means, log_scales, quats, logits, sh = (np.ascontiguousarray(part[kept], np.float32) for part in parts)
+    return (means, log_scales, quats, logits, sh), left_out
 
 
 def _columns(path: Path, table: Any, *names: str) -> F32:
@@ -85,8 +117,15 @@ def _rest(path: Path, table: Any) -> F32:
     return _columns(path, table, *(f"f_rest_{i}" for i in range(count))).reshape(len(table), 3, -1).transpose(0, 2, 1)
 
 
-def _plain(path: Path, table: Any) -> tuple[F32, F32, F32, F32, F32]:
-    dc = _columns(path, table, "f_dc_0", "f_dc_1", "f_dc_2")[:, None]
+def _plain(path: Path, table: Any) -> Parts:
+    if "f_dc_0" in table.dtype.names:
+        dc = _columns(path, table, "f_dc_0", "f_dc_1", "f_dc_2")[:, None]
+    else:  # colours of degree 0
+        rgb = _columns(path, table, "red", "green", "blue")
+        whole = 65535 if table.dtype["red"].itemsize == 2 else 255
+        dc = (
+            (rgb / np.float32(1 if table.dtype["red"].kind == "f" and rgb.max(initial=0) <= 1 else whole) - 0.5) / C0
+        )[:, None]
     return (
         _columns(path, table, "x", "y", "z"),
         _columns(path, table, "scale_0", "scale_1", "scale_2"),
@@ -96,7 +135,7 @@ def _plain(path: Path, table: Any) -> tuple[F32, F32, F32, F32, F32]:
     )
 
 
-def _packed(path: Path, elements: dict[str, Any]) -> tuple[F32, F32, F32, F32, F32]:
+def _packed(path: Path, elements: dict[str, Any]) -> Parts:
     vertex, chunk = elements["vertex"], elements["chunk"]
     n = len(vertex)
     if len(chunk) * CHUNK < n:

@@ -19,8 +19,9 @@ class Config:
     attention: tuple[int, ...] = setting((4,), "levels with self-attention, from 0; empty for none", low=0, high=15)
     dropout: float = setting(0.0, "in residual blocks", low=0, high=0.9)
     time_steps: int = setting(1000, "T, steps of the noising", low=2, high=1 << 20)
-    predict: Literal["epsilon", "x0", "v"] = setting(
-        "epsilon", "what the network tells: the noise (eq. 4), the picture, or v (Salimans, Ho 2022)"
+    predict: Literal["epsilon", "x0", "v", "change"] = setting(
+        "epsilon",
+        "what the network tells: the noise (eq. 4), the picture, v (Salimans, Ho 2022), or picture less coarse one",
     )
     patch: int = setting(
         0, "side of the squares that it is fitted to, pixels; 0 for whole pictures", low=0, high=1 << 14
@@ -64,12 +65,12 @@ PRESETS: dict[str, Config] = {
     "paper": Config(),
     # pictures of 64 to 128 pixels, minutes on two cores; found in the benchmark of refiners
     "laptop": Config(
-        channels=32, multipliers=(1, 2, 2), attention=(), predict="x0", patch=32, batch=16, steps=6000, lr=1e-3, lr_floor=0.05,
-        warmup=100, ema=0.995, ddim_steps=20,
+        channels=32, multipliers=(1, 2, 2), attention=(), predict="change", patch=32, batch=16, steps=6000, lr=1e-3,
+        lr_floor=0.05, warmup=100, ema=0.995, ddim_steps=20,
     ),
     # seconds, to try a pipeline
     "smoke": Config(
-        channels=8, multipliers=(1, 2), attention=(), time_steps=50, predict="x0", patch=16, batch=4, steps=30, lr=2e-3, warmup=5,
-        ema=0.9, ddim_steps=4,
+        channels=8, multipliers=(1, 2), attention=(), time_steps=50, predict="change", patch=16, batch=4, steps=30, lr=2e-3,
+        warmup=5, ema=0.9, ddim_steps=4,
     ),
 }  # fmt: skip

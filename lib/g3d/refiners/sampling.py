@@ -64,20 +64,23 @@ def refine(loaded: Loaded, coarse: U8, names: Sequence[str], seed: int, settings
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
         told = loaded.network(torch.cat([x.float(), condition], dim=1), t)
-        return noise_of(loaded.config, loaded.schedule, told, x, t)
+        return noise_of(loaded.config, loaded.schedule, told, x, t, condition)
 
     if steps:
         return unsigned(diffusion.sample_ddim(predict, loaded.schedule, noise, steps, within))
     return unsigned(diffusion.sample_ddpm(predict, loaded.schedule, noise, within))
 
 
-def noise_of(config: Config, schedule: diffusion.Schedule, told: Tensor, x: Tensor, t: Tensor) -> Tensor:
+def noise_of(
+    config: Config, schedule: diffusion.Schedule, told: Tensor, x: Tensor, t: Tensor, coarse: Tensor
+) -> Tensor:
     """What the network tells => the noise in x [N, 3, H, W] at t [N]."""
     ab = schedule.alpha_bar[t].view(-1, 1, 1, 1)
     match config.predict:
         case "epsilon":
             return told
-        case "x0":
-            return (x - ab.sqrt() * told) / (1 - ab).sqrt()
+        case "x0" | "change":
+            x0 = told if config.predict == "x0" else told + coarse
+            return (x - ab.sqrt() * x0) / (1 - ab).sqrt()
         case "v":
             return ab.sqrt() * told + (1 - ab).sqrt() * x

@@ -58,7 +58,7 @@ def fit(config: Config, source: PairSource, run: Run) -> None:
                 noisy = diffusion.add_noise(schedule, x0, eps, when)
                 with low_precision:
                     found = told(torch.cat([noisy, condition], dim=1), when)
-                wanted = target(config, schedule, x0, eps, when)
+                wanted = target(config, schedule, x0, eps, when, condition)
                 share = F.mse_loss(found.float(), wanted, reduction="sum") / (config.batch * wanted[0].numel())
                 share.backward()
                 loss += share.detach()
@@ -72,13 +72,17 @@ def fit(config: Config, source: PairSource, run: Run) -> None:
             )  # fmt: skip
 
 
-def target(config: Config, schedule: diffusion.Schedule, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def target(
+    config: Config, schedule: diffusion.Schedule, x0: Tensor, noise: Tensor, t: Tensor, coarse: Tensor
+) -> Tensor:
     """What the network is to tell of x_t: [B, 3, H, W]."""
     match config.predict:
         case "epsilon":
             return noise
         case "x0":
             return x0
+        case "change":  # a network that begins by telling nothing begins with the coarse picture
+            return x0 - coarse
         case "v":  # sqrt(ab) noise - sqrt(1 - ab) x0
             ab = schedule.alpha_bar[t].view(-1, 1, 1, 1)
             return ab.sqrt().to(x0.dtype) * noise - (1 - ab).sqrt().to(x0.dtype) * x0

@@ -156,12 +156,14 @@ def render_scene(
     grid: empty.Grid | None = None,
     backend: str = "auto",
     depth_kind: str = "expected",
+    finite: bool = False,
 ) -> Rendering:
     """Draw one scene (a batch of one) from each camera. Raises `G3dError` for a scene that takes no cameras.
 
     Who draws the views of a field one by one gives the `grid` that `empty_space` makes for all of them. `backend` names the
     rasteriser of 3D Gaussians; the other kinds have one way to be drawn. `depth_kind` is one of DEPTH_KINDS: the mean of
-    the weights' places, or the middle of the heaviest interval."""
+    the weights' places, or the middle of the heaviest interval. `finite` refuses a field that is infinite or no number
+    somewhere, also where the picture does not show it."""
     assert len(scene) == 1, "render_scene draws one scene"
     check_depth_kind(scene, depth_kind)
     settings = default_settings(scene) if settings is None else settings
@@ -183,7 +185,7 @@ def render_scene(
             return Rendering(*occupancy.first_hit(scene, cameras, settings.background))
         case MlpField() | Triplane():
             assert isinstance(settings, FieldSettings | TriplaneSettings)
-            return Rendering(*_render_views(scene, cameras, settings, grid, depth_kind))
+            return Rendering(*_render_views(scene, cameras, settings, grid, depth_kind, finite=finite))
 
 
 @torch.no_grad()
@@ -193,6 +195,7 @@ def render_with_disparity(
     settings: RenderSettings | None = None,
     grid: empty.Grid | None = None,
     depth_kind: str = "expected",
+    finite: bool = False,
 ) -> tuple[Rendering, Disparity]:
     """As `render_scene`, to the bit, with the sums of inverse depth; of a radiance field (`check_disparity`)."""
     assert len(scene) == 1, "render_with_disparity draws one scene"
@@ -201,7 +204,7 @@ def render_with_disparity(
     settings = default_settings(scene) if settings is None else settings
     check_background(settings)
     assert isinstance(scene, MlpField | Triplane) and isinstance(settings, FieldSettings | TriplaneSettings)
-    parts = _render_views(scene, cameras, settings, grid, depth_kind, disparity=True)
+    parts = _render_views(scene, cameras, settings, grid, depth_kind, True, finite)
     return Rendering(*parts[:3]), Disparity(*parts[3:])
 
 
@@ -255,12 +258,15 @@ def _render_views(
     grid: empty.Grid | None,
     depth_kind: str,
     disparity: bool = False,
+    finite: bool = False,
 ) -> list[Tensor]:
     """What `_render_field` returns, stacked over the views."""
     if isinstance(scene, Triplane):  # once, not for every chunk of points
         scene = replace(scene, planes=channels_last(scene.planes))
     grid = empty_space(scene, cameras, settings) if grid is None else grid
-    views = [_render_field(scene, cameras[v], settings, grid, depth_kind, disparity) for v in range(len(cameras))]
+    views = [
+        _render_field(scene, cameras[v], settings, grid, depth_kind, disparity, finite) for v in range(len(cameras))
+    ]
     return [torch.stack(parts) for parts in zip(*views, strict=True)]
 
 
@@ -271,6 +277,7 @@ def _render_field(
     grid: empty.Grid | None,
     depth_kind: str,
     disparity: bool,
+    finite: bool,
 ) -> tuple[Tensor, ...]:
     """One view: rays that miss the bounds cost nothing, the rest go in chunks of points. rgb, alpha, depth; with `disparity`
     its two sums, too."""
@@ -288,8 +295,13 @@ def _render_field(
 
     buffers = mlp.Buffers()
 
+    densest = [torch.zeros((), device=origin.device)]
+
     def ask(points: Tensor, seen_along: Tensor) -> tuple[Tensor, Tensor]:
-        return query(scene, points, seen_along if uses_direction else None, buffers)
+        found = query(scene, points, seen_along if uses_direction else None, buffers)
+        if finite and found.density.numel():
+            densest.append(found.density.amax())
+        return found
 
     def propose(points: Tensor) -> Tensor:
         assert isinstance(scene, Triplane)
@@ -314,6 +326,8 @@ def _render_field(
             for whole, some in zip(sums, volume.disparity_sums(found, world.near_world, world.far_world), strict=True):
                 whole[part] = some[0]
         del found  # its samples, before the next ones
+    if not torch.isfinite(torch.stack(densest)).all():
+        raise G3dError("its density is not finite somewhere: its weights are damaged, or overflow")
     return rgb.reshape(*shape, 3), *(values.reshape(shape) for values in (alpha, depth, *sums))
 
 

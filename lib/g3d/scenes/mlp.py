@@ -218,12 +218,12 @@ def from_json(data: Mapping[str, Any], where: str) -> Network:
             for n, o in data["outputs"].items()
         }
         encodings = {n: Encoding(**e) for n, e in data["encodings"].items()}
-    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+        network = Network(layers, outputs, encodings)
+        _check(network, where)
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError, ArithmeticError) as error:
         raise G3dError(
             f"the network of '{where}' cannot be read ({type(error).__name__}: {error}); write it again"
         ) from error
-    network = Network(layers, outputs, encodings)
-    _check(network, where)
     return network
 
 

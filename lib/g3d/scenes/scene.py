@@ -5,6 +5,7 @@ A scene is all that a renderer needs: its tensors and its `World`. The set of ki
 Letters: B scenes, N Gaussians, K spherical-harmonic coefficients, P points, C channels of a plane.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from g3d.cameras import CameraPrior, Cameras, focal_from_fov
+from g3d.cameras import SIDE_MOST, CameraPrior, Cameras, focal_from_fov
 from g3d.errors import G3dError
 from g3d.scenes import mlp, planes
 
@@ -39,6 +40,9 @@ class ImportedFrame:
             upper = torch.cat([cameras.c2w[:, :3, :3], moved.unsqueeze(2)], dim=2)
             cameras = replace(cameras, c2w=torch.cat([upper, cameras.c2w[:, 3:]], dim=1))
         return cameras
+
+
+SAMPLES_MOST = 4096  # a ray
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,11 @@ class World:
             prior = data.get("camera_prior")
             values["imported"] = None if frame == ImportedFrame() else frame
             world = World(**values, camera_prior=CameraPrior.from_json(prior, where) if prior else None)
-            sane = world.samples >= 1 and 0 <= world.near_world < world.far_world and len(world.background) == 3
+            sane = 1 <= world.samples <= SAMPLES_MOST and 0 <= world.near_world < world.far_world < math.inf
+            sane = sane and type(world.samples) is int and type(world.proposal_samples) is int
+            sane = sane and 0 <= world.proposal_samples <= SAMPLES_MOST and len(world.background) == 3
+            numbers = (*world.background, *world.bounds[0], *world.bounds[1], *(world.condition_camera or ()))
+            sane = sane and all(math.isfinite(v) for v in numbers)
             sane = (
                 sane and world.spacing in ("world", "disparity") and (world.spacing == "world" or world.near_world > 0)
             )
@@ -89,8 +97,12 @@ class World:
             sane = sane and (frame.fixed_fov_deg is None or 0 < float(frame.fixed_fov_deg) < 180)
             sane = sane and (world.condition_camera is None or len(world.condition_camera) == 25)
             if world.image_size is not None:
-                sane = sane and len(world.image_size) == 2 and all(1 <= n <= 65536 for n in world.image_size)
-        except (TypeError, ValueError, AttributeError) as error:
+                sane = (
+                    sane
+                    and len(world.image_size) == 2
+                    and all(type(n) is int and 1 <= n <= SIDE_MOST for n in world.image_size)
+                )
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             raise G3dError(f"the world of '{where}' cannot be read ({error}); write it again") from error
         if not sane:
             raise G3dError(

@@ -4,7 +4,7 @@ Every weight is checked against the shapes that its description implies, so that
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,15 @@ def save_scene(
     item: str | None = None,
     seed: int | None = None,
     parents: Mapping[str, str] | None = None,
+    left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Write one scene (a batch of one) as a file that renders with nothing else; return its digest.
 
     `item` is the name of what the scene shows, where it has one."""
     assert len(scene) == 1, "a scene file holds one scene"
     config: dict[str, Any] = {"world": scene.world.as_json(), **({"item": item} if item else {})}
+    if left_out:  # rows of the file that it came from, by reason: how many, and the first ones
+        config["left_out"] = {why: [len(rows), *rows[:10]] for why, rows in left_out.items()}
     match scene:
         case Gaussians():
             kind = "gaussians"

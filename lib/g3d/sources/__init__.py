@@ -32,6 +32,7 @@ _OWN = {
     "eg3d": "g3d.sources.eg3d",
     "srn": "g3d.sources.srn",
     "transforms": "g3d.sources.transforms",
+    "colmap": "g3d.sources.colmap",
     "faces": "g3d.sources.faces",
     "portraits": "g3d.sources.portraits",
     "depth": "g3d.sources.depth",

@@ -23,7 +23,7 @@ from g3d.sources import Collection, Item, Made, Request, needs_input, posed
 from g3d.sources.posed import shots
 from g3d.sources.writing.licence import UNKNOWN, is_licence, licence_of, shortened
 from g3d.sources.writing.mirror import with_mirrored
-from g3d.storage import foreign, zips
+from g3d.storage import foreign, leaving_out, named, zips
 
 F64 = NDArray[np.float64]
 LABELS = "dataset.json"
@@ -76,7 +76,11 @@ def collect(request: Request) -> Collection:
         raise G3dError(f"{next(iter(faults.values()))} (and so it is with all {len(names)} pictures of '{root}')")
     world = posed.find_world(c2w[good], options.up, _OWN_UP)
     target = shots.target_of(
-        (listing.place(n) for n in names if n not in faults), options.size, options.background, photo=True
+        (listing.place(n) for n in names if n not in faults),
+        options.size,
+        options.background,
+        photo=True,
+        skip_bad=request.skip_bad,
     )
     groups = {PurePosixPath(n).with_suffix("").as_posix(): [i] for i, n in enumerate(names)}
     if options.group == "folder" or len(groups) < len(names):  # a.png beside a.jpg keep their whole names
@@ -104,20 +108,25 @@ def collect(request: Request) -> Collection:
 def _item(name: str, files: Sequence[str], numbers: F64, listing: _Listing, faults: Mapping[str, str], source_to_world: F64,
           target: shots.Target) -> Item:  # fmt: skip
     """The item of these pictures, or one that says what is wrong with the first bad one."""
-    for file in files:
-        if file in faults:
-            return Item(name, partial(posed.bad, faults[file]), posed.stamp(faults[file]))
+    bad = [file for file in files if file in faults]
+    if bad and (len(bad) == len(files) or not target.skip_bad):
+        return Item(name, partial(posed.bad, faults[bad[0]]), posed.stamp(faults[bad[0]]))
+    if bad:  # of an object of several pictures, only these go
+        numbers = numbers[[file not in faults for file in files]]
+        files = [file for file in files if file not in faults]
+    left_out = {leaving_out.FAULTY: [faults[file] for file in bad]} if bad else {}
     mark = posed.stamp([listing.stamps[f] for f in files], numbers)
     places = [listing.place(f) for f in files]
-    return Item(name, partial(make, places, numbers, source_to_world, target, files[0]), mark)
+    return Item(name, partial(make, places, numbers, source_to_world, target, files[0], left_out), mark)
 
 
-def make(places: Sequence[shots.Place], numbers: F64, source_to_world: F64, target: shots.Target, file: str) -> Made:
+def make(places: Sequence[shots.Place], numbers: F64, source_to_world: F64, target: shots.Target, file: str,
+         left_out: leaving_out.LeftOut) -> Made:  # fmt: skip
     """One object: its pictures with the cameras of their labels [N, 25]."""
     c2w = source_to_world @ numbers[:, :16].reshape(-1, 4, 4)
     k = numbers[:, [16, 20, 18, 21]]  # fx fy cx cy
     found = [shots.Shot(place, pose, row) for place, pose, row in zip(places, c2w, k, strict=True)]
-    return shots.made(found, target, {"file": file})
+    return shots.made(found, target, {"file": file, **({"left_out": left_out} if left_out else {})})
 
 
 def _numbers(names: Sequence[str], listing: _Listing) -> tuple[F64, dict[str, str]]:
@@ -183,7 +192,7 @@ def _listing(root: Path, max_unpacked_gb: float) -> _Listing:
     lead = foreign.lead(stamps, LABELS, pictures)
 
     def read(name: str) -> bytes:
-        return zips.member(zips.opened(root), name, f"{root}:{name}") if zipped else (root / name).read_bytes()
+        return zips.member(zips.opened(root), name, f"{root}:{name}") if zipped else named.read(root / name, "the file")
 
     labels = _labels(read(lead + LABELS) if lead + LABELS in stamps else None, root)
     licences = [

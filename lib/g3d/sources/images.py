@@ -18,7 +18,7 @@ from g3d.errors import G3dError
 from g3d.sources import Collection, Item, Made, Request, View, needs_input
 from g3d.sources.writing.licence import UNKNOWN, is_licence, licence_of, shortened
 from g3d.sources.writing.mirror import with_mirrored
-from g3d.storage import foreign, zips
+from g3d.storage import foreign, named, zips
 
 BACKGROUNDS: Mapping[str, images.Colour] = {"white": (255, 255, 255), "black": (0, 0, 0)}
 SUFFIXES = (*images.SUFFIXES, ".gif")
@@ -54,7 +54,7 @@ class Store:
             where = f"{self.path}:{file}"
             return zips.member(zips.opened(self.path), file, where), where
         try:
-            return (self.path / file).read_bytes(), str(self.path / file)
+            return named.read(self.path / file, "the image"), str(self.path / file)
         except OSError as error:
             why = error.strerror or str(error)
             raise G3dError(f"the image '{self.path / file}' cannot be read ({why}); replace it or remove it") from error

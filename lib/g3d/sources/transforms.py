@@ -22,7 +22,7 @@ from g3d.sources.posed import shots, split_names
 from g3d.sources.posed.undistort import lens_of
 from g3d.sources.writing.licence import licence_of
 from g3d.sources.writing.mirror import with_mirrored
-from g3d.storage import files, foreign, leaving_out
+from g3d.storage import files, foreign, leaving_out, named
 from g3d.storage.leaving_out import LeftOut
 
 F64 = NDArray[np.float64]
@@ -254,7 +254,12 @@ def _picture(folder: Path, file_path: str) -> str | None:
         names = [plain, *(path.with_suffix(s).as_posix() for s in (path.suffix.lower(), path.suffix.upper()))]
     else:
         names = [plain + s for s in _SUFFIXES]
-    return next((name for name in names if (folder / name).is_file()), None)
+    return next((name for name in names if named.inside(folder, name, "a frame").is_file()), None)
+
+
+def _place(folder: Path, name: str) -> shots.Place:
+    named.inside(folder, name, "a frame")
+    return shots.Place(folder, name)
 
 
 class _Beside:
@@ -273,8 +278,7 @@ class _Beside:
     def of(self, frame: Mapping[str, Any], picture: str) -> tuple[shots.Place | None, shots.Place | None, float]:
         """Mask, depth and the world units of a step of it."""
         mask, depth = (
-            shots.Place(self.folder, str(frame[key])) if frame.get(key) else None
-            for key in ("mask_path", "depth_file_path")
+            _place(self.folder, str(frame[key])) if frame.get(key) else None for key in ("mask_path", "depth_file_path")
         )
         scale = frame.get("depth_unit_scale_factor", _MILLIMETRES)
         if self.ours and mask is None and (self.folder / "masks" / picture).is_file():

@@ -12,7 +12,11 @@ from g3d.methods import method
 from g3d.methods.contract import Method
 from g3d.methods.decoding import check_decodes, load, scenes_of
 from g3d.progress import SILENT, Progress
-from g3d.storage import artifacts, files
+from g3d.storage import arrays, artifacts, files
+
+Values = latents.Latents | None
+_NAMES = ("w", "ws", "w_plus", "wplus", "latent", "latents", "codes", "z")
+"""What projectors call their codes."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class _Checked:
     model: artifacts.Header
     method: Method[Any, Any]
     latents: latents.Head
+    values: Values  # of another program's file
     chosen: list[int]
     target: Target
     settings: Any
@@ -56,7 +61,7 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Decode; the scenes are numbered as the latents are."""
     found, where = _checked(options), device.pick(options.device)
-    values, model = latents.read(found.latents), load(found.method, found.model, where)
+    values, model = found.values or latents.read(found.latents), load(found.method, found.model, where)
     count, done = len(found.chosen), 0
     parents = {"model": found.model.digest, "latents": found.latents.digest}
     with distributed.processes(where), found.target.opened(count, parents) as opened:
@@ -73,7 +78,14 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 
 def _checked(options: Options) -> _Checked:
     head = artifacts.check(files.inside(options.model, "model.safetensors"), "model", role="the model")
-    found, source = method(str(head.config["method"])), latents.check(options.latents)
+    found, values = method(str(head.config["method"])), None
+    if options.latents.suffix.lower() in arrays.SUFFIXES:
+        values = latents.of_array(arrays.read(options.latents, _NAMES), latents.space_of(head), options.latents)
+        source = latents.Head(
+            options.latents, files.file_digest(options.latents), None, values.space, values.names, frozenset()
+        )
+    else:
+        source = latents.check(options.latents)
     check_decodes(found, head, source)
     chosen = list(range(len(source.names)))
     if options.items is not None:
@@ -82,4 +94,4 @@ def _checked(options: Options) -> _Checked:
     target = Target(options.out, options.images, options.drawing, options.overwrite, (head.path, source.path))
     target.check()
     settings = config.override(found.decode_settings(), options.settings, found.name)
-    return _Checked(head, found, source, chosen, target, settings)
+    return _Checked(head, found, source, values, chosen, target, settings)

@@ -18,7 +18,7 @@ from g3d.latents import Latents
 from g3d.methods import decoding, method
 from g3d.methods.contract import Encode, Method, Tuned
 from g3d.progress import SILENT, Progress
-from g3d.storage import artifacts, files
+from g3d.storage import artifacts, files, manifest
 
 BATCH = 16  # items whose latents are found at once
 _SPLITS = (*OBJECT_SPLITS, "all")
@@ -58,6 +58,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     item and of all."""
     head, found, encode, settings = _checked(options)
     dataset, where = open_dataset(options.data), device.pick(options.device)
+    manifest.note_changed(options.data, progress)
     model = decoding.load(found, head, where)
     items = encode.items(model, dataset, options.split)
     if not items:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from g3d import device
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import Failure, G3dError, did_you_mean
 from g3d.export.colour import surface_colour
 from g3d.export.mesh import Mesh, evaluate, field_mesh
+from g3d.export.mesh_formats import write_glb, write_obj
 from g3d.export.ply import write_mesh, write_points
 from g3d.export.points import surface_points
 from g3d.export.splats import write_splats
@@ -27,6 +28,9 @@ SURFACE = 0.1  # of the bounds' diagonal: what a surface may be thick
 FORMS = ("mesh", "points", "splats")
 RESOLUTION, NUM, SEED = 128, 20000, 0  # where they are not given
 NUM_MOST = 10_000_000
+_WRITERS = {".ply": write_mesh, ".obj": write_obj, ".glb": write_glb}
+_SHAPES = (".stl", ".off", ".gltf", ".fbx", ".dae", ".usdz", ".usd", ".3mf", ".splat", ".spz", ".sog", ".xyz", ".pcd", ".npz",
+           ".safetensors")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Options:
     scenes: Path
     out: Path
     form: str = "mesh"
+    format: str | None = None  # of the files; None: that of `out`, or PLY
     resolution: int | None = None
     level: float | None = None
     num: int | None = None
@@ -55,24 +60,33 @@ def resolve(options: Options) -> dict[str, Any]:
     fields = any(artifacts.header(file).kind != "scene/gaussians" for file in scenes)
     fine = {"resolution": options.resolution or RESOLUTION, "level": options.level, **drawn} if fields else {}
     return {
-        "scenes": len(scenes), "as": options.form, **fine, **({"up": options.up or "y"} if options.form == "splats" else {}),
+        "scenes": len(scenes), "as": options.form, "format": _format(options), **fine,
+        **({"up": options.up or "y"} if options.form == "splats" else {}),
         "out": str(options.out),
         "device": str(device.pick(options.device)),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
-    """Write one PLY a scene, under the scene's name; one scene goes to `out` itself where it ends in .ply."""
+    """Write one file a scene, under the scene's name; one scene goes to `out` itself where it ends in .ply, .obj or .glb."""
     scenes = _checked(options)
     where = device.pick(options.device)
     figures: dict[str, Any] = {}
-    if options.out.suffix.lower() == ".ply":
+    dropped: dict[str, int] = {}
+    if options.out.suffix.lower() in _WRITERS:
         figures = _export(scenes[0], options.out, options, where, progress)
     else:
         with files.output_folder(options.out, options.overwrite, (options.scenes,)) as folder:
             for file in scenes:
-                figures = _export(file, folder / f"{file.stem}.ply", options, where, progress)
-    return {"written": [str(options.out)], "scenes": len(scenes), "last": figures}
+                figures = _export(file, folder / f"{file.stem}.{_format(options)}", options, where, progress)
+                dropped |= {file.stem: figures["dropped"]} if figures.get("dropped") else {}
+    if figures.get("dropped"):
+        dropped[scenes[-1].stem] = figures["dropped"]
+    if dropped:
+        progress.log(
+            f"left out: {sum(dropped.values())} Gaussians with NaN, infinity or zeros alone, of {len(dropped)} scenes"
+        )
+    return {"written": [str(options.out)], "scenes": len(scenes), "last": figures, "left_out": dropped}
 
 
 def _export(file: Path, out: Path, options: Options, where: torch.device, progress: Progress) -> dict[str, Any]:
@@ -81,13 +95,15 @@ def _export(file: Path, out: Path, options: Options, where: torch.device, progre
         if isinstance(scene, Gaussians):
             return _splats(scene, out, options.up or "y") if options.form == "splats" else _gaussians(scene, out)
         mesh = _mesh(scene, options, where, progress)
+        if options.form == "points":
+            points, normals = surface_points(mesh.vertices, mesh.faces, options.num or NUM, options.seed or SEED)
+            write_points(out, points, to_u8(evaluate(colour_of(scene), points, where)), normals)
+            return {"points": len(points)}
+    except Failure:
+        raise
     except G3dError as error:
         raise G3dError(f"'{file}': {error}") from error
-    if options.form == "points":
-        points, normals = surface_points(mesh.vertices, mesh.faces, options.num or NUM, options.seed or SEED)
-        write_points(out, points, to_u8(evaluate(colour_of(scene), points, where)), normals)
-        return {"points": len(points)}
-    write_mesh(out, mesh.vertices, mesh.faces, mesh.colours)
+    _WRITERS[out.suffix.lower()](out, mesh.vertices, mesh.faces, mesh.colours)
     return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
 
 
@@ -101,6 +117,7 @@ def _mesh(scene: Field, options: Options, where: torch.device, progress: Progres
         level,
         device=where,
         progress=progress,
+        within=options.level is not None,
     )
 
 
@@ -166,6 +183,7 @@ def _checked(options: Options) -> list[Path]:
         turn.from_y_up(options.up or "y")
     else:
         _refuse(options, ("up",), "only --as splats turns what it writes")
+    _check_format(options)
     scenes = scene_files(options.scenes)
     for file in scenes:
         head = artifacts.header(file)
@@ -179,10 +197,34 @@ def _checked(options: Options) -> list[Path]:
             )
         elif options.form == "splats":
             raise G3dError(f"'{file}' holds no 3D Gaussians; use --as mesh or --as points")
-    if options.out.suffix.lower() == ".ply" and len(scenes) != 1:
+    if options.out.suffix.lower() in _WRITERS and len(scenes) != 1:
         raise G3dError(f"'{options.out}' is one file, but '{options.scenes}' holds {len(scenes)} scenes; give a folder")
     files.refuse_existing(options.out, options.overwrite, (options.scenes,))
     return scenes
+
+
+def _format(options: Options) -> str:
+    """Of the files: as given, else that of `out`, else PLY."""
+    suffix = options.out.suffix.lower()
+    return options.format or (suffix[1:] if suffix in _WRITERS else "ply")
+
+
+def _check_format(options: Options) -> None:
+    """Refuse a form or a name that the files cannot have."""
+    known, suffix = ", ".join(s[1:] for s in _WRITERS), options.out.suffix.lower()
+    if options.format is not None and f".{options.format}" not in _WRITERS:
+        raise G3dError(f"--format is '{options.format}'; it is one of {known}")
+    if suffix in _SHAPES and suffix not in _WRITERS:
+        raise G3dError(f"'{options.out}' asks for {suffix[1:].upper()}, which is not written; name it .ply, .obj or .glb, or "
+                       "give a folder")  # fmt: skip
+    if suffix in _WRITERS and options.format not in (None, suffix[1:]):
+        raise G3dError(
+            f"--format {options.format} and '{options.out}' contradict each other; leave --format out, or rename it"
+        )
+    if options.form != "mesh" and _format(options) != "ply":
+        raise G3dError(
+            f"--as {options.form} is written as PLY alone, not as {_format(options).upper()}; use --as mesh, or .ply"
+        )
 
 
 def _refuse(options: Options, names: tuple[str, ...], why: str) -> None:

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     """`coarse`, `true`: a dataset, a folder of images or a zip, of the same names. `split` (of views) and `objects` (a split, or
-    several) are of datasets. `settings` over those of `preset`."""
+    several) are of datasets, `drawn_from` latents whose names say which of its objects the folders of `coarse` show.
+    `settings` over those of `preset`."""
 
     coarse: Path
     true: Path
     out: Path
     split: str | None = None
     objects: str | None = None
+    drawn_from: Path | None = None
     any_camera: bool = False
     preset: str | None = None
     settings: Sequence[str] = ()
@@ -88,6 +90,7 @@ def source(found: "Pairs") -> PairSource:
 
 
 def _checked(options: Options) -> Config:
+    from g3d.evaluation.drawn_from import check_drawn_from
     from g3d.evaluation.outcome import OBJECTS, SPLITS, check_words, needs_dataset
 
     inputs = (existing(options.coarse, "the coarse images"), existing(options.true, "the true images"))
@@ -95,6 +98,7 @@ def _checked(options: Options) -> Config:
     for word in (options.objects or "all").split(","):
         check_words({"--objects": (word, OBJECTS)})
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
+    check_drawn_from(options.drawn_from, options.true)
     start = config.preset(PRESETS, options.preset, "the refiner") if options.preset else Config()
     settings = config.override(start, options.settings, "the refiner")
     runs.check_times(options.checkpoint_every, options.keep, options.save_every_s)
@@ -105,9 +109,11 @@ def _checked(options: Options) -> Config:
 
 
 def _pairs(options: Options) -> "Pairs":
+    from g3d.evaluation.drawn_from import item_names
     from g3d.evaluation.pairs import pair, side
 
-    true = side(options.true, "the true images", options.split, options.objects)
+    items = item_names(options.drawn_from)
+    true = side(options.true, "the true images", options.split, options.objects, items)
     return pair(true, side(options.coarse, "the coarse images", options.split, options.objects), options.any_camera)
 
 

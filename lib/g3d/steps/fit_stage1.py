@@ -22,7 +22,7 @@ from g3d.methods.contract import Encode, Method
 from g3d.progress import SILENT, Progress
 from g3d.scenes.scene import Scene
 from g3d.seeds import generator
-from g3d.storage import artifacts, files
+from g3d.storage import artifacts, files, manifest
 from g3d.training import folder as folders
 from g3d.training import initial
 from g3d.training import run as runs
@@ -77,6 +77,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     chosen = method(options.method)
     settings = settings_of(options.method, options.preset, options.settings)
     dataset = open_dataset(options.data)
+    manifest.note_changed(options.data, progress)
     chosen.check(settings, dataset)
     head = _check(options)
     where = device.pick(options.device)

@@ -1,16 +1,19 @@
 """`report`: a run => one HTML page of its curves, last pictures, settings and figures."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g3d.errors import G3dError, existing, from_os_error
+from g3d.errors import G3dError, existing
 from g3d.export.report import Curve, page
 from g3d.progress import SILENT, Progress
 from g3d.storage import files, foreign
 
 _LEFT_OUT = ("step", "seconds", "evaluation")
+_STEP_MOST = 10**15
+_PNG, _PICTURE_MOST = b"\x89PNG\r\n\x1a\n", 1 << 28
 _FIRST = ("loss", "gradient_norm", "lr", "items_per_s", "peak_memory_mb")
 
 
@@ -45,47 +48,63 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         ", one damaged line left out" if cut else ""
     )
     text = page(f"g3d {what}", subtitle, {**figures, **_best(folder)}, _curves(lines), _pictures(folder), {
-        "Settings": config.get("settings", {}), "Inputs": config.get("parents", {}),
-        "Changed on the way": {str(i): "; ".join(c) for i, c in enumerate(config.get("changed", []), 1)},
+        "Settings": _table(config.get("settings")), "Inputs": _table(config.get("parents")),
+        "Changed on the way": _table(config.get("changed")),
     })  # fmt: skip
-    try:
-        with files.atomic(out) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise from_os_error(error, f"writing {out}") from error
+    with files.atomic(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return {"written": [str(out)], "steps": done}
 
 
 def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The lines of a log, and how many are damaged (a run that is being written may end in half a line)."""
     found, cut = [], 0
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for text in files.read_bytes(path, "the log", files.JSON_MOST).decode("utf-8", "replace").splitlines():
         try:
             line = json.loads(text)
-            int(line["step"])
-            found.append(line)
-        except (ValueError, KeyError, TypeError):
-            cut += 1
+            if isinstance(line["step"], int) and 0 <= line["step"] <= _STEP_MOST:
+                found.append(line)
+                continue
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass
+        cut += 1
     return found, cut
 
 
 def _curves(lines: list[dict[str, Any]]) -> list[Curve]:
     """A curve for each number that was logged: the training's first, then the evaluations'."""
     training = [(line["step"], line) for line in lines if "evaluation" not in line]
-    evaluated = [(line["step"], line["evaluation"]) for line in lines if "evaluation" in line]
+    evaluated = [(line["step"], line["evaluation"]) for line in lines if isinstance(line.get("evaluation"), dict)]
     found: list[Curve] = []
     for prefix, table in (("", training), ("evaluation: ", evaluated)):
         names = dict.fromkeys(name for _, figures in table for name in figures if name not in _LEFT_OUT)
         for name in sorted(names, key=lambda n: (_FIRST.index(n) if n in _FIRST else len(_FIRST), n)):
-            pairs = [(s, float(f[name])) for s, f in table if isinstance(f.get(name), int | float)]
+            pairs = [(s, _float(f[name])) for s, f in table if isinstance(f.get(name), int | float)]
             if pairs:
                 found.append((prefix + name, [s for s, _ in pairs], [v for _, v in pairs]))
     return found
 
 
+def _table(value: Any) -> dict[str, Any]:
+    """A table as it is; a list by its numbers; nothing of what is neither."""
+    if isinstance(value, list):
+        return {str(i): "; ".join(map(str, v)) if isinstance(v, list) else v for i, v in enumerate(value, 1)}
+    return value if isinstance(value, dict) else {}
+
+
+def _float(value: float) -> float:
+    """A whole number may be too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
 def _pictures(folder: Path) -> dict[str, bytes]:
     captions = {"grid": "true and reconstructed: training views, then views that were not fitted"}
-    return {captions.get(p.stem, p.stem): p.read_bytes() for p in foreign.inside(folder, "*.png")}
+    own = [p for p in foreign.inside(folder, "*.png") if p.is_file() and not p.is_symlink()]  # a link may lead anywhere
+    shown = {captions.get(p.stem, p.stem): files.read_bytes(p, "the picture", _PICTURE_MOST) for p in own}
+    return {caption: data for caption, data in shown.items() if data.startswith(_PNG)}
 
 
 def _best(folder: Path) -> dict[str, Any]:
@@ -93,4 +112,7 @@ def _best(folder: Path) -> dict[str, Any]:
     if not record.is_file():
         return {}
     best = files.read_json(record, "the best figures")
-    return {"best checkpoint": f"step {best['step']}: {best['metric']} {best['value']:.6g}"}
+    step, metric, value = (best.get(key) for key in ("step", "metric", "value"))
+    if not isinstance(value, int | float):
+        raise G3dError(f"'{record}' is damaged (its value is {value!r}); take it away")
+    return {"best checkpoint": f"step {step}: {metric} {_float(value):.6g}"}

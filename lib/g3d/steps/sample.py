@@ -137,7 +137,10 @@ def _write(options: Options, found: _Checked, kept: dict[int, Latents]) -> None:
     if distributed.rank() == 0:
         names = [f"{number:06d}" for number in found.numbers]
         whole = replace(whole, names=names, about={"method": found.method.name})
-        latents.write(options.latents, whole, seed=options.seed, parents=found.parents)
+        if options.overwrite or not options.latents.exists():
+            latents.write(options.latents, whole, seed=options.seed, parents=found.parents)
+        elif not latents.same(latents.read(latents.check(options.latents)), whole):  # of a killed run they are the same
+            files.refuse_existing(options.latents, False)
 
 
 def _space(found: _Checked) -> latents.LatentSpace:
@@ -208,11 +211,26 @@ def _target(options: Options, head: artifacts.Header, prior_head: artifacts.Head
     inputs = (head.path, *([prior_head.path] if prior_head else []))
     target = Target(options.out, options.images, options.drawing, options.overwrite, inputs, options.seed)
     if options.latents is not None:
-        files.refuse_existing(options.latents, options.overwrite, inputs)
+        mine = _of_killed(options, head, prior_head)
+        files.refuse_existing(options.latents, options.overwrite or mine, inputs)
         files.refuse_overlap([options.latents, *(p for p in (options.out, options.images) if p is not None)])
     if options.latents is None or target.wanted:
         target.check()
     return target
+
+
+def _of_killed(options: Options, head: artifacts.Header, prior_head: artifacts.Header | None) -> bool:
+    """Whether the latents that are there can be those of a run of the same command that a kill has ended between them and its
+    folders: of these models and this seed, and the folders are not there."""
+    places = [place for place in (options.out, options.images) if place is not None]
+    if options.latents is None or not options.latents.is_file() or not places or any(p.exists() for p in places):
+        return False
+    try:
+        there = artifacts.check(options.latents, "latents")
+    except G3dError:
+        return False
+    wanted = {"model": head.digest, **({"prior": prior_head.digest} if prior_head else {})}
+    return there.parents == wanted and there.seed == options.seed
 
 
 def _numbers(options: Options) -> Sequence[int]:

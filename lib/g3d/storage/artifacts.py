@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from g3d import __version__
 from g3d.errors import G3dError, existing, from_os_error
-from g3d.storage import container, files
+from g3d.storage import container, files, impostors
 from g3d.storage.formats import ARTIFACTS, ArtifactRule, TensorRule
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class Artifact(Header):
 
 def header(path: Path) -> Header:
     """Read the header of a g3d file; a foreign, truncated or damaged one is refused in one sentence."""
-    tensors, metadata = container.read_header(existing(path, "the file"))
+    impostors.refuse_file(existing(path, "the file"))
+    tensors, metadata = container.read_header(path)
     try:
         meta = json.loads(metadata["g3d"])
         name, _, version = meta["format"].removeprefix("g3d/").partition("@")
@@ -99,7 +100,19 @@ def read(path: Path, *kinds: str, role: str = "the file", device: str = "cpu") -
         raise G3dError(f"{role} '{path}' is damaged ({error}); write it again") from error
     except OSError as error:
         raise from_os_error(error, f"reading {path}") from error
+    if head.kind in ("model", "prior", "refiner"):
+        odd = not_finite(values)
+        if odd:
+            raise G3dError(
+                f"{role} '{path}' holds NaN or infinity in its tensor '{odd}'; fit it again, or take another one"
+            )
     return Artifact(**vars(head), values=values)
+
+
+def not_finite(tensors: "Mapping[str, Tensor]") -> str | None:
+    """The name of the first tensor that holds NaN or infinity."""
+    floats = (name for name in sorted(tensors) if tensors[name].is_floating_point())
+    return next((name for name in floats if not bool(tensors[name].isfinite().all())), None)
 
 
 def write_arrays(path: Path, kind: str, arrays: "Mapping[str, NDArray[Any]]", config: Mapping[str, Any]) -> str:
@@ -130,12 +143,19 @@ def write(
 ) -> str:
     """Write an artifact and return its digest, empty for one that has none. The same arguments give the same bytes.
 
-    Raises `G3dError` (our own bug) when the tensors do not fit the table, `Failure` when the disk refuses.
+    Raises `G3dError` when what is to be read again holds NaN or infinity, and (our own bug) when the tensors do not fit the
+    table; `Failure` when the disk refuses.
     """
     from safetensors.torch import save_file
 
     plain = _apart({name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())})
     found = {name: (_DTYPES[str(value.dtype)], tuple(value.shape)) for name, value in plain.items()}
+    odd = not_finite(plain) if kind in _FINITE or kind.startswith("scene/") else None
+    if odd:
+        raise G3dError(
+            f"'{path.name}' would hold NaN or infinity in its tensor '{odd}', so it was not written: the weights or latents that "
+            "it comes from are damaged, or overflow"
+        )
     whole = _digest(plain) if ARTIFACTS[kind].digested else ""
     text = _metadata(path, kind, found, config, seed, parents or {}, whole)
     with files.atomic(path) as temporary:
@@ -162,6 +182,12 @@ _DTYPES = {
     "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "torch.float64": "F64",
     "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.uint16": "U16", "torch.uint8": "U8",
 }  # fmt: skip
+_FINITE = (
+    "model",
+    "prior",
+    "refiner",
+    "latents",
+)  # and scenes: a state is checked by its run, features may be anything
 _NUMPY_DTYPES = {"<f4": "F32", "<f2": "F16", "<i8": "I64", "|u1": "U8"}
 
 
@@ -195,6 +221,8 @@ def _check_rule(head: Header, rule: ArtifactRule) -> None:
             )
     if head.kind == "latents":
         _check_names(head, bound.get("N", 0))
+    if head.kind == "shapes":
+        _check_bounds(head)
 
 
 def _check_names(head: Header, count: int) -> None:
@@ -206,6 +234,18 @@ def _check_names(head: Header, count: int) -> None:
             f"'{head.path}' (latents): the metadata 'names' {found}; wanted is a name for each of the {count} latents of "
             "its tensors"
         )
+
+
+def _check_bounds(head: Header) -> None:
+    """Two corners, the low one first, and a number of cells."""
+    bounds, cells = head.config["bounds"], head.config["cells"]
+    corners = bounds if isinstance(bounds, list | tuple) and len(bounds) == 2 else [None, None]
+    plain = all(
+        isinstance(c, list | tuple) and len(c) == 3 and all(type(v) in (int, float) for v in c) for c in corners
+    )
+    if not plain or not all(-1e30 < a < b < 1e30 for a, b in zip(*corners, strict=True)) or type(cells) is not int:
+        raise G3dError(f"'{head.path}' (shapes): the metadata 'bounds' are {bounds}, 'cells' {cells}; wanted are the low and the "
+                       "high corner of a box, three numbers each, and a whole number")  # fmt: skip
 
 
 def _check_tensor(head: Header, name: str, want: TensorRule, bound: dict[str, int]) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from g3d.errors import G3dError, existing, from_os_error, special
-from g3d.storage import locks, manifest
+from g3d.storage import impostors, locks, manifest
 
+JSON_MOST = 1 << 28  # bytes of a JSON file
 _MARK = "[a-z0-9_]{8}"  # what tempfile puts into a name
 
 
@@ -201,7 +202,7 @@ def _refuse_foreign_folder(out: Path) -> None:
         raise G3dError(f"the output '{out}' is a file where a folder is wanted; choose another --out")
     if not out.is_dir() or not any(out.iterdir()):
         return
-    if Path.cwd().resolve().is_relative_to(out.resolve()):
+    if Path.cwd().resolve().is_relative_to(real(out)):
         raise G3dError(
             f"'{out}' is, or contains, the folder that you are in; go to another one, or choose another --out"
         )
@@ -226,7 +227,7 @@ def _refuse_no_file(path: Path) -> None:
 
 def refuse_overlap(outputs: Sequence[Path]) -> None:
     """Refuse outputs of one command that are equal, or of which one lies inside another."""
-    places = [out.resolve() for out in outputs]
+    places = [real(out) for out in outputs]
     for i, a in enumerate(places):
         for j, b in enumerate(places):
             if i < j and (a == b or a in b.parents or b in a.parents):
@@ -238,7 +239,7 @@ def refuse_overlap(outputs: Sequence[Path]) -> None:
 def refuse_existing(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
     """Refuse an output that exists (without --overwrite), that is an input, or that lies inside or around one."""
     for source in inputs:
-        here, there = out.resolve(), source.resolve()
+        here, there = real(out), real(source)
         if here == there or there in here.parents or here in there.parents:
             raise G3dError(f"the output '{out}' is, contains or lies inside the input '{source}'; choose another --out")
     refuse_special(out)
@@ -251,6 +252,11 @@ def refuse_existing(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -
             raise G3dError(f"the output '{out}' cannot be written: '{parent}' is a file; choose another --out")
 
 
+def real(path: Path) -> Path:
+    """The absolute path without links; of a link that leads to itself, as far as it goes."""
+    return Path(os.path.realpath(path))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Sorted, indented JSON, written whole or not at all."""
     with atomic(path) as temporary:
@@ -259,14 +265,29 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file, or a sentence that names the file and the place of the mistake."""
-    existing(path, what)
+    data = read_bytes(path, what, JSON_MOST)
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
-    except (UnicodeDecodeError, json.JSONDecodeError, IsADirectoryError, RecursionError) as error:
+        value = json.loads(data.decode("utf-8-sig"))  # some editors begin a file with a mark
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        impostors.refuse_file(path)
         raise G3dError(f"{what} '{path}' is not valid JSON ({error}); write it again") from error
     if not isinstance(value, dict):
         raise G3dError(f"{what} '{path}' holds a JSON {type(value).__name__}; wanted is an object {{…}}")
     return value
+
+
+def read_bytes(path: Path, what: str, most: int) -> bytes:
+    """The bytes of a regular file that has at most `most` of them; `what` names it in messages."""
+    if existing(path, what).is_dir():
+        raise G3dError(f"{what} '{path}' is a folder; give a file")
+    try:
+        size = path.stat().st_size
+        if size > most:
+            raise G3dError(f"{what} '{path}' has {size} bytes; at most {most} are read: give a smaller file")
+        with path.open("rb") as stream:
+            return stream.read(most)
+    except OSError as error:
+        raise from_os_error(error, f"reading {path}") from error
 
 
 def file_digest(path: Path) -> str:

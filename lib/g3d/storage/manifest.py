@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from g3d.errors import G3dError
+from g3d.progress import Progress
 from g3d.storage import container
 
 MANIFEST = ".g3d.json"
 FORMAT = "g3d/folder@1"
+_CLOCK_S = 1.0  # that two clocks of a file system may differ
 _SHOWN = 3  # names of a sentence
 _DATASET = re.compile(
     r"(dataset\.json|(cameras|labels|shapes)\.safetensors|(images|masks|depth|normals|inverse_depth)(/\d{6}\.png|\.zip))"
@@ -57,6 +59,25 @@ def foreign(folder: Path) -> list[str]:
         elif known is not None and name not in known:
             found.append(name)
     return found
+
+
+def note_changed(folder: Path, progress: Progress) -> None:
+    """Say in one note which files of a dataset are not those that its digest stands for, as far as size and time tell.
+
+    Where most are newer than the manifest, the folder was copied without its times, and times tell nothing."""
+    sizes = _sealed(folder)
+    if sizes is None:
+        return
+    sealed_s = (folder / MANIFEST).stat().st_mtime
+    known = [(name, status) for name, status in _entries(folder) if name in sizes and name != MANIFEST]
+    found = [name for name, status in known if status.st_size != sizes[name]]
+    newer = [name for name, status in known if status.st_mtime > sealed_s + _CLOCK_S and name not in set(found)]
+    found += newer if 2 * len(newer) < len(known) else []
+    if found:
+        progress.log(
+            f"note: {len(found)} of the files of '{folder}' (such as '{found[0]}') have changed since they were written, which "
+            "its digest does not tell; prepare it again if that was not meant"
+        )
 
 
 def _entries(folder: Path, below: str = "") -> Iterator[tuple[str, os.stat_result]]:

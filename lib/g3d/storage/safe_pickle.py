@@ -125,6 +125,7 @@ class _Unpickler(Counted):
             ("torch", "Size"): budget.to_tuple,
             ("torch", "device"): lambda *words: ":".join(budget.to_str(word) for word in words),
             ("collections", "defaultdict"): lambda *words: {},
+            ("_codecs", "encode"): lambda text, *_: str(text).encode("latin-1"),  # how numpy writes bytes in protocol 2
             ("copyreg", "_reconstructor"): lambda kind, *words: kind.__new__(kind),
         }
         if module in ("builtins", "__builtin__") and name in budget.plain:

@@ -9,6 +9,8 @@ import torch
 from g3d.errors import G3dError, existing
 from g3d.storage import files
 
+RAISED = (RuntimeError, torch.jit.Error, TypeError, ValueError)
+"""What a foreign network raises when it is called: torch's own, and what its code asserts."""
 DEPTH_ESTIMATORS: Mapping[str, str] = {}
 """sha256 => name of the depth estimators that are known. None yet: their authors publish weights, not TorchScript."""
 
@@ -45,7 +47,7 @@ def load(
             warnings.simplefilter("ignore", FutureWarning)  # torch deprecates TorchScript; the file is one
             module: torch.jit.ScriptModule = torch.jit.load(str(path), map_location=device)
             return module.eval()
-    except (RuntimeError, AttributeError, ValueError, TypeError) as error:
+    except (*RAISED, AttributeError) as error:
         if "out of memory" in str(error).lower():
             raise
         raise G3dError(

@@ -134,18 +134,23 @@ class Log:
         return self._events or None
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a log, whatever bytes are in them."""
+    return files.read_bytes(path, "the log", files.JSON_MOST).decode("utf-8", "replace").splitlines()
+
+
 def cut_log(path: Path, step: int, *, evaluated: bool = True) -> float:
     """Drop what was logged after the state that is resumed, and a line that a kill cut short; return the seconds spent.
 
     Not `evaluated`: drop the evaluation of the step itself, too, since it is made again."""
     kept, seconds = [], 0.0
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in read_lines(path) if path.exists() else []:
         try:
             values = json.loads(line)
             if values["step"] <= step and (evaluated or "evaluation" not in values or values["step"] < step):
                 kept.append(line)
                 seconds = float(values.get("seconds", seconds))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
     with files.atomic(path) as temporary:
         temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

@@ -111,7 +111,7 @@ def test_by_the_command_line(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(g3d(*base, "--set", "neighbours=3"), "keeps 2 neighbours")
     assert not (tmp_path / "s").exists()
     assert g3d(*base, "--set", "neighbours=1").code == 0
-    assert len(list((tmp_path / "s").iterdir())) == 2
+    assert len(list((tmp_path / "s").glob("[!.]*"))) == 2
 
 
 def test_wrong_codes_and_files_are_refused(tmp_path: Path) -> None:

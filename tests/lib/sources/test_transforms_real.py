@@ -258,3 +258,17 @@ def test_a_mark_at_the_beginning_of_a_json_is_skipped(tmp_path: Path) -> None:
     place = write_ngp(tmp_path / "in", SHARED)
     (place / "transforms.json").write_text((place / "transforms.json").read_text(), encoding="utf-8-sig")
     _seen(_prepare(place, tmp_path / "out"))
+
+
+def test_an_object_of_eg3d_is_not_dropped_for_one_picture(tmp_path: Path) -> None:
+    place = write_eg3d(tmp_path / "in", SHARED)
+    table = json.loads((place / "dataset.json").read_text())
+    table["labels"][1][1] = table["labels"][1][1][:7]
+    (place / "dataset.json").write_text(json.dumps(table))
+    (place / "00000" / "img00000004.png").write_bytes(b"damaged")
+    with pytest.raises(G3dError, match="has 7 numbers"):
+        _prepare(place, tmp_path / "strict", "eg3d", group="folder")
+    data = _prepare(place, tmp_path / "out", "eg3d", group="folder", skip_bad=True)
+    assert (data.pictures(range(4)) == SHARED.rgb[[0, 2, 3, 5]]).all() and len(data.object_names) == 1
+    told = data.info["objects"][0]["left_out"]["frames that cannot be used"]
+    assert "has 7 numbers" in told[0] and "img00000004.png" in told[1] and len(told) == 2

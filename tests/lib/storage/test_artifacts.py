@@ -26,6 +26,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "model": {"method": "m", "settings": {}, "latent_space": "z"},
     "state": {"step": 1, "settings": {}},
     "prior": {"kind": "k", "settings": {}, "latent_space": "z"},
+    "refiner": {"kind": "k", "settings": {}, "pictures": {}},
     "scene/gaussians": WORLD,
     "scene/mlp_field": {"scene": "mlp_field", "world": {}, "signal": "radiance", "network": {}},
     "scene/triplane": {"scene": "triplane", "world": {}, "contraction": "none"},

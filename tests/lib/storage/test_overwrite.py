@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from commands import Pipeline, g3d, refused
 from g3d.errors import G3dError
+from g3d.progress import Progress
 from g3d.storage import files, manifest
 from PIL import Image
 
@@ -272,3 +273,55 @@ def test_pictures_are_written_without_looking_around(tmp_path: Path, monkeypatch
             with files.atomic(folder / f"{number}.png") as temporary:
                 Image.new("RGB", (2, 2)).save(temporary, format="PNG")
     assert len([out for out in listed[count:] if out.suffix]) == 0
+
+
+class Says(Progress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def log(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_a_picture_changed_under_an_unchanged_digest_is_noted(pipeline: Pipeline, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(pipeline.data, data)
+
+    def said() -> list[str]:
+        told = Says()
+        manifest.note_changed(data, told)
+        return told.said
+
+    assert said() == []
+    place = data / "images" / "000003.png"
+    whole, times = place.read_bytes(), place.stat()
+    place.write_bytes(whole + b"more")
+    os.utime(place, (times.st_atime, times.st_mtime))
+    assert len(said()) == 1 and "1 of the files" in said()[0] and "images/000003.png" in said()[0]
+    place.write_bytes(whole[:-1] + b"x")  # of the same size, but later
+    os.utime(place, (times.st_atime, times.st_mtime + 100))
+    assert len(said()) == 1 and "images/000003.png" in said()[0]
+    for path in data.rglob("*.*"):  # a copy that kept no times
+        os.utime(path, (times.st_atime, times.st_mtime + 100))
+    os.utime(data / manifest.MANIFEST, (times.st_atime, times.st_mtime))
+    assert said() == []
+    place.write_bytes(whole + b"more")
+    done = g3d(
+        "fit-stage1",
+        "mnif",
+        "--data",
+        data,
+        "--preset",
+        "smoke",
+        "--set",
+        "epochs=1",
+        "--out",
+        tmp_path / "r",
+        "--device",
+        "cpu",
+    )
+    assert done.code == 0 and done.err.count("which its digest does not tell") == 1
+    (data / manifest.MANIFEST).unlink()  # a dataset of before
+    assert said() == []

@@ -2,71 +2,21 @@
 run ends with, bit for bit.
 
 Children are forked from this process, which has torch in memory: a start costs nothing, so a kill can come at any moment.
-`make torture` runs the same with many more kills (G3D_KILLS).
+`make torture` does it to every kind of run of every method (`tests/torture.py`).
 """
 
 import os
 import random
-import resource
 import signal
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from commands import Pipeline
 from g3d.storage import artifacts
-from g3d_cli.main import main
+from torture import child, ended, next_words, some_moment, undisturbed
 
 KILLS = int(os.environ.get("G3D_KILLS", "20"))
-
-
-def child(words: list[object], log: Path, most_bytes: int | None = None) -> int:
-    """Run a command in a forked child, which may not write files larger than `most_bytes`; returns its process id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 70
-    try:
-        if most_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-        sys.stdout = sys.stderr = log.open("a", buffering=1)
-        sys.argv = ["g3d", *map(str, words)]
-        main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        os._exit(code)
-
-
-def ended(pid: int) -> int | None:
-    """The exit code of a child that has ended by itself, None while it runs."""
-    found, status = os.waitpid(pid, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if found else None
-
-
-def next_words(words: list[object], out: Path) -> list[object]:
-    if (out / "config.json").is_file():
-        return [*words, "--resume"]  # also before the first save
-    return [*words, "--overwrite"] if out.exists() else words
-
-
-def some_moment(pid: int, state: Path, stream: random.Random) -> None:
-    """Wait for a random moment: early in the start, or some time after the state was saved once or twice."""
-    saves = stream.randrange(4)
-    if not saves:
-        time.sleep(stream.uniform(0, 0.3))
-        return
-    for _ in range(min(saves, 2)):
-        before = state.stat().st_mtime_ns if state.is_file() else 0
-        while (state.stat().st_mtime_ns if state.is_file() else 0) == before:
-            if (
-                not Path(f"/proc/{pid}").exists()
-                or Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
-            ):
-                return  # it has ended by itself
-            time.sleep(0.001)
-    time.sleep(stream.uniform(0, 0.02))
 
 
 def campaign(words: list[object], out: Path, kills: int, log: Path) -> tuple[int, set[int]]:
@@ -76,7 +26,7 @@ def campaign(words: list[object], out: Path, kills: int, log: Path) -> tuple[int
         if (out / "state.safetensors").is_file():
             steps.add(int(artifacts.header(out / "state.safetensors").config["step"]))
         pid = child(next_words(words, out), log)
-        some_moment(pid, out / "state.safetensors", stream)
+        some_moment(pid, out, stream)
         code = ended(pid)
         if code is None:
             os.kill(pid, signal.SIGKILL)
@@ -85,14 +35,12 @@ def campaign(words: list[object], out: Path, kills: int, log: Path) -> tuple[int
             continue
         assert code == 0, log.read_text()
         return hits, steps  # it was done before the kill came
-    undisturbed(next_words(words, out), log)
+    finish(next_words(words, out), log)
     return hits, steps
 
 
-def undisturbed(words: list[object], log: Path) -> None:
-    pid = child(words, log)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, log.read_text()
+def finish(words: list[object], log: Path) -> None:
+    assert undisturbed(words, log) == 0, log.read_text()
 
 
 @pytest.mark.slow
@@ -124,7 +72,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_tensors(
         names = ["prior.safetensors", "best/prior.safetensors", "checkpoints/000100/prior.safetensors"]
     words += ["--device", "cpu", "--checkpoint-every", 20, "--keep", 2, "--out"]
     log = tmp_path / "log.txt"
-    undisturbed([*words, tmp_path / "whole"], log)
+    finish([*words, tmp_path / "whole"], log)
     words = [*words[:-1], "--save-every", 0, "--out"]  # most kills fall into a write
     hits, steps = campaign([*words, tmp_path / "cut"], tmp_path / "cut", KILLS, log)
     assert hits >= min(KILLS, 15) and len(steps) >= 8, f"{hits} kills at {sorted(steps)} test too little"
@@ -149,7 +97,7 @@ def test_a_full_disk_keeps_the_state_and_resume_goes_on(pipeline: Pipeline, tmp_
         "cpu",
     ]
     log = tmp_path / "log.txt"
-    undisturbed([*words, "--out", tmp_path / "whole"], log)
+    finish([*words, "--out", tmp_path / "whole"], log)
     words += ["--save-every", 0]
     out = tmp_path / "run"
     pid = child([*words, "--out", out], log)
@@ -169,6 +117,6 @@ def test_a_full_disk_keeps_the_state_and_resume_goes_on(pipeline: Pipeline, tmp_
         and "Traceback" not in log.read_text()
     )
     assert (out / "state.safetensors").read_bytes() == before and not list(out.glob(".*.partial"))
-    undisturbed([*words, "--out", out, "--resume"], log)
+    finish([*words, "--out", out, "--resume"], log)
     for name in ("model.safetensors", "latents.safetensors"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -18,7 +18,7 @@ from PIL import Image
 
 from g3d import images
 from g3d.errors import G3dError, existing
-from g3d.storage import foreign
+from g3d.storage import foreign, named
 
 if TYPE_CHECKING:
     from g3d.data.dataset import Dataset
@@ -59,7 +59,7 @@ def stamp_of(places: Sequence[Path]) -> str:
 
 def read_map(path: Path, width: int, height: int) -> F32:
     """[H, W], resized bilinearly."""
-    data = existing(path, "the inverse depth").read_bytes()
+    data = named.read(path, "the inverse depth")
     values = _npy(data, path) if path.suffix.lower() == ".npy" else _png(data, path)
     if not np.isfinite(values).all():
         raise G3dError(

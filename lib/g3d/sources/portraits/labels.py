@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError
+from g3d.storage import named
 
 F64 = NDArray[np.float64]
 COUNT = 68
@@ -29,7 +30,7 @@ EXPRESSION_OF = {
 def landmarks(path: Path) -> F64:
     """[68, 2] pixels of the photograph."""
     try:
-        data = path.read_bytes()
+        data = named.read(path, "the labels")
         if path.suffix == ".npy":
             found: F64 = np.load(io.BytesIO(data), allow_pickle=False)
         elif path.suffix == ".json":
@@ -52,7 +53,7 @@ def landmarks(path: Path) -> F64:
 def expression(path: Path) -> str:
     """The expression of the first face of a file of features, by its strongest emotion."""
     try:
-        faces = json.loads(path.read_bytes())
+        faces = json.loads(named.read(path, "the labels"))
         attributes: Any = faces[0]["faceAttributes"]
         emotion = {str(word): float(share) for word, share in attributes["emotion"].items()}
         smile = float(attributes.get("smile", 0.0))

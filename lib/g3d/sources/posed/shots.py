@@ -17,7 +17,7 @@ from g3d import images
 from g3d.data.columns import Made, View
 from g3d.errors import Failure, G3dError, Missing, existing
 from g3d.sources.posed.undistort import Lens, undistorted
-from g3d.storage import zips
+from g3d.storage import named, zips
 from g3d.storage.leaving_out import FAULTY, merged
 
 F64 = NDArray[np.float64]
@@ -45,7 +45,7 @@ class Place:
         path = existing(self.root / self.name, "the image")
         if not path.is_file():
             raise G3dError(f"'{path}' is a folder where an image is wanted; correct its name")
-        return path.read_bytes()
+        return named.read(path, "the image")
 
 
 @dataclass(frozen=True, slots=True)

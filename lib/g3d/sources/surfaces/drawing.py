@@ -20,7 +20,7 @@ from g3d.errors import require_module
 from g3d.sources.surfaces.inside import Solid
 from g3d.sources.surfaces.raycast import OPEN3D_INSTALL, Caster
 from g3d.sources.surfaces.surface import F32, Colour, Surface, checked, normalised
-from g3d.storage import zips
+from g3d.storage import named, zips
 
 OCCUPANCY_CELLS = 64
 _LEAST_SHARE = 0.6  # of a photo's square that is seen behind an object
@@ -125,5 +125,5 @@ def _photo(stage: Stage, view: int) -> tuple[NDArray[np.uint8], str]:
 def _square(path: Path, name: str, side: int) -> NDArray[np.uint8]:
     """The square in the middle of a photo, [side, side, 3]."""
     where = f"{path}/{name}" if path.is_dir() else f"{path}:{name}"
-    data = (path / name).read_bytes() if path.is_dir() else zips.member(zips.opened(path), name, where)
+    data = named.read(path / name, "the picture") if path.is_dir() else zips.member(zips.opened(path), name, where)
     return images.decode_square(data, where, side)

@@ -33,7 +33,8 @@ class Texture:
 
     def _level(self, number: int) -> NDArray[np.uint8]:
         """The picture halved so often, or as often as it goes."""
-        while len(self._levels) <= min(number, _LEVELS_MOST) and min(self._levels[-1].shape[:2]) >= 2:
+        number = min(max(number, 0), _LEVELS_MOST)  # coordinates that are huge have no number of texels between them
+        while len(self._levels) <= number and min(self._levels[-1].shape[:2]) >= 2:
             self._levels.append(_half(self._levels[-1]))
         return self._levels[min(number, len(self._levels) - 1)]
 

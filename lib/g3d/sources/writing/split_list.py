@@ -82,7 +82,7 @@ def read_split_list(path: Path) -> SplitList:
     else:
         try:
             table = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise G3dError(f"the split list '{path}' is not valid JSON ({error}); write it again") from error
         plain = isinstance(table, dict) and len(table) > 0 and set(table) <= {*_SPLITS}
         if not plain or not all(isinstance(v, list) and all(isinstance(n, str) for n in v) for v in table.values()):

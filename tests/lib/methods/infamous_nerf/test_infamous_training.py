@@ -1,12 +1,14 @@
 """Fitting: it learns, resumes bit by bit with its maps of losses, starts from another model, and refuses what it cannot use."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from commands import g3d, refused
+from commands import environment, g3d, refused
 from g3d import latents
 from g3d.data.opening import open_dataset
 from g3d.errors import Diverged
@@ -95,6 +97,24 @@ def test_resuming_goes_on_bit_by_bit(heads: Path, tmp_path: Path) -> None:
     assert float(a["maps.losses"].sum()) > 0 and int(a["maps.visits"].max()) > 3
 
 
+@pytest.mark.slow
+def test_two_processes_fit_what_one_fits(heads: Path, tmp_path: Path) -> None:
+    """The maps of losses are those of all processes, so that each draws what one process would have drawn."""
+    words = ["fit-stage1", "infamous-nerf", "--data", str(heads), "--preset", "smoke", "--device", "cpu"]
+    for pair in ("steps=8", "lr=1e-6", "hyper_lr=1e-6", "code_lr=1e-6"):  # Adam makes much of tiny gradients
+        words += ["--set", pair]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for command, out in (([*torchrun, "-m", "g3d_cli.main"], "two"), ([sys.executable, "-m", "g3d_cli.main"], "one")):
+        line = [*command, *words, "--out", str(tmp_path / out)]
+        done = subprocess.run(line, capture_output=True, text=True, env=environment(), check=False)
+        assert done.returncode == 0, done.stderr
+    one, two = (artifacts.read(tmp_path / n / "state.safetensors", "state").values for n in ("one", "two"))
+    assert torch.equal(one["maps.pixels"], two["maps.pixels"]) and torch.equal(one["maps.visits"], two["maps.visits"])
+    assert float(one["maps.losses"].sum()) > 0
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
 def test_starting_from_a_model_takes_its_expressions_and_its_means(heads: Path, fitted: Path, tmp_path: Path) -> None:
     words = ["--preset", "smoke", "--set", "steps=2", "--set", "expressions_learn=false", "--init", fitted]
     found = g3d("fit-stage1", "infamous-nerf", "--data", heads, *words, "--out", tmp_path / "m")
@@ -122,7 +142,7 @@ def test_photographs_use_the_expressions_of_the_model_and_no_others(heads: Path,
 
 
 def test_a_density_that_died_ends_the_run(heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a bias far below 0 the ReLU is 0 at every point: all figures are finite, nothing learns (L_sur could teach colours)."""
+    """With a bias far below 0 the ReLU is 0 at every point: all figures are finite, nothing learns (but colours by L_sur)."""
     monkeypatch.setattr(training, "STANDSTILL_EVERY", 3)
     dead = ["density=relu", "density_bias=-50", "surface_weight=0", "steps=20"]
     with pytest.raises(Diverged, match="density is 0 everywhere"):

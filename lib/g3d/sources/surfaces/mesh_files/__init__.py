@@ -20,14 +20,17 @@ from g3d.errors import G3dError, require_module
 from g3d.sources.surfaces.mesh_files import gltf, obj
 from g3d.sources.surfaces.mesh_files.parts import GREY, Part, check_finite, check_indices, joined, texture_beside
 from g3d.sources.surfaces.surface import Surface
-from g3d.storage import ply_files
+from g3d.storage import impostors, named, ply_files
+
+_MESH_MOST = 1 << 31  # bytes of a mesh file
 
 
 def read_surface(path: Path, painted: bool = True) -> Surface:
     """The coloured surface in a mesh file, or a sentence that names the file. Without `painted`, textures are not looked for."""
     kind = path.suffix.lower()
-    if not path.stat().st_size:
+    if not named.check(path, "the mesh", _MESH_MOST).stat().st_size:
         raise G3dError(f"the mesh '{path}' is an empty file; replace it or remove it")
+    impostors.refuse_file(path)
     try:
         return READERS[kind](path, painted)
     except G3dError:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError
-from g3d.sources.surfaces.mesh_files.gltf_document import DRACO, Document, of_data_uri
+from g3d.sources.surfaces.mesh_files.gltf_document import DRACO, Document, counted, of_data_uri
 from g3d.sources.surfaces.mesh_files.parts import (
     Part,
     beside,
@@ -26,9 +26,11 @@ from g3d.sources.surfaces.mesh_files.parts import (
     texture_and_alpha,
 )
 from g3d.sources.surfaces.surface import Cutout, Surface
+from g3d.storage import named
 
 F64 = NDArray[np.float64]
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6  # 5.24.4; the others are points and lines
+_TRIANGLES_MOST = 10_000_000  # each counted as often as it is drawn
 _DEPTH_MOST = 200  # of nodes in nodes: more is a circle
 _WRAPS = {10497: "repeat", 33071: "clamp", 33648: "mirror"}  # 5.26
 _BLEND_LEAST = 0.5
@@ -38,12 +40,14 @@ _PLAIN = np.full((1, 1, 3), 255, np.uint8)  # of a material that has none
 def read(path: Path, painted: bool = True) -> Surface:
     """The triangles of the file's scene; `painted`: with their textures."""
     file = _File(path, painted)
-    parts = [
-        part
-        for node, mesh, matrix in file.meshes()
-        for primitive in file.primitives(mesh)
-        for part in file.parts(primitive, node, mesh, matrix)
-    ]
+    parts, count = [], 0
+    for node, mesh, matrix in file.meshes():
+        for primitive in file.primitives(mesh):
+            for part in file.parts(primitive, node, mesh, matrix):
+                count += len(part.corners)
+                if count > _TRIANGLES_MOST:
+                    raise ValueError(f"it draws more than {_TRIANGLES_MOST} triangles")
+                parts.append(part)
     return joined(parts, {"primitives of points or lines": file.lines} if file.lines else None)
 
 
@@ -69,6 +73,7 @@ class _File:
         self._cutouts: dict[tuple[int, float], Cutout] = {}
         self._worlds: dict[int, F64] = {}
         self.lines: list[str] = []
+        self._nodes = 0
 
     def meshes(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], F64]]:
         """Each node of the scene that has a mesh, the mesh, and the transform to the world [4, 4]."""
@@ -88,6 +93,7 @@ class _File:
     def _placed(self, roots: list[int]) -> list[int]:
         """The nodes from `roots` on, in order; where each stands is noted."""
         found = []
+        self._nodes = counted(self.document["nodes"], roots, self._nodes, _DEPTH_MOST)
         waiting = [(root, np.eye(4), 0) for root in reversed(roots)]
         while waiting:
             number, above, depth = waiting.pop()
@@ -300,7 +306,7 @@ class _File:
                 data = of_data_uri(image["uri"])
             else:
                 name = image["uri"]
-                data = beside(self.path, name, "texture").read_bytes()
+                data = named.read(beside(self.path, name, "texture"), "the texture")
             self._pictures[source] = texture_and_alpha(data, self.path, name)
         return self._pictures[source]
 

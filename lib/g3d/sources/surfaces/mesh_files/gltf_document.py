@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from g3d.errors import G3dError
 from g3d.sources.surfaces.mesh_files.parts import beside
+from g3d.storage import named
 
 _COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}  # 3.6.2.2
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -25,6 +26,23 @@ _READ = ("EXT_mesh_gpu_instancing", "EXT_texture_avif", "EXT_texture_webp", "KHR
 _HARMLESS = ("KHR_materials_", "KHR_lights_", "KHR_xmp", "EXT_lights_", "MSFT_lod", "KHR_animation_pointer", "FB_ngon_encoding",
              "EXT_structural_metadata", "EXT_mesh_features", "CESIUM_primitive_outline", "ADOBE_materials_")  # fmt: skip
 """What a file may require without the shape or its base colour being another."""
+
+
+_NODES_MOST = 100_000  # each counted as often as it is drawn
+
+
+def counted(nodes: Any, roots: list[int], before: int, depth_most: int) -> int:
+    """How many nodes there are below `roots`, and `before`. Refuses nodes that many nodes share, each of them shared in turn: few
+    lines that are work without end."""
+    waiting = [(root, 0) for root in roots]
+    while waiting:
+        number, depth = waiting.pop()
+        before += 1
+        if before > _NODES_MOST:
+            raise ValueError(f"its nodes stand for more than {_NODES_MOST} nodes")
+        if depth <= depth_most:
+            waiting += [(child, depth + 1) for child in nodes[number].get("children", [])]
+    return before
 
 
 class Document:
@@ -69,7 +87,7 @@ class Document:
         )
         if "bufferView" in accessor:
             values = self._rows(accessor["bufferView"], accessor.get("byteOffset", 0), item, width, count, number)
-        elif count * width > 1 << 28:
+        elif count * width > 1 << 25:
             raise ValueError(f"accessor {number} states {count} rows without data")
         else:
             values = np.zeros((count, width), item)
@@ -108,7 +126,7 @@ class Document:
             elif uri.startswith("data:"):
                 self._buffers[number] = of_data_uri(uri)
             else:
-                self._buffers[number] = beside(self.path, uri, "buffer").read_bytes()
+                self._buffers[number] = named.read(beside(self.path, uri, "buffer"), "the buffer")
         return self._buffers[number]
 
 

@@ -25,6 +25,7 @@ from g3d.sources.surfaces.mesh_files.parts import (
     texture_beside,
 )
 from g3d.sources.surfaces.surface import Surface
+from g3d.storage import named
 
 _NOTHING = -(1 << 40)  # a corner without texture coordinates or normal
 _ARGUMENTS = {"-blendu": 1, "-blendv": 1, "-cc": 1, "-clamp": 1, "-mm": 2, "-texres": 1, "-bm": 1, "-imfchan": 1, "-boost": 1,
@@ -168,11 +169,11 @@ def _materials(path: Path, libraries: Sequence[str]) -> dict[str, _Material]:
 def _libraries(path: Path, name: str) -> list[Path]:
     """The files that a line `mtllib` names: one with blanks in its name, or several."""
     try:
-        return [beside(path, name, "material file")]
+        return [named.check(beside(path, name, "material file"), "the material file")]
     except G3dError:
         if len(name.split()) < 2 or "://" in name:
             raise
-        return [beside(path, word, "material file") for word in name.split()]
+        return [named.check(beside(path, word, "material file"), "the material file") for word in name.split()]
 
 
 def _take_map(material: _Material, words: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from g3d import images
 from g3d.errors import G3dError
 from g3d.sources.surfaces.surface import F32, Cutout, Surface
+from g3d.storage import impostors, named
 
 GREY = 0.7  # of a mesh that brings no colour, sRGB
 _WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -40,6 +41,8 @@ def joined(parts: Sequence[Part], left_out: Mapping[str, Sequence[str]] | None =
     """The parts as one surface. Where some have normals and some do not, the latter stay flat. `left_out` is what the file
     has besides, and is not drawn."""
     parts = [p for p in parts if len(p.corners)]
+    if not all(np.isfinite(p.uvs).all() for p in parts if p.uvs is not None):
+        raise ValueError("its texture coordinates are not finite numbers")
     if not parts:
         raise ValueError("no triangles could be read from it")
     textures: list[tuple[Any, ...]] = []
@@ -98,7 +101,8 @@ def beside(path: Path, name: str, what: str, folder: Path | None = None) -> Path
             f"the mesh '{path}' names the {what} '{name}' by an address; put the file beside it and name it so"
         )
     tidy, folder = name.strip().replace("\\", "/"), path.parent if folder is None else folder
-    for candidate in (folder / unquote(tidy), folder / tidy):
+    for written in (unquote(tidy), tidy):
+        candidate = named.inside(folder, written, f"the mesh '{path}'", up=named.MESH_UP)
         if candidate.is_file():
             return candidate
         if candidate.parent.is_dir():
@@ -122,8 +126,10 @@ def texture_and_alpha(data: bytes, path: Path, name: str) -> tuple[NDArray[np.ui
 
 def _texture(data: bytes, path: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Pixels as they are stored: texture coordinates know nothing of EXIF."""
+    impostors.refuse(data, name)
     try:
         picture: Image.Image = Image.open(io.BytesIO(data), formats=(*images.FORMATS, "TGA"))
+        images.check_pixels(picture, name)
         if picture.format == "TGA" or picture.mode in _WITH_ALPHA or "transparency" in picture.info:
             whole = np.ascontiguousarray(np.asarray(picture.convert("RGBA")))
             alpha = np.ascontiguousarray(whole[..., 3])
@@ -139,7 +145,7 @@ def _texture(data: bytes, path: Path, name: str) -> tuple[NDArray[np.uint8], NDA
 
 def texture_beside(path: Path, name: str, folder: Path | None = None) -> NDArray[np.uint8]:
     """The texture that a mesh names, relative to `folder` (that of the mesh)."""
-    return texture(beside(path, name, "texture", folder).read_bytes(), path, name)
+    return texture(named.read(beside(path, name, "texture", folder), "the texture"), path, name)
 
 
 def _float32(parts: Sequence[NDArray[Any]]) -> F32:

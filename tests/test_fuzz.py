@@ -1,0 +1,59 @@
+"""The short form of `make fuzz`; and the harness itself sees a traceback, a hang, and memory without end."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import fuzz
+import g3d_cli.main
+import pytest
+
+INPUTS = 90
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Children say what they say into files, and leave by themselves."""
+    sys.stdout.flush()
+    yield
+
+
+@pytest.mark.slow
+def test_changed_inputs_end_in_a_sentence_or_well(quiet: None, tmp_path: Path) -> None:
+    import fuzz_targets
+
+    targets = fuzz_targets.targets(tmp_path)
+    result = fuzz.run(targets, range(1_000_000, 1_000_000 + INPUTS), 0, tmp_path)
+    assert result.tried == INPUTS and len(targets) > 40
+    assert not result.faults, "\n".join(result.told)
+    assert result.codes[2] > INPUTS // 5 and result.codes[0] > INPUTS // 10, result.codes
+
+
+@pytest.mark.parametrize("fault", ["traceback", "hang", "over memory", "left something", "exit 1", ""])
+def test_the_harness_sees_what_it_looks_for(
+    fault: str, quiet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command() -> None:
+        match fault:
+            case "traceback":
+                raise ValueError("odd")
+            case "hang":
+                while True:
+                    pass
+            case "over memory":
+                kept = [bytearray(b"x" * (1 << 24)) for _ in range(40)]
+                while kept:
+                    pass
+            case "left something":
+                Path(sys.argv[2]).write_text("half")
+                sys.exit(2)
+            case "exit 1":
+                sys.exit(1)
+
+    monkeypatch.setattr(fuzz, "SECONDS", 0.5)
+    monkeypatch.setattr(fuzz, "MEMORY", 1 << 28)
+    monkeypatch.setattr(g3d_cli.main, "main", command)
+    (tmp_path / "seed.txt").write_text("sound")
+    target = fuzz.Target("t", tmp_path / "seed.txt", lambda given, out: ["do", out])
+    result = fuzz.run([target], [7], 0, tmp_path)
+    assert result.tried == 1 and dict(result.faults) == ({fault: 1} if fault else {}), result.told
