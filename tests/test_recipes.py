@@ -37,7 +37,8 @@ case $command in
 eval-fid)
     if [ "$extractor" = inception ] && [ -n "${NO_INCEPTION:-}" ]; then exit 4; fi
     if [ "$extractor" = inception ]; then metric=fid; else metric=kernel_$extractor; fi
-    printf '{"metric": "%s", "value": 1.5, "%s": 1.5, "precision": 0.5, "recall": 0.25}' $metric $metric > "$out" ;;
+    more='"kernel_x_std": 1, "precision": 0.5, "recall": 0.25'
+    printf '{"metric": "%s", "value": 1.5, "%s": 1.5, %s}' "$metric" "$metric" "$more" > "$out" ;;
 fit-stage1)
     mkdir -p "$out/checkpoints/000100" "$out/best"
     case $* in *kimg=0\ *) steps="" ;; *) steps="1 9" ;; esac
@@ -286,7 +287,12 @@ def test_the_ablations_of_hypernerfgan_print_fid(tmp_path: Path) -> None:
     assert (settings["baseline"].augment_p, settings["no-augment"].augment) == (0.5, "none")
     assert settings["half-gamma"].r1_gamma == 0.5 and settings["start"].kimg == 0
     assert all(one.has("--num", "1000") for one in found.of("sample"))
-    assert "| fid |" in table(found) and "table 4, fid" in table(found) and "loss_spread" in table(found)
+    assert (
+        "| fid |" in table(found)
+        and "_std" not in table(found)
+        and "table 4, fid" in table(found)
+        and "loss_spread" in table(found)
+    )
     other = run("ablations/hypernerfgan.sh", tmp_path, "data", "out2", "0", fitted="hypernerfgan", EXTRACTOR="random")
     assert {one.options["extractor"] for one in other.of("eval_fid")} == {"random"}
     assert "kernel_random" in (other.folder / "out2/table.md").read_text()
@@ -299,9 +305,10 @@ def test_the_ablations_of_gsgan_print_fid(tmp_path: Path) -> None:
 
 
 def test_the_ablations_of_mnif_small(tmp_path: Path) -> None:
-    found = run("ablations/mnif.sh", tmp_path, "in", "out", "0", fitted="mnif", PSNR_ONLY="1")
+    found = run("ablations/mnif.sh", tmp_path, "in", "out", "0", fitted="mnif", PSNR_ONLY="1", EPOCHS="0.5")
     rows = {one.options["out"].parent.name for one in found.of("fit_stage1")}
     assert {"latent", "shared", "layer", "m4", "m16", "h1024", "autodecode", "inner5", "epochs3", "start_even"} <= rows
+    assert any(one.has("--set", "epochs=1.5") for one in found.of("fit_stage1"))
     assert not found.of("eval_fid") and len(found.of("encode")) == 1  # the held-out pictures of auto-decoding
 
 

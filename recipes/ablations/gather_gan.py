@@ -12,6 +12,7 @@ from pathlib import Path
 
 NAMES = ("precision", "recall", "cloudy_share", "halo", "seconds")
 DISTANCES = ("fid", "kid", "frechet_", "kernel_")
+HOW = ("_std", "_size", "_subsets")  # of a kernel distance: how it was taken
 
 run = Path(sys.argv[1])
 sources = [json.loads((run / name).read_text()) for name in ("metrics.json", "fid.json") if (run / name).is_file()]
@@ -19,7 +20,7 @@ found = {
     name: value
     for figures in sources
     for name, value in figures.items()
-    if value is not None and not isinstance(value, str | dict | list) and (name in NAMES or name.startswith(DISTANCES))
+    if isinstance(value, int | float) and (name in NAMES or (name.startswith(DISTANCES) and not name.endswith(HOW)))
 }
 if (run / "log.jsonl").is_file():
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]

@@ -101,7 +101,7 @@ small() { # the same, small; `latent`, (L, W, M, H) = (2, 64, 64, 256), is the r
     4c) fit h64 --set latent_dim=64 --set projection_std=0.072; fit h1024 --set latent_dim=1024 --set projection_std=0.018 ;;
     5) fit first_order --set adaptation=meta-first-order; fit autodecode --set adaptation=autodecode --set inner_lr=0.01
         fit inner5 --set inner_steps=5 ;;
-    6) for times in 1 2 3; do fit epochs$times --set epochs=$((EPOCHS * times)); done ;;
+    6) for times in 1 2 3; do fit epochs$times --set epochs="$(awk "BEGIN { print $EPOCHS * $times }")"; done ;;
     start) fit start_even --set alpha_start=even; fit start_wide --set latent_std=0.2165 ;;
     *) echo "there is no table '$1'" >&2; exit 2 ;;
     esac
