@@ -25,7 +25,7 @@ def text(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name}={text(one)}" for name, one in value.items()) or "-"
-    if isinstance(value, list | tuple):
+    if type(value) in (list, tuple):  # others know themselves how they look
         return ", ".join(text(one) for one in value) or "-"
     if value is None:
         return "-"

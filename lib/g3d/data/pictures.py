@@ -8,8 +8,8 @@ from pathlib import Path
 from g3d import images
 from g3d.data.columns import FORMAT as FORMAT
 from g3d.data.columns import SPLITS as SPLITS
-from g3d.errors import G3dError, existing
-from g3d.storage import foreign
+from g3d.errors import G3dError
+from g3d.storage import foreign, named
 
 
 class Folder:
@@ -26,7 +26,7 @@ class Folder:
         }
 
     def read(self, name: str) -> bytes:
-        return existing(self.path / name, "the image").read_bytes()
+        return named.read(self.path / name, "the image")
 
 
 class Zip:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from g3d.cameras import CameraPrior, Cameras, read_transforms
+from g3d.cameras import SIDE_MOST, CameraPrior, Cameras, read_transforms
 from g3d.data.columns import SPLITS
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
@@ -92,6 +92,9 @@ class CameraPlan:
             cameras = self._of_prior(world.camera_prior, index)
         if self.size:
             cameras = cameras.resized(self.size, max(1, round(self.size * cameras.height / cameras.width)))
+        if max(cameras.width, cameras.height) > SIDE_MOST:
+            raise G3dError(f"'{self.spec}' asks for {cameras.width}x{cameras.height} pixels; at most {SIDE_MOST} a side "
+                           "are drawn: give a smaller --size")  # fmt: skip
         return cameras
 
     def _of_prior(self, prior: CameraPrior | None, index: int) -> Cameras:

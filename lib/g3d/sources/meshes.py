@@ -4,7 +4,6 @@ Files are taken as y up unless --up says otherwise. Each object keeps the name o
 with it. --backgrounds puts a photograph behind each picture, another one each time.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from g3d.sources.surfaces.drawing import Photos, make_object
 from g3d.sources.surfaces.mesh_files import READERS, read_surface
 from g3d.sources.surfaces.surface import Surface
 from g3d.sources.writing.licence import licence_of
-from g3d.storage import foreign
+from g3d.storage import files, foreign
 from g3d.storage.leaving_out import merged
 
 _UNREAD = frozenset((
@@ -156,7 +155,7 @@ def photographs(path: Path, seed: int) -> Photos:
 def read(path: Path, rotation: NDArray[np.float64] | None, painted: bool = True) -> Surface:
     """The surface in a mesh file, y up, with the digest of the file; with its textures if `painted`."""
     surface = read_surface(path, painted)
-    digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    digest = files.file_digest(path)
     surface = replace(surface, traits={**surface.traits, "digest": digest})
     if rotation is None:
         return surface

@@ -23,7 +23,7 @@ from g3d.sources import Collection, Item, Made, Request, needs_input, posed
 from g3d.sources.posed import shots
 from g3d.sources.writing.licence import licence_of
 from g3d.sources.writing.mirror import with_mirrored
-from g3d.storage import foreign, leaving_out
+from g3d.storage import files, foreign, leaving_out
 
 F64 = NDArray[np.float64]
 KNOWN_FOCAL = 131.25 / 128  # of SRN's cars and chairs, in widths of a picture
@@ -253,7 +253,7 @@ def _numbers(path: Path) -> list[float]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return files.read_bytes(path, "the file", files.JSON_MOST).decode("utf-8")
     except (UnicodeDecodeError, OSError) as error:
         raise G3dError(f"'{path}' cannot be read as text ({error}); write it again") from error
 

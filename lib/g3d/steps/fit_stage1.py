@@ -77,9 +77,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     chosen = method(options.method)
     settings = settings_of(options.method, options.preset, options.settings)
     dataset = open_dataset(options.data)
-    manifest.note_changed(options.data, progress)
     chosen.check(settings, dataset)
     head = _check(options)
+    manifest.note_changed(options.data, progress)
     where = device.pick(options.device)
     parents = {"dataset": dataset.digest, **initial.parents(options.out, options.resume, head)}
     identity = {"method": options.method, "settings": config.as_json(settings), "parents": parents}

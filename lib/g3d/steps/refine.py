@@ -13,7 +13,7 @@ from g3d import cameras, config, device, distributed, images
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
 from g3d.refiners import SampleSettings, load, refine
-from g3d.storage import artifacts, files
+from g3d.storage import artifacts, files, named
 
 if TYPE_CHECKING:
     from g3d.refiners import Loaded
@@ -141,7 +141,7 @@ def _beside(options: Options, folder: Path, names: Sequence[str]) -> None:
 
 def _as_png(path: Path) -> bytes:
     """The cameras of a folder whose pictures are PNG now, whatever they were."""
-    data = path.read_bytes()
+    data = named.read(path, "the image")
     about = files.read_json(path, "the cameras")
     frames = about.get("frames", []) if isinstance(about, dict) else []
     changed = False

@@ -10,7 +10,7 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ _DTYPES = {
 }  # fmt: skip
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of what torch.save wrote before 1.6
 _LARGEST = 1 << 33  # bytes of one tensor
-_FILE_MOST = 1 << 33  # bytes of a checkpoint
+_FILE_MOST = 1 << 31  # bytes of a checkpoint
 _PARTS_MOST, _DEPTH_MOST = 200_000, 100  # of a module: its modules and tensors, and modules within each other
 
 
@@ -69,22 +69,24 @@ class Record(dict[Any, Any]):
 def load(path: Path) -> Any:
     """What a pickle file holds, with `Record`s in the place of objects. Raises `G3dError` for any other kind of content."""
     try:
-        size = existing(path, "the checkpoint").stat().st_size
+        if existing(path, "the checkpoint").is_dir():
+            raise G3dError(f"the checkpoint '{path}' is a folder; give a pickle of the public code")
+        size = path.stat().st_size
         if size > _FILE_MOST:
             raise G3dError(f"'{path}' has {size} bytes; a checkpoint has at most {_FILE_MOST}: give another file")
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            zipped = stream.read(2) == b"PK"
+            stream.seek(0)
+            if not zipped:
+                return _read(stream, str(path), size)
     except OSError as error:
         raise from_os_error(error, f"reading {path}") from error
-    if data[:2] == b"PK":
-        raise G3dError(
-            f"'{path}' is a zip (torch.save); wanted is a pickle of the public code (network-snapshot-*.pkl)"
-        )
-    return _read(data, str(path))
+    raise G3dError(f"'{path}' is a zip (torch.save); wanted is a pickle of the public code (network-snapshot-*.pkl)")
 
 
-def _read(data: bytes, where: str) -> Any:
+def _read(stream: BinaryIO, where: str, size: int) -> Any:
     try:
-        return _Unpickler(io.BytesIO(data), where, Budget(where, len(data))).load()
+        return _Unpickler(stream, where, Budget(where, size)).load()
     except G3dError:
         raise
     except (MemoryError, RecursionError) as error:
@@ -101,7 +103,7 @@ def _read(data: bytes, where: str) -> Any:
 class _Unpickler(Counted):
     """Only names that are known become anything, and what they become is defined here."""
 
-    def __init__(self, stream: io.BytesIO, where: str, budget: Budget, stores: "Callable[[Any], Any] | None" = None):
+    def __init__(self, stream: BinaryIO, where: str, budget: Budget, stores: "Callable[[Any], Any] | None" = None):
         super().__init__(stream, budget)
         self._where, self._budget, self._stores = where, budget, stores
         self._made: dict[tuple[str, str], Any] = {}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from g3d.storage import foreign
+from g3d.storage import foreign, named
 
 _NAMES = ("license", "licence", "copying")
 UNKNOWN = "unknown (the folder holds no licence file)"
@@ -12,7 +12,7 @@ def licence_of(folder: Path) -> str:
     """The text of the folder's licence file, shortened, or `UNKNOWN`."""
     for path in foreign.inside(folder):
         if path.is_file() and is_licence(path.name):
-            return shortened(path.name, path.read_bytes())
+            return shortened(path.name, named.read(path, "the licence"))
     return UNKNOWN
 
 

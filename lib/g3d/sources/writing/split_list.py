@@ -73,7 +73,9 @@ def read_split_list(path: Path) -> SplitList:
         raise G3dError(f"the split list '{path}' is a folder; give a text file of names, or a JSON file of two lists")
     digest = files.file_digest(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        text = files.read_bytes(path, "the split list", files.JSON_MOST).decode(
+            "utf-8-sig"
+        )  # some editors begin a file with a mark
     except UnicodeDecodeError as error:
         raise G3dError(f"the split list '{path}' is not a text file ({error}); write one name a line") from error
     if path.suffix.lower() != ".json":

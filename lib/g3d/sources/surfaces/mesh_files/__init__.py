@@ -22,7 +22,7 @@ from g3d.sources.surfaces.mesh_files.parts import GREY, Part, check_finite, chec
 from g3d.sources.surfaces.surface import Surface
 from g3d.storage import impostors, named, ply_files
 
-_MESH_MOST = 1 << 31  # bytes of a mesh file
+_MESH_MOST = 1 << 30  # bytes of a mesh file
 
 
 def read_surface(path: Path, painted: bool = True) -> Surface:
