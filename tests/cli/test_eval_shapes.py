@@ -222,7 +222,7 @@ def test_out_and_plot_are_written_and_protected(tmp_path: Path) -> None:
 
 
 def test_what_export_ply_writes_is_read(pipeline: Pipeline, tmp_path: Path) -> None:
-    export_ply.run(export_ply.Options(pipeline.scenes, tmp_path / "plys", resolution=12, level=0.05, device="cpu"))
+    export_ply.run(export_ply.Options(pipeline.scenes, tmp_path / "plys", resolution=12, level=0.0975, device="cpu"))
     found = run(options(pipeline.data, tmp_path / "plys", num=3))
     assert (found["kind_true"], found["n_test"], found["cells_true"]) == ("grids", 3, 64) and found["mmd"] > 0
 

@@ -189,7 +189,7 @@ GOOD = saved(np.ones((H, W)))
         ("000001.npy", GOOD[:200], "not an array"),
         ("000001.npy", b"PK\3\4 no array", "not an array"),
         ("000001.png", images.encode(np.zeros((H, W, 3), np.uint8)), "mode RGB; wanted is grey"),
-        ("000001.png", b"<html>", "not an image"),
+        ("000001.png", b"<html>", "is a web page"),
         ("000009.npy", GOOD, "000001.png' does not exist"),
     ],
 )

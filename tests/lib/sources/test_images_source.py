@@ -151,7 +151,7 @@ def test_a_bad_picture_is_named_or_left_out(zipped: bool, tmp_path: Path) -> Non
     (folder / "b/2.png").write_bytes(whole[: len(whole) // 2])
     (folder / "a/1.jpg").write_text("<html>moved</html>")
     path = packed(folder, tmp_path / "in.zip") if zipped else folder
-    with pytest.raises(G3dError, match=r"a/1\.jpg' is not an image that can be read"):
+    with pytest.raises(G3dError, match=r"a/1\.jpg' is a web page"):
         run(Options("images", str(path), tmp_path / "out", size=8, workers=1))
     assert not (tmp_path / "out").exists()
     data = prepared(path, tmp_path / "out", size=8, skip_bad=True)
