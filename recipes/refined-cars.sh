@@ -1,6 +1,6 @@
 #!/bin/sh
 # A refiner for any method's pictures: mNIF, fitted briefly to procedural cars, draws them blurred; a diffusion model learns from the
-# training views what it leaves out, and refines views from places that neither has seen. About 10 minutes of one core.
+# training views what it leaves out, and refines views from places that neither has seen. About 15 minutes of one core.
 # usage: recipes/refined-cars.sh [OUT]
 set -eu
 D=${1:-runs/refined-cars}
@@ -12,8 +12,8 @@ g3d fit-stage1 mnif --data "$D/data" --preset demo --set epochs=250 --device "$D
 for SPLIT in train test; do
   g3d decode "$D/model" "$D/model" --render "$D/coarse-$SPLIT" --alpha --cameras "dataset:$D/data:$SPLIT" --device "$DEVICE"
 done
-g3d fit-refiner "$D/coarse-train" "$D/data" --split train --preset laptop --set channels=16 --set steps=1500 --set lr=2e-3 \
-  --set patch=0 --device "$DEVICE" --out "$D/refiner"
+g3d fit-refiner "$D/coarse-train" "$D/data" --split train --preset laptop --set channels=16 --set steps=2000 --set lr=2e-3 \
+  --device "$DEVICE" --out "$D/refiner"
 g3d refine "$D/coarse-test" --refiner "$D/refiner" --device "$DEVICE" --out "$D/refined-test"
 
 for KIND in coarse refined; do

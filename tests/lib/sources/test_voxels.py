@@ -238,7 +238,7 @@ def test_a_folder_of_meshes_becomes_grids_and_points(tmp_path: Path) -> None:
     assert len(result["skipped"]) == 1 and "sheet.off' encloses nothing" in result["skipped"][0]
     data = open_dataset(tmp_path / "one")
     assert data.object_names == ["ball", "box"] and data.objects("test") == [1]
-    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == ["dataset.json", "shapes.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "one").glob("[!.]*")) == ["dataset.json", "shapes.safetensors"]
     for number in range(2):
         entry, grid = data.info["objects"][number], data.occupancy(number)
         points, labels = data.points(number)

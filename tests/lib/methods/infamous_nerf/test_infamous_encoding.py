@@ -140,7 +140,7 @@ def test_scenes_are_drawn_and_exported_without_the_model(heads: Path, fitted: Pa
     again, first = (images.read_image(tmp_path / where / "000001.png") for where in ("again", "r"))
     assert (again == first).all() and first.shape == (16, 16, 3)
     assert (
-        g3d("export-ply", tmp_path / "s", "--as", "points", "--num", 20, "--level", 0.01, "--out", tmp_path / "p").code
+        g3d("export-ply", tmp_path / "s", "--as", "points", "--num", 20, "--level", 1.0, "--out", tmp_path / "p").code
         == 0
     )
 
