@@ -1,6 +1,7 @@
 """Every command, given a wrong, truncated, empty or foreign file in each of its places, ends with exit 2 and one sentence."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np

@@ -292,3 +292,17 @@ def test_what_may_not_be_read_gets_advice_about_permissions(
         monkeypatch.setattr(os, "access", lambda path, mode: False)
     for words in (["info", place], ["sheet", place, "--out", tmp_path / "s.png"]):
         refused(g3d(*words), "permissions")
+
+
+def test_a_dataset_of_more_views_than_there_can_be(pipeline: Pipeline, tmp_path: Path) -> None:
+    shutil.copytree(pipeline.data, tmp_path / "data")
+    place = tmp_path / "data" / "dataset.json"
+    for views in (2**31, 10**30):
+        place.write_text(json.dumps({**json.loads(place.read_text()), "views": views}))
+        refused(g3d("sheet", f"{tmp_path / 'data'}:train", "--out", tmp_path / "s.png"), "dataset.json", "damaged")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000])
+def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
+    with pytest.raises(G3dError, match="longer than a name can be"):
+        named.inside(tmp_path, name, "a frame")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "g3d/dataset@1"
+VIEWS_MOST = 1_000_000  # pictures are numbered with six digits
 SPLITS = ("train", "test")
 """Of views, and of objects."""
 PAIRS = "pairs"

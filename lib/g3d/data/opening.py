@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from g3d.cameras import CameraPrior, Cameras
-from g3d.data.columns import FORMAT, SPLITS
+from g3d.data.columns import FORMAT, SPLITS, VIEWS_MOST
 from g3d.data.dataset import UNIT_BOX, Dataset
 from g3d.errors import G3dError, existing
 from g3d.storage import artifacts, files
@@ -41,7 +41,7 @@ def _description(file: Path) -> dict[str, Any]:
     named = isinstance(info["objects"], list) and all(
         isinstance(o, dict) and {"name", "split"} <= o.keys() for o in info["objects"]
     )
-    if not named or not (solids_only or all(isinstance(n, int) and n > 0 for n in counts)):
+    if not named or not (solids_only or all(isinstance(n, int) and 0 < n <= VIEWS_MOST for n in counts)):
         raise G3dError(
             f"'{file}' is damaged: views, width and height are whole numbers, objects a list of name and split; "
             "prepare it again"

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from g3d import images
 from g3d.data.columns import FOLDERS, FORMAT, SHAPE_COLUMNS, SPLITS, VIEW_COLUMNS, Made, columns
+from g3d.data.columns import VIEWS_MOST as VIEWS_MOST
 from g3d.errors import G3dError, from_os_error
 from g3d.storage import artifacts, files
 
-VIEWS_MOST = 1_000_000  # pictures are numbered with six digits
 JOURNAL = "journal.jsonl"
 ASKED = "asked.txt"  # of a dataset that is whole, but not in its place yet: what it was made for
 _PSNR_PICTURES = 1024  # of which the mean image is taken

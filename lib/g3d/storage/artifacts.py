@@ -47,7 +47,9 @@ class Artifact(Header):
 
 def header(path: Path) -> Header:
     """Read the header of a g3d file; a foreign, truncated or damaged one is refused in one sentence."""
-    impostors.refuse_file(existing(path, "the file"))
+    if existing(path, "the file").is_dir():
+        raise G3dError(f"the file '{path}' is a folder; give a file that g3d wrote")
+    impostors.refuse_file(path)
     tensors, metadata = container.read_header(path)
     try:
         meta = json.loads(metadata["g3d"])

@@ -22,6 +22,9 @@ def inside(folder: Path, name: str | Path, where: str, up: int = 0) -> Path:
     own = Path(os.path.abspath(folder))  # noqa: PTH100  (links stay as they are)
     root = own.parents[up - 1] if up and len(own.parents) >= up else own
     place = Path(os.path.normpath(own / name))
+    short = all(len(part.encode(errors="replace")) < 256 for part in place.parts) and len(str(place)) < 4096
+    if "\0" not in str(name) and not short:
+        raise G3dError(f"{where} names '{str(name)[:80]}...', which is longer than a name can be; correct it")
     if "\0" not in str(name) and place.is_relative_to(root):
         return folder / name
     raise G3dError(f"{where} names '{name}', which lies outside of '{root if up else folder}'; put it inside, and name it by a "

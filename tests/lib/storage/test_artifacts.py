@@ -471,3 +471,10 @@ def test_arrays_are_written_as_tensors_are(tmp_path: Path) -> None:
         assert torch.equal(one.values[name], other.values[name]) and one.values[name].dtype == tensors[name].dtype
     with pytest.raises(G3dError, match="intrinsics"):
         artifacts.write_arrays(tmp_path / "c", "cameras", {**arrays, "intrinsics": np.ones((3, 3), "<f4")}, config)
+
+
+def test_a_folder_named_as_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").mkdir()
+    for read in (artifacts.header, artifacts.check):
+        with pytest.raises(G3dError, match="is a folder"):
+            read(tmp_path / "a.safetensors")
