@@ -136,7 +136,9 @@ def test_a_damaged_dataset_is_refused_by_the_file(name: str, kind: str, pipeline
     BAD[kind](data / name, pipeline)
     words = ["fit-stage1", "mnif", "--preset", "smoke", "--data", data, "--out", tmp_path / "run", "--device", "cpu"]
     done = g3d(*words)  # a note may say before that the file has changed
-    refused(replace(done, err="".join(line for line in done.err.splitlines(True) if not line.startswith("note:"))), name)
+    refused(
+        replace(done, err="".join(line for line in done.err.splitlines(True) if not line.startswith("note:"))), name
+    )
 
 
 @pytest.mark.parametrize("change", ["settings", "world", "network"])
