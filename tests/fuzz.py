@@ -1,6 +1,6 @@
 """`make fuzz`: inputs changed by a seeded stream, each given to a command: no traceback, no hang, no memory without end.
 
-    python tests/fuzz.py --inputs 5000 --seed 0 [--only NUMBER]
+    python tests/fuzz.py --inputs 5000 --seed 0 [--only NUMBERS]
 
 Each input is read by a child forked from this process, which has torch in memory. Its resident memory may grow by 2 GB above what
 it started with, and it may work for 20 s (of a processor; waiting counts on the clock, three times as long, since machines
@@ -194,12 +194,12 @@ def main_() -> None:
     parser.add_argument("--inputs", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--only", type=int)
+    parser.add_argument("--only", type=int, nargs="+")
     options = parser.parse_args()
     room = Path(tempfile.mkdtemp(prefix="g3d-fuzz-"))
     os.environ["G3D_CACHE"] = str(room / "cache")
     targets = fuzz_targets.targets(room)
-    numbers = [options.only] if options.only is not None else range(options.first, options.first + options.inputs)
+    numbers = options.only or range(options.first, options.first + options.inputs)
     result = run(targets, numbers, options.seed, room)
     if options.only is not None:
         print((room / "try" / "said.txt").read_text(errors="replace"), room)
