@@ -102,7 +102,7 @@ def _until(happens: Callable[[], bool], pid: int) -> bool:
 
 
 def some_moment(pid: int, out: Path, stream: random.Random) -> None:
-    """Wait for a random moment: early in the start, when the folder has just come, or behind a save or two."""
+    """Wait for a random moment: early in the start, when the folder has just come, or behind one to three saves."""
     state = out / "state.safetensors"
     kind = stream.randrange(5)
     if kind == 0:
@@ -111,7 +111,7 @@ def some_moment(pid: int, out: Path, stream: random.Random) -> None:
         if _until(out.exists, pid):
             time.sleep(stream.choice((0.0, stream.uniform(0, 0.01), stream.uniform(0, 0.3))))
     else:
-        for _ in range(1 + kind % 2):
+        for _ in range(1 + kind % 3):
             before = state.stat().st_mtime_ns if state.is_file() else 0
             if not _until(lambda before=before: (state.stat().st_mtime_ns if state.is_file() else 0) != before, pid):  # type: ignore[misc]
                 return

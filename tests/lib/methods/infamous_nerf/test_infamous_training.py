@@ -71,7 +71,7 @@ def test_it_learns_the_heads(heads: Path) -> None:
     remember_means(now.model, now.codes, known)
     model, test = Model(now.model, config, world), encoding.items(Model(now.model, config, world), dataset, "test")
     mse = [encoding.encoder(model, dataset, test, encoding.EncodeSettings(steps=n), 0)([0]).mse for n in (0, 100)]
-    assert float(mse[1]) < 0.4 * float(mse[0])
+    assert float(mse[1]) < 0.5 * float(mse[0])
 
 
 def test_resuming_goes_on_bit_by_bit(heads: Path, tmp_path: Path) -> None:
