@@ -275,7 +275,10 @@ def test_pairs_teach_what_the_coarse_picture_lacks(tmp_path: Path, predict: str,
         else:
             found = refine(refiner, coarse[None], [f"new {i}"], 0, SampleSettings())[0]
         off = np.abs(found.astype(float) - true).mean()
-        assert off < (0.75 if predict == "epsilon" else 0.4) * np.abs(coarse.astype(float) - true).mean(), (predict, off)
+        assert off < (0.75 if predict == "epsilon" else 0.4) * np.abs(coarse.astype(float) - true).mean(), (
+            predict,
+            off,
+        )
 
 
 def test_settings_that_make_no_network_are_refused() -> None:
