@@ -66,7 +66,7 @@ class SampleSettings:
 PRESETS: dict[str, Config] = {
     # INFAMOUS-NeRF, section 3.2: the default
     "paper": Config(),
-    # pictures of 64 to 128 pixels, minutes on two cores; found in the benchmark of refiners
+    # pictures of 64 to 128 pixels, an hour or two of a core; its parts were tried shorter (RESULTS), the whole was not run
     "laptop": Config(
         channels=32, multipliers=(1, 2, 2), attention=(), noised="change", predict="x0", patch=32, batch=16, steps=6000, lr=1e-3,
         lr_floor=0.05, warmup=100, ema=0.995, ddim_steps=20,
