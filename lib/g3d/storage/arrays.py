@@ -13,6 +13,7 @@ from g3d.errors import G3dError, existing
 from g3d.storage import impostors
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth")
+_MOST = 1 << 28  # numbers of one array
 
 
 def read(path: Path, preferred: Sequence[str]) -> NDArray[np.float32]:
@@ -47,6 +48,7 @@ def _numpy(path: Path) -> dict[str, Any]:
 def _torch(path: Path) -> dict[str, Any]:
     import torch
 
+    # Torch's own reader of tensors alone, which executes nothing: `safe_pickle` reads no zips of torch.save.
     found = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(found, torch.Tensor):
         found = {"tensor": found}
@@ -54,4 +56,10 @@ def _torch(path: Path) -> dict[str, Any]:
         found = {"tensors": torch.stack(list(found))}
     if not isinstance(found, dict):
         raise G3dError(f"'{path}' holds a {type(found).__name__}; wanted is a tensor, or tensors by name")
-    return {str(n): v.detach().float().numpy() for n, v in found.items() if isinstance(v, torch.Tensor)}
+    tensors = {str(n): v for n, v in found.items() if isinstance(v, torch.Tensor)}
+    large = next((n for n, v in tensors.items() if v.numel() > _MOST), None)
+    if large is not None:  # a few bytes can say so: a tensor without strides
+        raise G3dError(
+            f"'{path}' holds {tensors[large].numel()} numbers as '{large}'; at most {_MOST} are read: give fewer codes"
+        )
+    return {n: v.detach().float().numpy() for n, v in tensors.items()}

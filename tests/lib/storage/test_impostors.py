@@ -105,3 +105,10 @@ def test_a_pickle_in_an_array_file_is_not_executed(tmp_path: Path) -> None:
     for name in ("a.npy", "b.pt"):
         with pytest.raises(G3dError, match="is not a file of arrays that can be read"):
             arrays.read(tmp_path / name, ("w",))
+
+
+def test_a_tensor_without_strides_fills_no_memory(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1).expand(1 << 40)}, tmp_path / "w.pt")
+    assert (tmp_path / "w.pt").stat().st_size < 4096
+    with pytest.raises(G3dError, match="holds 1099511627776 numbers as 'w'; at most"):
+        arrays.read(tmp_path / "w.pt", ("w",))
