@@ -3,6 +3,7 @@
 # photographs of another. Both stages of `laptop32` take about an hour of one core, `laptop64` two.
 # usage: recipes/vq3d-mvs1.sh FOLDER_OF_GLB FOLDER_OF_PHOTOS [OUT]
 #   PRESET=laptop64 SIZE=64      MORE="--set steps=1000" (stage 1)      MORE2="--set steps=500" (stage 2)      SAMPLES=300
+#   PYTHON=python3: the Python that g3d is installed in
 set -eu
 MESHES=${1:?give the folder with the GLB files}
 PHOTOS=${2:?give a folder of photographs}
@@ -31,7 +32,7 @@ for radius in 0 0.1 0.2 0.3; do # figure 7: how pictures from elsewhere fare
 done
 g3d sample "$D/model" --prior "$D/prior" --num "$SAMPLES" --render "$D/sampled" --disparity
 g3d sample "$D/model" --prior "$D/prior" --num "$SAMPLES" --top-k 100 --render "$D/sampled_top_k"
-python3 "$HERE/counted_tokens.py" "$D/tokens.safetensors" "$D/counted.safetensors" --num "$SAMPLES" # the floor
+"${PYTHON:-python3}" "$HERE/counted_tokens.py" "$D/tokens.safetensors" "$D/counted.safetensors" --num "$SAMPLES" # the floor
 g3d decode "$D/model" "$D/counted.safetensors" --render "$D/counted"
 
 g3d eval-fid "$D/data" "$D/reconstructed" --split test --out "$D/fid_s1.json"

@@ -8,6 +8,7 @@ import importlib
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -147,7 +148,7 @@ def run(recipe: str, tmp_path: Path, *words: str, fitted: str, **environment: st
     path = f"{bin_}:{os.environ['PATH']}"
     done = subprocess.run(
         ["sh", str(RECIPES / recipe), *words], cwd=work, capture_output=True, text=True, check=False,
-        env={**os.environ, "PATH": path, "G3D_LOG": str(log), **environment},
+        env={**os.environ, "PATH": path, "PYTHON": sys.executable, "G3D_LOG": str(log), **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = log.read_text().split("\036")[:-1]
