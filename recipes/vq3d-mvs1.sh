@@ -20,7 +20,7 @@ g3d encode "$D/model" --data "$D/data" --split all --out "$D/tokens.safetensors"
 g3d encode "$D/model" --data "$D/data" --split train --set mirror=true --out "$D/mirrored.safetensors"
 # shellcheck disable=SC2086
 g3d fit-prior "$D/tokens.safetensors" "$D/mirrored.safetensors" --kind autoregressive --preset laptop --set dropout=0.2 \
-    --set steps=900 $MORE2 --out "$D/prior"
+    --set steps=2000 $MORE2 --out "$D/prior"
 
 g3d encode "$D/model" --data "$D/data" --split test --out "$D/held_out.safetensors"
 g3d decode "$D/model" "$D/held_out.safetensors" --out "$D/scenes" --render "$D/reconstructed" --disparity
