@@ -19,7 +19,7 @@ ODD = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 def spoiled(source: Path, to: Path, tensor: str, value: float) -> Path:
     """A file of ours with one number in one tensor that our writer would refuse."""
-    file = artifacts.read(source, "model", "prior", "latents", "scene")
+    file = artifacts.read(source, "model", "prior", "latents", "scene", "refiner")
     values = {name: found.clone() for name, found in file.values.items()}
     values[tensor].view(-1)[-1] = value
     with unchecked():

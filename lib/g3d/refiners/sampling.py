@@ -59,7 +59,7 @@ def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
 
 @torch.no_grad()
 def refine(loaded: Loaded, coarse: U8, names: Sequence[str], seed: int, settings: SampleSettings) -> U8:
-    """[N, H, W, 3] coarse => refined; picture i depends on (seed, names[i]) and itself."""
+    """[N, H, W, 3] coarse => refined; picture i depends on (seed, names[i]) and itself. Refuses what is not finite."""
     device = loaded.schedule.alpha_bar.device
     condition = signed(coarse).to(device)  # [N, 3, H, W]
     wanted = loaded.config.ddim_steps if settings.ddim_steps is None else settings.ddim_steps
@@ -76,7 +76,13 @@ def refine(loaded: Loaded, coarse: U8, names: Sequence[str], seed: int, settings
         x = diffusion.sample_ddim(predict, loaded.schedule, noise, steps, within)
     else:
         x = diffusion.sample_ddpm(predict, loaded.schedule, noise, within)
-    return unsigned(base + scale * x)
+    refined = base + scale * x
+    odd = [name for name, one in zip(names, refined, strict=True) if not bool(one.isfinite().all())]
+    if odd:
+        raise G3dError(
+            f"the refined picture '{odd[0]}' holds NaN or infinity: the refiner's weights overflow; fit it again"
+        )
+    return unsigned(refined)
 
 
 def noise_of(config: Config, schedule: diffusion.Schedule, told: Tensor, x: Tensor, t: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     item and of all."""
     head, found, encode, settings = _checked(options)
     dataset, where = open_dataset(options.data), device.pick(options.device)
-    manifest.note_changed(options.data, progress)
+    manifest.note_changed(progress, options.data)
     model = decoding.load(found, head, where)
     items = encode.items(model, dataset, options.split)
     if not items:

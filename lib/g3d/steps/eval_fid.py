@@ -12,7 +12,7 @@ from g3d.errors import G3dError, did_you_mean, existing
 from g3d.evaluation import extractors
 from g3d.progress import SILENT, Progress
 from g3d.seeds import generator
-from g3d.storage import files, leaving_out
+from g3d.storage import files, leaving_out, manifest
 
 if TYPE_CHECKING:
     from g3d.evaluation.features import F32, Extractor
@@ -96,6 +96,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     counts = {role: len(picked) for role, (_, picked) in sets.items()}
     with distributed.processes(place):
         progress = SILENT if distributed.rank() else progress
+        manifest.note_changed(progress, options.real, options.fake)
         left_out = {role: dict(one.found.left_out) for role, (one, _) in sets.items() if one.found.left_out}
         for role, (one, _) in sets.items():
             if one.found.left_out:

@@ -11,6 +11,7 @@ import numpy as np
 from g3d import device
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress, track
+from g3d.storage import manifest
 
 if TYPE_CHECKING:
     from g3d.evaluation.disparity_judge import Estimate
@@ -98,6 +99,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     from g3d.evaluation.outcome import write_results
     from g3d.evaluation.pairs import pair, side
 
+    manifest.note_changed(progress, options.images, options.true)
     test = side(options.images, "the images", options.split, options.objects)
     found = None
     items: list[tuple[str, Item, Pair | None]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from g3d import device
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
+from g3d.storage import manifest
 
 if TYPE_CHECKING:
     from g3d.evaluation.identity import Embedder
@@ -80,6 +81,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     from g3d.evaluation.pairs import pair, side
     from g3d.metrics.paired import summary
 
+    manifest.note_changed(progress, options.true, options.test)
     found = pair(
         side(options.true, "the true images", options.split, options.objects, item_names(options.drawn_from)),
         side(options.test, "the images to judge", options.split, options.objects),

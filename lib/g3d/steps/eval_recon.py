@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from g3d import device
 from g3d.errors import G3dError, Missing, existing
 from g3d.progress import SILENT, Progress, track
+from g3d.storage import manifest
 
 if TYPE_CHECKING:
     import torch
@@ -107,6 +108,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     from g3d.evaluation.pairs import pair, side
     from g3d.metrics.paired import How, summary
 
+    manifest.note_changed(progress, options.true, options.test)
     true = side(options.true, "the true images", options.split, options.objects, item_names(options.drawn_from))
     test = side(options.test, "the images to judge", options.split, options.objects)
     found = pair(true, test, options.any_camera)

@@ -28,7 +28,7 @@ from g3d.evaluation.shape_files import (
 from g3d.metrics import shapes
 from g3d.progress import SILENT, Progress, track
 from g3d.seeds import generator
-from g3d.storage import files
+from g3d.storage import files, manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,6 +99,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     true, test = _sides(options)
     where = device.pick(options.device)
     with distributed.processes(where):
+        manifest.note_changed(progress, options.true, options.test)
         compare = _compare_grids if options.grids else _compare_sets
         figures, series, label = compare(options, true, test, where, progress)
     result = {**figures, **{k: v for k, v in resolved.items() if k not in ("out", "plot", "device", "form")}}

@@ -9,6 +9,7 @@ import numpy as np
 
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress, track
+from g3d.storage import manifest
 
 if TYPE_CHECKING:
     from g3d.evaluation.pairs import Pairs
@@ -64,6 +65,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     from g3d.evaluation.pairs import pair, side
     from g3d.evaluation.transfer import figures, floor_figures, judged
 
+    manifest.note_changed(progress, options.true, options.test)
     true = side(options.true, "the true images", options.split, options.objects, item_names(options.drawn_from))
     found = pair(true, side(options.test, "the images to judge", options.split, options.objects))
     each = judged(found, options.neutral)

@@ -9,7 +9,7 @@ from g3d import config, device, distributed
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
 from g3d.refiners import PRESETS, Config, PairSource, fit
-from g3d.storage import files
+from g3d.storage import files, manifest
 from g3d.training import folder as folders
 from g3d.training import run as runs
 
@@ -56,6 +56,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Fit; writes `refiner.safetensors` and `metrics.json` into the run folder."""
     settings, where = _checked(options), device.pick(options.device)
     found = _pairs(options)
+    manifest.note_changed(progress, options.coarse, options.true)
     identity = {
         "refiner": "diffusion", "settings": config.as_json(settings), "parents": _digests(options, found), "split": options.split,
         "objects": options.objects,

@@ -79,7 +79,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     dataset = open_dataset(options.data)
     chosen.check(settings, dataset)
     head = _check(options)
-    manifest.note_changed(options.data, progress)
+    manifest.note_changed(progress, options.data)
     where = device.pick(options.device)
     parents = {"dataset": dataset.digest, **initial.parents(options.out, options.resume, head)}
     identity = {"method": options.method, "settings": config.as_json(settings), "parents": parents}

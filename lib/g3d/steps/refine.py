@@ -13,7 +13,7 @@ from g3d import cameras, config, device, distributed, images
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
 from g3d.refiners import SampleSettings, load, refine
-from g3d.storage import artifacts, files, named
+from g3d.storage import artifacts, files, manifest, named
 
 if TYPE_CHECKING:
     from g3d.refiners import Loaded
@@ -52,6 +52,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     where = device.pick(options.device)
     loaded = load(artifacts.read(head.path, "refiner", role="the refiner"), where)
     names, read = _inputs(options)
+    manifest.note_changed(progress, options.images)
     inputs = (options.images, head.path)
     with distributed.processes(where), distributed.shared_folder(options.out, options.overwrite, inputs) as folder:
         if distributed.rank() == 0:

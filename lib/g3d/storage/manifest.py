@@ -61,23 +61,27 @@ def foreign(folder: Path) -> list[str]:
     return found
 
 
-def note_changed(folder: Path, progress: Progress) -> None:
-    """Say in one note which files of a dataset are not those that its digest stands for, as far as size and time tell.
+def note_changed(progress: Progress, *folders: Path | None) -> None:
+    """Say in one note for each of the datasets which files are not those that its digest stands for, as far as size and time
+    tell; folders that are no datasets have no digest.
 
     Where most are newer than the manifest, the folder was copied without its times, and times tell nothing."""
-    sizes = _sealed(folder)
-    if sizes is None:
-        return
-    sealed_s = (folder / MANIFEST).stat().st_mtime
-    known = [(name, status) for name, status in _entries(folder) if name in sizes and name != MANIFEST]
-    found = [name for name, status in known if status.st_size != sizes[name]]
-    newer = [name for name, status in known if status.st_mtime > sealed_s + _CLOCK_S and name not in set(found)]
-    found += newer if 2 * len(newer) < len(known) else []
-    if found:
-        progress.log(
-            f"note: {len(found)} of the files of '{folder}' (such as '{found[0]}') have changed since they were written, which "
-            "its digest does not tell; prepare it again if that was not meant"
-        )
+    for folder in folders:
+        if folder is None or not (folder / "dataset.json").is_file():
+            continue
+        sizes = _sealed(folder)
+        if sizes is None:
+            continue
+        sealed_s = (folder / MANIFEST).stat().st_mtime
+        known = [(name, status) for name, status in _entries(folder) if name in sizes and name != MANIFEST]
+        found = [name for name, status in known if status.st_size != sizes[name]]
+        newer = [name for name, status in known if status.st_mtime > sealed_s + _CLOCK_S and name not in set(found)]
+        found += newer if 2 * len(newer) < len(known) else []
+        if found:
+            progress.log(
+                f"note: {len(found)} of the files of '{folder}' (such as '{found[0]}') have changed since they were written, "
+                "which its digest does not tell; prepare it again if that was not meant"
+            )
 
 
 def _entries(folder: Path, below: str = "") -> Iterator[tuple[str, os.stat_result]]:

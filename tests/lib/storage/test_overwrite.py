@@ -13,7 +13,8 @@ import pytest
 from commands import Pipeline, g3d, refused
 from g3d.errors import G3dError
 from g3d.progress import Progress
-from g3d.storage import files, manifest
+from g3d.storage import artifacts, files, manifest
+from g3d.training import checkpoint
 from PIL import Image
 
 
@@ -169,6 +170,24 @@ def special(kind: str, place: Path) -> Path:
     return place
 
 
+def small_refiner(room: Path) -> Path:
+    """A refiner of no step, beside the folder of the test."""
+    from g3d.config import as_json
+    from g3d.refiners.config import PRESETS
+    from g3d.refiners.training import build
+
+    out = room / "small-refiner.safetensors"
+    network = checkpoint.pack("network", build(PRESETS["smoke"], 0).state_dict())
+    about = {"kind": "diffusion", "settings": as_json(PRESETS["smoke"]), "pictures": {"width": 24, "height": 24}}
+    artifacts.write(out, "refiner", network, about)
+    return out
+
+
+def copied(run: Path, out: Path) -> Path:
+    """Another run like this one, beside the folder of the test."""
+    return Path(shutil.copytree(run, out.parent.parent / f"{out.parent.name}-run", dirs_exist_ok=True))
+
+
 OUTPUTS: dict[str, Callable[[Pipeline, Path], list[object]]] = {
     "render": lambda p, out: ["render", p.scenes, "--out", out],
     "render --sheet": lambda p, out: ["render", p.scenes, "--out", out.parent / "views", "--sheet", out],
@@ -193,6 +212,11 @@ OUTPUTS: dict[str, Callable[[Pipeline, Path], list[object]]] = {
     "eval-shapes --plot": lambda p, out: ["eval-shapes", p.data, p.data, "--points", 64, "--plot", out],
     "report": lambda p, out: ["report", p.model, "--out", out],
     "sheet": lambda p, out: ["sheet", p.data, "--out", out],
+    "fit-refiner": lambda p, out: ["fit-refiner", p.data, p.data, "--preset", "smoke", "--out", out],
+    "refine": lambda p, out: ["refine", p.data, "--refiner", small_refiner(out.parent.parent), "--out", out],
+    "eval-transfer": lambda p, out: ["eval-transfer", p.data, p.data, "--out", out],
+    "eval-identity": lambda p, out: ["eval-identity", p.data, p.data, "--network", "dlib", "--out", out],
+    "compare --csv": lambda p, out: ["compare", p.model, copied(p.model, out), "--csv", out],
 }  # fmt: skip
 SUFFIXES = {
     "render --sheet": ".png", "render --video": ".mp4", "sheet": ".png", "report": ".html", "eval-shapes --plot": ".svg",
@@ -291,7 +315,7 @@ def test_a_picture_changed_under_an_unchanged_digest_is_noted(pipeline: Pipeline
 
     def said() -> list[str]:
         told = Says()
-        manifest.note_changed(data, told)
+        manifest.note_changed(told, data)
         return told.said
 
     assert said() == []
@@ -323,5 +347,9 @@ def test_a_picture_changed_under_an_unchanged_digest_is_noted(pipeline: Pipeline
         "cpu",
     )
     assert done.code == 0 and done.err.count("which its digest does not tell") == 1
+    for command in ("eval-recon", "eval-geometry", "eval-fid --extractor random --batch 4 --cache none"):
+        one, *more = command.split()
+        told = g3d(one, data, data, *more)
+        assert "which its digest does not tell" in told.err, (command, told.err)
     (data / manifest.MANIFEST).unlink()  # a dataset of before
     assert said() == []

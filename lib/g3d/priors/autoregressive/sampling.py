@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from g3d.errors import G3dError
 from g3d.nets.keyed import draw_keys, uniform
 from g3d.priors.autoregressive.config import SampleSettings
 from g3d.priors.autoregressive.network import TokenTransformer
@@ -49,10 +50,15 @@ def raced(probable: Tensor, keys: Tensor) -> Tensor:
 
 @torch.no_grad()
 def draw(network: TokenTransformer, first: Tensor, keys: Tensor, settings: SampleSettings) -> Tensor:
-    """first [B], the classes or zeros, keys [B, T, 2] => tokens [B, T]."""
+    """first [B], the classes or zeros, keys [B, T, 2] => tokens [B, T]; refuses logits that are not finite."""
     caches, last, found = network.caches(len(first)), first, []
     for place in range(keys.shape[1]):
-        last = raced(filtered(network.following(last, place, caches), settings), keys[:, place])
+        logits = network.following(last, place, caches)
+        if not bool(logits.isfinite().all()):
+            raise G3dError(
+                f"the prior's logits of token {place} hold NaN or infinity: its weights overflow; fit it again, or take another"
+            )
+        last = raced(filtered(logits, settings), keys[:, place])
         found.append(last)
     return torch.stack(found, dim=1)
 
