@@ -18,7 +18,7 @@ from g3d.errors import G3dError
 from g3d.latents import Latents, LatentSpace, space_of
 from g3d.nets.time_embedding import time_embedding
 from g3d.priors import Prior, checked, described, numbered, refuses_tokens
-from g3d.seeds import Noise, generator
+from g3d.seeds import Noise, rng
 from g3d.storage import artifacts
 from g3d.training import checkpoint, diffusion, ema, schedules
 from g3d.training.compile import compiled
@@ -130,7 +130,7 @@ def fit(settings: Config, latents: Latents, run: Run) -> None:
 
 def _batch(data: Tensor, settings: Config, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
     """Codes, noise and times of a step, the share of this process; drawn with replacement, so any N fits any batch."""
-    g = generator(seed, step, "diffusion")
+    g = rng(seed, step, "diffusion")
     rows = torch.randint(len(data), (settings.batch,), generator=g)
     noise = torch.randn(settings.batch, data.shape[1], generator=g)
     t = torch.randint(settings.time_steps, (settings.batch,), generator=g)
@@ -140,7 +140,7 @@ def _batch(data: Tensor, settings: Config, seed: int, step: int) -> tuple[Tensor
 
 def _build(size: int, settings: Config, seed: int) -> ResidualMlp:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(seed, 0, "initial weights").initial_seed())  # any whole number => 63 bits
+        torch.manual_seed(rng(seed, 0, "initial weights").initial_seed())  # any whole number => 63 bits
         return ResidualMlp(size, settings)
 
 

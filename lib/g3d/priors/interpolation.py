@@ -15,7 +15,7 @@ from g3d.config import setting
 from g3d.errors import G3dError
 from g3d.latents import Latents, LatentSpace, space_of
 from g3d.priors import Prior, checked, described, numbered, refuses_tokens
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage import artifacts
 from g3d.training.run import Run
 
@@ -108,7 +108,7 @@ def sample(
     count = settings.neighbours or kept
     drawn = []
     for index in indices:
-        g = generator(seed, index, "prior")
+        g = rng(seed, index, "prior")
         first, other = (int(torch.randint(n, (), generator=g)) for n in (len(loaded.codes), count))
         drawn.append((first, other, float(torch.rand((), generator=g))))
     where = loaded.codes.device

@@ -11,7 +11,7 @@ from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, did_you_mean, existing
 from g3d.evaluation import extractors
 from g3d.progress import SILENT, Progress
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage import files, leaving_out
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def _drawn(picked: list[int], most: int | None, seed: int) -> list[int]:
         return picked
     import torch
 
-    order = torch.randperm(len(picked), generator=generator(seed, 0, "eval-fid"))
+    order = torch.randperm(len(picked), generator=rng(seed, 0, "eval-fid"))
     return sorted(picked[i] for i in order[:most].tolist())
 
 

@@ -27,7 +27,7 @@ from g3d.evaluation.shape_files import (
 )
 from g3d.metrics import shapes
 from g3d.progress import SILENT, Progress, track
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage import files
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def sampled(surface: Surface, count: int, seed: int, index: int) -> F32:
     The streams of both sides are the same, so that a set has distance 0 from its copy."""
     from g3d.export.points import surface_points
 
-    stream = generator(seed, index, "shape")
+    stream = rng(seed, index, "shape")
     if not np.isfinite(surface.vertices).all():
         raise G3dError("it has coordinates that are not finite; write it again")
     if surface.faces is not None:
@@ -228,7 +228,7 @@ def _picked(options: Options, count: int, role: str) -> Sequence[int]:
     """Which of `count` shapes take part, in order: at most `num`, drawn by seed."""
     if options.num is None or options.num >= count:
         return range(count)
-    order = torch.randperm(count, generator=generator(options.seed, 0, f"eval-shapes {role}"))
+    order = torch.randperm(count, generator=rng(options.seed, 0, f"eval-shapes {role}"))
     return sorted(order[: options.num].tolist())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from g3d import config, device, distributed, latents
-from g3d.cameras import condition_numbers
+from g3d.cameras import camera_conditioning
 from g3d.data.dataset import Dataset, Item
 from g3d.data.opening import open_dataset
 from g3d.drawing.target import batched
@@ -21,7 +21,7 @@ from g3d.methods import decoding, method, settings_of
 from g3d.methods.contract import Encode, Method
 from g3d.progress import SILENT, Progress
 from g3d.scenes.scene import Scene
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage import artifacts, files, manifest
 from g3d.training import folder as folders
 from g3d.training import initial
@@ -150,7 +150,7 @@ def _measured(
     rows: list[Any] = []
     for split in ("train", "test"):
         items = chosen.encode.items(model, dataset, split)
-        order = torch.randperm(len(items), generator=generator(options.seed, 0, "metric items"))[:most].sort().values
+        order = torch.randperm(len(items), generator=rng(options.seed, 0, "metric items"))[:most].sort().values
         items = [items[int(i)] for i in order]
         if items:
             few = _encoded(chosen.encode, model, dataset, items, latents.space_of(head), options.seed)
@@ -182,7 +182,7 @@ def _generated(
     def scenes(numbers: Sequence[int]) -> list[Scene]:
         seen = None
         if chosen.condition is not None:
-            seen = condition_numbers(model.world.camera_prior.sample(options.seed, numbers, DRAWN_BY))
+            seen = camera_conditioning(model.world.camera_prior.sample(options.seed, numbers, DRAWN_BY))
         drawn = decoding.draw(chosen, model, numbers, options.seed, settings, seen)
         return decoding.scenes_of(chosen, model, drawn, chosen.decode_settings())
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from g3d import config, device, distributed, latents
-from g3d.cameras import condition_numbers
+from g3d.cameras import camera_conditioning
 from g3d.drawing.camera_plan import CameraPlan
 from g3d.drawing.painter import Drawing
 from g3d.drawing.target import BATCH, Target, batched, check_batch
@@ -160,7 +160,7 @@ def _conditions(found: _Checked, options: Options) -> Callable[[Sequence[int]], 
     if not _one_each(plan):
         return None
     world = World.from_json(found.model.config["world"], str(found.model.path))
-    return lambda part: torch.cat([condition_numbers(plan.for_world(world, number, None)) for number in part])
+    return lambda part: torch.cat([camera_conditioning(plan.for_world(world, number, None)) for number in part])
 
 
 def _one_each(plan: CameraPlan) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from g3d.cameras import CameraPrior, Cameras, condition_numbers
+from g3d.cameras import CameraPrior, Cameras, camera_conditioning
 from g3d.config import setting
 from g3d.data.dataset import Dataset, Item
 from g3d.errors import G3dError
@@ -171,12 +171,12 @@ def _inverted(
         optimiser.step()
     with torch.no_grad():
         error = (_drawn(model, codes(), cameras()) - pictures).square().mean()
-        return codes()[0].contiguous(), error, condition_numbers(cameras())[0]
+        return codes()[0].contiguous(), error, camera_conditioning(cameras())[0]
 
 
 def _drawn(model: Model, codes: Tensor, cameras: Cameras) -> Tensor:
     """One scene [1, C, W] from V cameras: [V, 3, H, W] in [0, 1]; baked at the first."""
-    levels = model.network(codes, condition_numbers(cameras)[:1])
+    levels = model.network(codes, camera_conditioning(cameras)[:1])
     seen = model.world.seen_by(cameras)
     drawn = rasterize(scene_of(levels, model.world), seen, background=model.world.background, depth=False)
     return drawn.rgb[0].permute(0, 3, 1, 2).clamp(0, 1)
