@@ -161,12 +161,12 @@ def _solids(
     for done, place in enumerate(chosen, 1):
         scene = decode(fitted.latents.pick([place]))
         assert isinstance(scene, MlpField)
-        where = next(iter(tensors_of(scene).values())).device
+        device = next(iter(tensors_of(scene).values())).device
         true = dataset.occupancy(fitted.items[place].object).astype(np.float32)
-        found = field_grid(scene, Lattice(dataset.grid_bounds, len(true)), where).values
+        found = field_grid(scene, Lattice(dataset.grid_bounds, len(true)), device).values
         errors.append(float(np.square(found - true).mean(dtype=np.float64)))
         if len(row) < _SHOWN and scene.world.camera_prior is not None:
-            camera = scene.world.camera_prior.default().to(where)
+            camera = scene.world.camera_prior.default().to(device)
             row.append(to_u8(render_scene(scene, camera).rgb[0].cpu().numpy()))
         progress.update(done, len(chosen))
     name = HELD_OUT if fitted.held_out else NAMES["train"]

@@ -111,9 +111,9 @@ def sample(
         g = rng(seed, index, "prior")
         first, other = (int(torch.randint(n, (), generator=g)) for n in (len(loaded.codes), count))
         drawn.append((first, other, float(torch.rand((), generator=g))))
-    where = loaded.codes.device
-    row, place = (torch.tensor([d[i] for d in drawn], dtype=torch.int64, device=where) for i in (0, 1))
-    alpha = torch.tensor([d[2] for d in drawn], device=where).unsqueeze(1)
+    device = loaded.codes.device
+    row, place = (torch.tensor([d[i] for d in drawn], dtype=torch.int64, device=device) for i in (0, 1))
+    alpha = torch.tensor([d[2] for d in drawn], device=device).unsqueeze(1)
     a, b = loaded.codes[row], loaded.codes[loaded.neighbours[row, place]]
     return numbered(loaded.space, alpha * a + (1 - alpha) * b, indices)
 

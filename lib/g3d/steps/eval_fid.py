@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g3d import device, images
+from g3d import images
 from g3d.data import columns
 from g3d.data.opening import open_dataset
+from g3d.device import pick_device
 from g3d.errors import G3dError, did_you_mean, existing
 from g3d.evaluation import extractors
 from g3d.progress import SILENT, Progress
@@ -75,7 +76,7 @@ def resolve(options: Options) -> dict[str, Any]:
         "real": str(options.real), "fake": str(options.fake), **choice.as_json(), "metrics": list(_wanted(options)),
         "protocol": options.protocol, "split": (options.split or "all") if any(map(_is_dataset, inputs)) else None,
         "objects": (options.objects or "all") if any(map(_is_dataset, inputs)) else None,
-        "num": options.num, "batch": options.batch, "seed": options.seed, "device": str(device.pick(options.device)),
+        "num": options.num, "batch": options.batch, "seed": options.seed, "device": str(pick_device(options.device)),
         "cache": None if cache is None else str(cache), **{k: None if v is None else str(v) for k, v in
                                                           (("out", options.out), ("plot", options.plot))},
     }  # fmt: skip
@@ -91,7 +92,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     from g3d.evaluation.pose_match import shared_poses
     from g3d.evaluation.set_figures import figures, headline, name_of
 
-    place = device.pick(options.device)
+    place = pick_device(options.device)
     sets = {role: _pictures(options, role) for role in ("real", "fake")}
     counts = {role: len(picked) for role, (_, picked) in sets.items()}
     with distributed.processes(place):

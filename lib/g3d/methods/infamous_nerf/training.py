@@ -207,8 +207,8 @@ def warn_of_few_visits(config: Config, source: rays.PairSource, run: Run) -> Non
 def write(now: Fit, known: Cast, run: Run) -> None:
     """Publish the model and the latents of the training items."""
     run.write("model.safetensors", "model", now.model.state_dict(), described(now.config, now.frame.world, known.names))
-    where = now.codes.identity.device
-    found = now.codes.of(now.model, known.subjects.to(where), known.expressions.to(where))
+    device = now.codes.identity.device
+    found = now.codes.of(now.model, known.subjects.to(device), known.expressions.to(device))
     tensors = {f"fields.{name}": value.detach().cpu() for name, value in zip(FIELDS, found, strict=True)}
     names = [item.name for item in known.items]
     latents = Latents(

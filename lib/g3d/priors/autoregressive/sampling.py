@@ -11,6 +11,7 @@ from torch import Tensor
 from g3d.nets.keyed import draw_keys, uniform
 from g3d.priors.autoregressive.config import SampleSettings
 from g3d.priors.autoregressive.network import TokenTransformer
+from g3d.progress import Tell
 from g3d.seeds import rng
 
 
@@ -48,12 +49,16 @@ def raced(probable: Tensor, keys: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def draw(network: TokenTransformer, first: Tensor, keys: Tensor, settings: SampleSettings) -> Tensor:
+def draw(
+    network: TokenTransformer, first: Tensor, keys: Tensor, settings: SampleSettings, tell: Tell | None = None
+) -> Tensor:
     """first [B], the classes or zeros, keys [B, T, 2] => tokens [B, T]."""
     caches, last, found = network.caches(len(first)), first, []
     for place in range(keys.shape[1]):
         last = raced(filtered(network.following(last, place, caches), settings), keys[:, place])
         found.append(last)
+        if tell is not None:
+            tell(place + 1, keys.shape[1])
     return torch.stack(found, dim=1)
 
 
