@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from g3d import config
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 from g3d.methods import METHODS
 from g3d.methods.contract import Method
 from g3d.priors import PRIORS, Prior
@@ -41,9 +41,7 @@ def described(name: str) -> dict[str, Any]:
             "source": name, "what": _promise(source.Options.__module__), "options": _settings(source.Options),
         }  # fmt: skip
     every = [n for some in names().values() for n in some]
-    raise G3dError(
-        f"there is no method, prior or source '{name}'{did_you_mean(name, every)}; known: {', '.join(every)}"
-    )
+    raise G3dError(f"there is no method, prior or source '{name}'{closest(name, every)}; known: {', '.join(every)}")
 
 
 def _method(found: Method[Any, Any]) -> dict[str, Any]:

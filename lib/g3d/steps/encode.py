@@ -14,7 +14,7 @@ from g3d.data.dataset import Dataset, Item
 from g3d.data.opening import open_dataset
 from g3d.device import pick_device
 from g3d.drawing.target import batched
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 from g3d.latents import Latents
 from g3d.methods import decoding, method
 from g3d.methods.contract import Encode, Method, Tuned
@@ -114,7 +114,7 @@ def _checked(options: Options) -> tuple[artifacts.Header, Method[Any, Any], Enco
         raise G3dError(f"the method {found.name} finds no codes of data; its latents come from sample or from a prior")
     if options.split not in _SPLITS:
         raise G3dError(
-            f"there is no split '{options.split}'{did_you_mean(options.split, _SPLITS)}; splits: {', '.join(_SPLITS)}"
+            f"there is no split '{options.split}'{closest(options.split, _SPLITS)}; splits: {', '.join(_SPLITS)}"
         )
     if options.num is not None and (options.items is not None or options.num < 1):
         raise G3dError(

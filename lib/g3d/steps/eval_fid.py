@@ -9,7 +9,7 @@ from g3d import images
 from g3d.data import columns
 from g3d.data.opening import open_dataset
 from g3d.device import pick_device
-from g3d.errors import G3dError, did_you_mean, existing
+from g3d.errors import G3dError, closest, existing
 from g3d.evaluation import extractors
 from g3d.progress import SILENT, Progress
 from g3d.seeds import rng
@@ -143,7 +143,7 @@ def _check_words(options: Options) -> None:
         ("--objects", options.objects, OBJECTS),
     ):
         if value is not None and value not in allowed:
-            hint = did_you_mean(value, allowed)
+            hint = closest(value, allowed)
             raise G3dError(f"{name} '{value}' is unknown{hint}; allowed are {', '.join(allowed)}")
     for name, number, least in (("--num", options.num, 2), ("--batch", options.batch, 1)):
         if number is not None and number < least:
@@ -185,9 +185,7 @@ def _wanted(options: Options) -> tuple[str, ...]:
     words = [word.strip() for word in options.metrics.split(",")]
     for word in words:
         if word not in METRICS:
-            raise G3dError(
-                f"--metrics '{word}' is unknown{did_you_mean(word, METRICS)}; allowed are {','.join(METRICS)}"
-            )
+            raise G3dError(f"--metrics '{word}' is unknown{closest(word, METRICS)}; allowed are {','.join(METRICS)}")
     return tuple(word for word in METRICS if word in words)
 
 

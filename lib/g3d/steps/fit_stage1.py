@@ -95,7 +95,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
             return {}
         if found.rows:
             write_image(options.out / "grid.png", found.sheet())
-            current.picture("true and reconstructed", found.sheet(), step)
+            shown = "true and reconstructed" if isinstance(found, Reconstruction) else "real and generated"
+            current.picture(shown, found.sheet(), step)
         return found.figures
 
     with distributed.processes(device), runs.start(options.out, identity, how, progress, kept, evaluate) as current:

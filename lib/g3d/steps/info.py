@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from g3d import images
-from g3d.errors import G3dError, did_you_mean, existing
+from g3d.errors import G3dError, closest, existing
 from g3d.progress import SILENT, Progress
 from g3d.storage import artifacts, files, foreign, formats
 
@@ -49,7 +49,7 @@ def _path(options: Options) -> Path | None:
     if options.levels:
         raise G3dError("--levels is of scenes; give a file or folder of them")
     if options.what is not None and not catalogue.known(options.what):
-        near = did_you_mean(options.what, [n for some in catalogue.names().values() for n in some])
+        near = closest(options.what, [n for some in catalogue.names().values() for n in some])
         raise G3dError(
             f"the file or folder '{options.what}' does not exist, and no method, prior or source has that name{near}; give the "
             "path of an existing one, or see g3d info for the names"

@@ -82,6 +82,11 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
 def check(config: Config, dataset: Dataset) -> tuple[list[Item], World]:
     """The items to fit and the world they live in; refuses data that this method cannot use."""
     refuse_still(config)
+    if config.signal == "radiance" and dataset.cameras is None and dataset.info["views"]:
+        raise G3dError(
+            f"'{dataset.path}' has no cameras, and mnif with signal=radiance needs posed views; for its pictures as they are use "
+            "--preset flowers or --set signal=image"
+        )
     world = signals.world_of(config, dataset)
     items = signals.items(config, dataset, "train")
     if not items:
