@@ -29,6 +29,12 @@ def known(name: str) -> bool:
     return name in METHODS or name in PRIORS or name in SOURCES
 
 
+def defaults(name: str) -> dict[str, Any]:
+    """The settings of a method or prior as they are by default, in their order; none of a name that is not known."""
+    found = METHODS.get(name) if name in METHODS else PRIORS.get(name) if name in PRIORS else None
+    return {} if found is None else config.as_json(found.config())
+
+
 def described(name: str) -> dict[str, Any]:
     """What there is to know of a method, prior or source; a sentence with the names where there is none of this name."""
     if name in METHODS:
