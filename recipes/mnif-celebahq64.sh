@@ -20,7 +20,7 @@ for split in train test; do
     g3d eval-recon "$D/data" "$D/reconstructed_$split" --objects $split --out "$D/recon_$split.json"
     sh "$HERE/fid.sh" "$D/data" "$D/reconstructed_$split" "$D/rfid_$split.json" --split $split # and rPrecision, rRecall
 done
-g3d fit-prior "$D/train.safetensors" --kind diffusion --out "$D/prior"
+g3d fit-prior "$D/train.safetensors" --kind diffusion --preset paper --out "$D/prior"
 g3d sample "$BEST" --prior "$D/prior" --num 27000 --render "$D/sampled"
 sh "$HERE/fid.sh" "$D/data" "$D/sampled" "$D/fid.json" --split train
 

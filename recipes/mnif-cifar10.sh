@@ -19,7 +19,11 @@ g3d decode "$BEST" "$D/train.safetensors" --render "$D/reconstructed"
 g3d eval-recon "$D/data" "$D/reconstructed" --objects train --out "$D/recon.json"
 sh "$HERE/fid.sh" "$D/data" "$D/reconstructed" "$D/rfid.json" --split train
 for kind in interpolation diffusion; do # eq. 11, and the prior of the other sets
-    g3d fit-prior "$D/train.safetensors" --kind $kind --out "$D/$kind"
+    case $kind in
+    diffusion) set -- --preset paper ;;
+    *) set -- ;;
+    esac
+    g3d fit-prior "$D/train.safetensors" --kind $kind "$@" --out "$D/$kind"
     g3d sample "$BEST" --prior "$D/$kind" --num 50000 --render "$D/sampled-$kind"
     sh "$HERE/fid.sh" "$D/data" "$D/sampled-$kind" "$D/fid-$kind.json" --split train
     g3d sheet "$D/sampled-$kind" --columns 10 --rows 10 --out "$D/samples-$kind.png"

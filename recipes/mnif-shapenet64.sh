@@ -15,7 +15,7 @@ g3d encode "$BEST" --data "$D/data" --split train --out "$D/train.safetensors"
 g3d encode "$BEST" --data "$D/data" --split test --out "$D/test.safetensors"
 g3d decode "$BEST" "$D/test.safetensors" --out "$D/scenes_test"
 g3d eval-shapes "$D/data" "$D/scenes_test" --grids --split test --out "$D/grids_test.json"
-g3d fit-prior "$D/train.safetensors" --kind diffusion --out "$D/prior"
+g3d fit-prior "$D/train.safetensors" --kind diffusion --preset paper --out "$D/prior"
 g3d sample "$BEST" --prior "$D/prior" --num 8764 --out "$D/sampled"
 g3d eval-shapes "$D/data" "$D/sampled" --split test --skip-empty --no-one-nn --out "$D/coverage.json"
 

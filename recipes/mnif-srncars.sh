@@ -16,7 +16,7 @@ g3d decode "$BEST" "$BEST" --render "$D/reconstructed" --cameras "dataset:$D/dat
 g3d eval-recon "$D/data" "$D/reconstructed" --objects train --split train --out "$D/recon_train.json"
 g3d encode "$BEST" --data "$D/data" --split test --out "$D/test.safetensors"
 g3d decode "$BEST" "$D/test.safetensors" --items 0 --render "$D/test_views" --cameras "dataset:$D/data:test" # writes the 251 cameras
-g3d fit-prior "$BEST" --kind diffusion --out "$D/prior"
+g3d fit-prior "$BEST" --kind diffusion --preset paper --out "$D/prior"
 g3d sample "$BEST" --prior "$D/prior" --num 704 --render "$D/sampled" --cameras "file:$D/test_views/transforms.json"
 sh "$HERE/fid.sh" "$D/data" "$D/sampled" "$D/fid.json" --objects test
 

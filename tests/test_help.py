@@ -103,6 +103,16 @@ def test_readme_names_every_command_and_every_step_has_a_row() -> None:
         assert f"g3d {command}" in readme, f"the README says nothing of g3d {command}"
 
 
+def test_the_bare_program_shows_its_help_line_by_line() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "g3d_cli.main"], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert shown.returncode == 2 and not shown.stdout
+    lines = shown.stderr.splitlines()
+    assert lines[0].startswith("Usage: ") and not any(line.startswith("g3d:") for line in lines)
+    assert all(any(line.split()[:1] == [command] for line in lines) for command in COMMANDS)
+
+
 def test_no_colour_codes_where_there_is_no_terminal() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "g3d_cli.main", "render", "--help"], capture_output=True, env=environment(), check=True

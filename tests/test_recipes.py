@@ -116,7 +116,10 @@ def check(one: Typed, fitted: str) -> None:
         assert options["method"] == fitted
         settings_of(fitted, options["preset"], pairs)
     elif one.name == "fit_prior":
-        config.override(prior(options["kind"]).config(), pairs, "the prior")
+        kind, preset = prior(options["kind"]), options["preset"]
+        config.override(
+            config.preset(kind.presets, preset, "the prior") if preset else kind.config(), pairs, "the prior"
+        )
     elif one.name == "encode":
         assert how.encode is not None
         config.override(how.encode.settings(), pairs, fitted)

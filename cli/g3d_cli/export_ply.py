@@ -33,7 +33,11 @@ def export_ply(
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of these points; default 0.")] = None,
     up: Annotated[
         str | None,
-        typer.Option("--up", help="The axis that is up in the file, of --as splats: y (default), -y, z, -z."),
+        typer.Option(
+            "--up",
+            help="The axis that is up in the file, of --as splats: y (default; three.js), -y (SuperSplat, which turns what it "
+            "opens), z (viser), -z.",
+        ),
     ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,

@@ -16,16 +16,22 @@ def info(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="A g3d file, a dataset, a run, a folder of scenes or images; or the name of a method, prior or source."
+            help="A g3d file, a PLY, a dataset, a run, a folder of scenes or images; or the name of a method, prior or source."
         ),
     ] = None,
     levels: Annotated[
         bool, typer.Option("--levels", help="Instead: mean log-scale of Gaussians, level by level, over all scenes.")
     ] = False,
+    tensors: Annotated[
+        bool, typer.Option("--tensors", help="Also every tensor of a file, its type and shape.")
+    ] = False,
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Say what a file or folder is: format, shapes, settings, parents. Reads headers only, but for --levels.
+    """Say what a file or folder is: format, totals, parents, the settings that are not as by default. Reads headers only,
+    but for --levels. --json has all of them.
 
     Of a method, prior or source: what it can do, its presets, and every setting. Without an argument: which there are."""
-    execute("info", {"what": what, "levels": levels}, as_json=as_json, dry_run=dry_run)
+    execute(
+        "info", {"what": what, "levels": levels, "tensors": tensors, "whole": as_json}, as_json=as_json, dry_run=dry_run
+    )

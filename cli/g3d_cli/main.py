@@ -93,6 +93,9 @@ def main() -> None:
         if not hasattr(error, "format_message"):
             raise
         context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":  # bare `g3d`: its sentence is the whole help
+            print(error.format_message(), file=sys.stderr)
+            sys.exit(2)
         command = context.command_path if context is not None else "g3d"
         print(f"g3d: {_sentence(error)}; see {command} --help", file=sys.stderr)
         sys.exit(2)

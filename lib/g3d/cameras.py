@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from g3d.errors import G3dError
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage import files
 
 DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")  # names of OpenCV's lens distortion
@@ -107,7 +107,7 @@ class CameraPrior:
         """One camera for each index; camera i depends on (seed, i) alone.
 
         `stream` keeps draws of one seed for two purposes apart, e.g. the training views of a dataset and new ones."""
-        u = torch.stack([torch.rand(2, generator=generator(seed, i, stream), dtype=torch.float64) for i in indices])
+        u = torch.stack([torch.rand(2, generator=rng(seed, i, stream), dtype=torch.float64) for i in indices])
         (a0, a1), (e0, e1) = self.azimuth_deg, self.elevation_deg
         azimuth = a0 + (a1 - a0) * u[:, 0]
         elevation = e0 + (e1 - e0) * u[:, 1]
@@ -153,8 +153,8 @@ class CameraPrior:
     def disc(self, radius_world: float, count: int, seed: int, index: int) -> Cameras:
         """`count` views of scene `index`, uniform in the area of a disc around the default camera that touches its sphere there;
         aimed at the target. View k depends on (seed, index, k) alone."""
-        rng = generator(seed, index, "disc camera")
-        u = torch.stack([torch.rand(2, generator=rng, dtype=torch.float64) for _ in range(count)])
+        stream = rng(seed, index, "disc camera")
+        u = torch.stack([torch.rand(2, generator=stream, dtype=torch.float64) for _ in range(count)])
         return self._on_tangent(radius_world * u[:, 0].sqrt(), 2 * math.pi * u[:, 1])
 
     def ring(self, radius_world: float, count: int) -> Cameras:
@@ -182,7 +182,7 @@ class CameraPrior:
         return Cameras(look_at(eye, target).float(), k.repeat(len(eye), 1), self.width, self.height)
 
 
-def condition_numbers(cameras: Cameras) -> Tensor:
+def camera_conditioning(cameras: Cameras) -> Tensor:
     """EG3D's 25 numbers of each camera, [V, 25]: camera to world row by row, then intrinsics (3x3) over the picture's size."""
     size = torch.tensor([cameras.width, cameras.height] * 2, dtype=torch.float32, device=cameras.intrinsics.device)
     fx, fy, cx, cy = (cameras.intrinsics.float() / size).unbind(1)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from g3d import config
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 from g3d.methods import METHODS
 from g3d.methods.contract import Method
 from g3d.priors import PRIORS, Prior
@@ -29,6 +29,12 @@ def known(name: str) -> bool:
     return name in METHODS or name in PRIORS or name in SOURCES
 
 
+def defaults(name: str) -> dict[str, Any]:
+    """The settings of a method or prior as they are by default, in their order; none of a name that is not known."""
+    found = METHODS.get(name) if name in METHODS else PRIORS.get(name) if name in PRIORS else None
+    return {} if found is None else config.as_json(found.config())
+
+
 def described(name: str) -> dict[str, Any]:
     """What there is to know of a method, prior or source; a sentence with the names where there is none of this name."""
     if name in METHODS:
@@ -41,9 +47,7 @@ def described(name: str) -> dict[str, Any]:
             "source": name, "what": _promise(source.Options.__module__), "options": _settings(source.Options),
         }  # fmt: skip
     every = [n for some in names().values() for n in some]
-    raise G3dError(
-        f"there is no method, prior or source '{name}'{did_you_mean(name, every)}; known: {', '.join(every)}"
-    )
+    raise G3dError(f"there is no method, prior or source '{name}'{closest(name, every)}; known: {', '.join(every)}")
 
 
 def _method(found: Method[Any, Any]) -> dict[str, Any]:

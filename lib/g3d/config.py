@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import Field, field, fields
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest, did_you_mean
 
 C = TypeVar("C")
 
@@ -70,7 +70,7 @@ def from_json(cls: type[C], data: Mapping[str, Any], owner: str, changed: Mappin
 def preset(presets: Mapping[str, C], name: str, owner: str) -> C:
     """The preset `name`, or a sentence with the names that there are."""
     if name not in presets:
-        raise G3dError(f"{owner} has no preset '{name}'{did_you_mean(name, presets)}; presets: {', '.join(presets)}")
+        raise G3dError(f"{owner} has no preset '{name}'{closest(name, presets)}; presets: {', '.join(presets)}")
     return presets[name]
 
 
@@ -95,8 +95,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         for choice in allowed:
             if str(value) == str(choice):
                 return choice
-        close = did_you_mean(str(value), [str(a) for a in allowed])
-        close = close if "did you mean" in close else ""
+        close = closest(str(value), [str(a) for a in allowed])
         raise G3dError(f"{where} is '{value}'{close}; allowed: {', '.join(str(a) for a in allowed)}")
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]

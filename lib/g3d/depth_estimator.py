@@ -44,13 +44,13 @@ class Estimator:
 
 def accepted(path: Path, size: int, norm: str, trust: bool, device: str) -> Estimator:
     """The estimator, once it may be run and has been tried on a grey picture."""
-    from g3d.device import pick
+    from g3d.device import pick_device
     from g3d.storage import torchscript
 
     if norm not in NORMS:
         raise G3dError(f"--estimator-norm is '{norm}'; it must be {', '.join(NORMS)}")
     known = torchscript.DEPTH_ESTIMATORS
-    found = Estimator(path, torchscript.trusted_digest(path, trust, known, _WHAT), size, norm, str(pick(device)))
+    found = Estimator(path, torchscript.trusted_digest(path, trust, known, _WHAT), size, norm, str(pick_device(device)))
     estimated(found, np.full((size, size, 3), 127, np.uint8), "a grey picture")
     return found
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def pick(text: str) -> "torch.device":
+def pick_device(text: str) -> "torch.device":
     """`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`."""
     import torch
 

@@ -45,15 +45,17 @@ class Interrupted(BaseException):
         self.exit_code = 128 + signal_number
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean x?)`, or the allowed words where none is close."""
+def closest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean x?)`, or nothing where none is close: in a sentence that says itself what is allowed."""
     known = sorted(known)
-    close = (
-        difflib.get_close_matches(word, known, n=1, cutoff=0.5) or [k for k in known if word.split(".")[-1] in k][:1]
-    )
-    if close:
-        return f" (did you mean '{close[0]}'?)"
-    return f" (allowed: {', '.join(known)})" if known else ""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5) or [k for k in known if word.split(".")[-1] in k]
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean x?)`, or the allowed words where none is close: in a sentence that does not say them."""
+    known = sorted(known)
+    return closest(word, known) or (f" (allowed: {', '.join(known)})" if known else "")
 
 
 def require_module(name: str, why: str, install: str) -> None:
@@ -96,11 +98,8 @@ def existing(path: Path, what: str) -> Path:
             raise G3dError(f"{what} '{path}' is a link that leads nowhere; give the path of an existing one") from error
         there = path.parent.is_dir() and os.access(path.parent, os.R_OK)
         near = (
-            did_you_mean(path.name, [p.name for p in path.parent.iterdir() if not p.name.startswith(".")])
-            if there
-            else ""
+            closest(path.name, [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]) if there else ""
         )
-        near = near if "did you mean" in near else ""
         raise G3dError(f"{what} '{path}' does not exist{near}; give the path of an existing one") from error
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise G3dError(f"{what} '{path}' is {special(mode)}, from which g3d does not read; give a file or a folder")

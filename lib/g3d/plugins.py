@@ -11,7 +11,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class Registry(Generic[T]):
             return found
         if name not in self._foreign:
             known = ", ".join(self.names())
-            raise G3dError(f"there is no {self.what} '{name}'{did_you_mean(name, self.names())}; {self.what}s: {known}")
+            raise G3dError(f"there is no {self.what} '{name}'{closest(name, self.names())}; {self.what}s: {known}")
         points = self._foreign[name]
         if len(points) > 1:
             packages = ", ".join(sorted(f"'{_package(point)}'" for point in points))

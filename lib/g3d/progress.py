@@ -1,9 +1,11 @@
 """How a step tells what it is doing. Silent for a caller from Python; the command line installs bars and lines."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+Tell = Callable[[int, int], None]
+"""Told how many steps are done, of how many, by what takes long inside of one item."""
 
 
 class Progress(Protocol):

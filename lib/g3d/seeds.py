@@ -11,7 +11,7 @@ MOST = 1_000_000  # numbers in a list: what is made from them gets names of six 
 _DIGITS = 18  # of a number, so that it fits in 64 bits
 
 
-def generator(seed: int, index: int | str, stream: str) -> torch.Generator:
+def rng(seed: int, index: int | str, stream: str) -> torch.Generator:
     """The stream of sample `index`: a CPU generator seeded by a hash of (seed, index, stream)."""
     digest = hashlib.sha256(f"{seed}|{index}|{stream}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
@@ -21,7 +21,7 @@ class Noise:
     """Normal noise for a batch of samples, draw after draw, each sample (a number or a name) from its own stream."""
 
     def __init__(self, seed: int, indices: Sequence[int | str], stream: str, shape: Sequence[int], block: int = BLOCK):
-        self._generators = [generator(seed, i, stream) for i in indices]
+        self._generators = [rng(seed, i, stream) for i in indices]
         self._shape, self._blocks, self._next, self._block = tuple(shape), torch.empty(0), block, block
 
     def draw(self) -> Tensor:
@@ -37,7 +37,7 @@ class Noise:
 
 def latents(indices: Sequence[int], seed: int, size: int, stream: str) -> Tensor:
     """Normal noise [n, size], each row from its own stream: the z of generators."""
-    return torch.stack([torch.randn(size, generator=generator(seed, i, stream)) for i in indices])
+    return torch.stack([torch.randn(size, generator=rng(seed, i, stream)) for i in indices])
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -45,7 +45,7 @@ generated() { # generated RUN: samples of a diffusion prior against the training
     g3d sample "$1" --prior "$1/prior" --num "$SAMPLES" --render "$1/sampled" --overwrite
     sh "$HERE/../fid.sh" "$D/data" "$1/sampled" "$1/fid_generated.json" --split train --metrics fid,kid,precision,recall --overwrite
 }
-if [ -n "$PAPER" ]; then PRIOR=""; else PRIOR="--set width=256 --set epochs=500 --set lr=1e-3"; fi
+if [ -n "$PAPER" ]; then PRIOR="--preset paper"; else PRIOR="--set width=256 --set epochs=500 --set lr=1e-3"; fi
 
 fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverged) is a result
     row=$1

@@ -13,6 +13,7 @@ from commands import Pipeline, g3d, refused, unchecked
 from g3d import latents
 from g3d.errors import G3dError, Interrupted
 from g3d.latents import Latents, LatentSpace, Part
+from g3d.priors import diffusion
 from g3d.steps import fit_prior
 from g3d.storage import artifacts
 
@@ -136,8 +137,29 @@ def test_presets_of_a_kind(pipeline: Pipeline, tmp_path: Path) -> None:
     assert (dry["preset"], dry["settings"]["width"], dry["settings"]["steps"]) == ("smoke", 32, 7)
     assert g3d(*words, "--dry-run").json["settings"]["width"] == 1536
     refused(g3d(*words, "--preset", "smok"), "did you mean 'smoke'", "vim-base")
-    refused(g3d("fit-prior", pipeline.model, "--preset", "smoke", "--out", tmp_path / "p"), "diffusion has no presets")
+    refused(
+        g3d("fit-prior", pipeline.model, "--preset", "smoke", "--out", tmp_path / "p"),
+        "diffusion has no preset 'smoke'",
+        "presets: paper",
+    )
     assert not (tmp_path / "p").exists()
+
+
+def test_a_diffusion_prior_is_as_wide_as_its_codes_are_worth(pipeline: Pipeline, tmp_path: Path) -> None:
+    space = {size: LatentSpace("z", {"codes": Part((size,))}) for size in (64, 65, 512, 4096)}
+    wanted = {
+        (64, 300): 512,
+        (512, 300): 512,
+        (64, 10_000): 512,
+        (65, 10_000): 1024,
+        (512, 30_000): 4096,
+        (4096, 10**6): 4096,
+    }
+    assert {key: diffusion.suited(space[key[0]], key[1]).width for key in wanted} == wanted
+    words = ["fit-prior", pipeline.model, "--out", tmp_path / "p", "--dry-run"]
+    assert g3d(*words).json["settings"]["width"] == 512
+    assert g3d(*words, "--preset", "paper").json["settings"]["width"] == 4096
+    assert g3d(*words, "--set", "width=48").json["settings"]["width"] == 48
 
 
 def test_figures_of_an_autoregressive_prior_are_returned_and_kept(tmp_path: Path) -> None:

@@ -198,7 +198,9 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(g3d("fit-stage1", "mnfi", "--data", pipeline.data, "--out", out), "mnfi", "did you mean 'mnif'")
     refused(g3d("fit-stage1", "mnif", "--data", tmp_path / "no", "--out", out), "does not exist")
     refused(g3d("fit-stage1", "mnif", "--data", pipeline.scenes, "--out", out), "not a dataset folder")
-    refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", pipeline.model), "exists", "--overwrite")
+    refused(
+        g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", pipeline.model), "exists", "--resume", "--overwrite"
+    )
     refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", pipeline.data / "x"), "input")
     refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", out, "--resume"), "no run to resume")
     refused(g3d("fit-stage1", "mnif", "--data", pipeline.data, "--out", out, "--preset", "dmeo"), "did you mean 'demo'")
@@ -228,5 +230,8 @@ def test_data_without_cameras_is_refused(pipeline: Pipeline, tmp_path: Path) -> 
 
     shutil.copytree(pipeline.data, tmp_path / "data")
     (tmp_path / "data" / "cameras.safetensors").unlink()
-    with pytest.raises(G3dError, match="has no cameras"):
+    with pytest.raises(G3dError, match=r"has no cameras.* use --preset flowers or --set signal=image"):
         fit_stage1.run(replace(options(pipeline, tmp_path / "run"), data=tmp_path / "data"))
+    words = ["fit-stage1", "mnif", "--data", tmp_path / "data", "--out", tmp_path / "run", "--dry-run"]
+    for how in (["--preset", "flowers"], ["--set", "signal=image"]):
+        assert g3d(*words, *how).json["settings"]["signal"] == "image"

@@ -1,11 +1,16 @@
 """`g3d info` says what each kind of file and folder is."""
 
+import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import Pipeline, g3d, refused
 from g3d import catalogue
+from g3d.export import ply
 from g3d.methods import method
+from g3d.storage import artifacts
 
 
 def test_each_artifact_of_the_pipeline_is_recognised(pipeline: Pipeline) -> None:
@@ -37,6 +42,41 @@ def test_a_model_is_described(pipeline: Pipeline) -> None:
 def test_lines_without_json(pipeline: Pipeline) -> None:
     lines = g3d("info", pipeline.model).out.splitlines()
     assert any(line.split() == ["format", "model"] for line in lines)
+
+
+def test_a_file_is_totals_and_the_settings_that_are_not_as_by_default(pipeline: Pipeline) -> None:
+    """A person sees ten settings at most and no tensors; --json everything."""
+    shown, whole = g3d("info", pipeline.model).out, g3d("info", pipeline.model, "--json").json
+    assert set(whole["config"]["settings"]) == {row["name"] for row in catalogue.described("mnif")["settings"]}
+    count = sum(math.prod(json.loads(text.partition(" ")[2])) for text in whole["tensors"].values())
+    assert f"{count:,} values in {len(whole['tensors'])} tensors" in shown
+    below = shown.split("\nsettings\n")[1].split("\n\n")[0].splitlines()
+    differ = [k for k, v in whole["config"]["settings"].items() if v != catalogue.defaults("mnif")[k]]
+    assert len(differ) > 10 == len(below)
+    assert {line.split()[0] for line in below} <= set(differ)
+    further = f"{len(whole['config']['settings']) - 10}, of which {len(whole['config']['settings']) - len(differ)} are"
+    assert further in shown
+    tensor = next(iter(whole["tensors"]))
+    assert tensor not in shown and tensor in g3d("info", pipeline.model, "--tensors").out
+
+
+def test_ply_files_are_told_apart(pipeline: Pipeline, tmp_path: Path) -> None:
+    splats = g3d("info", pipeline.root / "demo" / "splats.ply", "--json").json
+    scene = artifacts.header(pipeline.root / "two.safetensors").tensors["sh"][1]
+    assert (splats["gaussians"], splats["sh_degree"]) == (scene[0], int(scene[1] ** 0.5) - 1)
+    square, red = np.eye(4, 3, dtype=np.float32), np.zeros((4, 3), np.uint8)
+    ply.write_mesh(tmp_path / "mesh.ply", square, np.array([[0, 1, 2], [0, 2, 3]], np.int32), red)
+    ply.write_points(tmp_path / "points.ply", square, red)
+    mesh, points = (g3d("info", tmp_path / f"{name}.ply", "--json").json for name in ("mesh", "points"))
+    assert (mesh["what"], mesh["vertices"], mesh["faces"]) == ("a mesh", 4, 2)
+    assert (points["what"], points["points"], points["properties"][:3]) == ("points", 4, ["x", "y", "z"])
+    foreign = "ply\nformat ascii 1.0\ncomment made by hand\nelement vertex 7\nproperty float x\nend_header\n"
+    (tmp_path / "foreign.ply").write_text(foreign)
+    shown = g3d("info", tmp_path / "foreign.ply").out
+    assert "made by hand" in shown and "ascii" in shown and "7" in shown
+    for text in ("hello", "ply\nelement vertex\nend_header\n", "ply\nproperty float x\nend_header\n"):
+        (tmp_path / "bad.ply").write_text(text)
+        refused(g3d("info", tmp_path / "bad.ply"), "bad.ply", "no PLY file")
 
 
 def test_what_is_no_artifact_is_refused(tmp_path: Path) -> None:

@@ -38,6 +38,20 @@ def test_the_page_holds_curves_pictures_settings_and_figures(pipeline: Pipeline,
     refused(g3d("report", run, "--out", run / "report.html"), "exists", "--overwrite")
 
 
+@pytest.mark.parametrize("generated", [False, True])
+def test_the_grid_is_called_what_it_shows(pipeline: Pipeline, tmp_path: Path, generated: bool) -> None:
+    """Samples of a GAN are no reconstructions; also of a run that still goes on, which has figures in its log alone."""
+    run = tmp_path / "run"
+    shutil.copytree(pipeline.model, run)
+    (run / "metrics.json").unlink()
+    with (run / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"step": 6, "evaluation": {"generated_views" if generated else "psnr_db": 8}}) + "\n")
+    assert (run / "grid.png").is_file() and g3d("report", run).code == 0
+    page = (run / "report.html").read_text()
+    assert ("then generated ones" in page) == generated
+    assert ("true and reconstructed" in page) != generated
+
+
 def test_a_browser_draws_it(pipeline: Pipeline, tmp_path: Path) -> None:
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None:

@@ -63,6 +63,32 @@ def test_diffusion_prior_end_to_end(pipeline: Pipeline, tmp_path: Path) -> None:
     assert (ddpm.weights["0"][0] - ddim.weights["0"][0]).abs().max() > 0  # type: ignore[union-attr]
 
 
+class Told:
+    """Progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.updates: list[tuple[int, int, dict[str, Any]]] = []
+
+    def log(self, line: str) -> None: ...
+    def start(self, label: str, total: int) -> None: ...
+    def update(self, done: int, total: int, **figures: Any) -> None:
+        self.updates.append((done, total, figures))
+
+
+def test_the_steps_of_a_prior_are_told_batch_by_batch(pipeline: Pipeline, tmp_path: Path) -> None:
+    small = ["width=16", "blocks=1", "epochs=1", "batch=2", "time_steps=4"]
+    fit_prior.run(fit_prior.Options(pipeline.model, tmp_path / "p", "diffusion", small, device="cpu"))
+    for ddim, steps in ((0, 4), (3, 3)):
+        told, out = Told(), tmp_path / f"{ddim}.safetensors"
+        how = sample.Options(
+            pipeline.model, tmp_path / "p", num=3, latents=out, batch=2, settings=[f"ddim_steps={ddim}"], device="cpu"
+        )
+        sample.run(how, told)
+        of_batch = [{"step": f"{i}/{steps}"} for i in range(1, steps + 1)]
+        wanted = [*((0, 3, one) for one in of_batch), (2, 3, {}), *((2, 3, one) for one in of_batch), (3, 3, {})]
+        assert told.updates == wanted
+
+
 def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     base = ["sample", pipeline.model]
     out = ["--out", tmp_path / "s"]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 from g3d.config import as_json, describe, differences, from_json, override, preset, setting
 from g3d.errors import G3dError
+from g3d.methods import METHODS
 
 
 @dataclass(frozen=True)
@@ -120,3 +121,17 @@ def test_presets_differences_and_descriptions() -> None:
         preset(presets, "car", "mnif")
     assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == ["b: 2 -> 3", "c: None -> 4"]
     assert describe(Settings())[1] == ("r1_gamma", 10.0, "R1 weight")
+
+
+def test_what_is_allowed_is_said_once() -> None:
+    """Where no word is close, too: a sentence that lists what there is does not list it twice."""
+    presets = {"paper": 1, "smoke": 2}
+    with pytest.raises(G3dError) as far:
+        preset(presets, "zzzz", "mnif")
+    assert str(far.value) == "mnif has no preset 'zzzz'; presets: paper, smoke"
+    with pytest.raises(G3dError) as near:
+        preset(presets, "smok", "mnif")
+    assert str(near.value) == "mnif has no preset 'smok' (did you mean 'smoke'?); presets: paper, smoke"
+    with pytest.raises(G3dError) as method:
+        METHODS.get("zzzz")
+    assert str(method.value).count("hypernerfgan") == 1

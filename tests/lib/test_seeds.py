@@ -2,21 +2,21 @@
 
 import pytest
 import torch
-from g3d.seeds import BLOCK, MOST, Noise, generator, parse_seeds
+from g3d.seeds import BLOCK, MOST, Noise, parse_seeds, rng
 
 
 def test_a_stream_is_a_function_of_seed_index_and_name() -> None:
     draws = {
-        key: tuple(torch.rand(4, generator=generator(*key)).tolist())
+        key: tuple(torch.rand(4, generator=rng(*key)).tolist())
         for key in [(0, 0, "a"), (0, 1, "a"), (1, 0, "a"), (0, 0, "b"), (1, 10, "a"), (11, 0, "a")]
     }
     assert len(set(draws.values())) == len(draws)
-    assert tuple(torch.rand(4, generator=generator(0, 1, "a")).tolist()) == draws[0, 1, "a"]
+    assert tuple(torch.rand(4, generator=rng(0, 1, "a")).tolist()) == draws[0, 1, "a"]
 
 
 def test_streams_stay_the_same_between_versions() -> None:
     """sha256("0|0|a") starts with these 8 bytes, little-endian and halved: a recorded seed keeps its meaning."""
-    assert generator(0, 0, "a").initial_seed() == int.from_bytes(bytes.fromhex("8f3282b49f387e55"), "little") >> 1
+    assert rng(0, 0, "a").initial_seed() == int.from_bytes(bytes.fromhex("8f3282b49f387e55"), "little") >> 1
 
 
 def test_noise_does_not_depend_on_the_batch() -> None:
@@ -29,7 +29,7 @@ def test_noise_does_not_depend_on_the_batch() -> None:
 
 
 def test_noise_is_the_stream_itself_block_after_block() -> None:
-    noise, source = Noise(3, [9], "z", (2, 3)), generator(3, 9, "z")
+    noise, source = Noise(3, [9], "z", (2, 3)), rng(3, 9, "z")
     wanted = torch.cat([torch.randn(BLOCK, 2, 3, generator=source) for _ in range(2)])
     assert torch.equal(torch.cat([noise.draw() for _ in range(2 * BLOCK)]), wanted)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from g3d.latents import Latents, LatentSpace, space_of
 from g3d.priors import Prior, described, numbered
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage.artifacts import Artifact
 from g3d.training.run import Run
 from torch import Tensor
@@ -39,7 +39,7 @@ def load(file: Artifact, device: torch.device) -> Loaded:
 def sample(
     loaded: Loaded, indices: Sequence[int], seed: int, how: NoSettings, classes: Sequence[int] | None
 ) -> Latents:
-    rows = [int(torch.randint(len(loaded.flat), (1,), generator=generator(seed, i, "shuffled"))) for i in indices]
+    rows = [int(torch.randint(len(loaded.flat), (1,), generator=rng(seed, i, "shuffled"))) for i in indices]
     return numbered(loaded.space, loaded.flat[rows], indices)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from g3d.data.columns import FORMAT as FORMAT
 from g3d.data.columns import SPLITS as SPLITS
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 
 def step_items(count: int, batch: int, seed: int, step: int) -> Tensor:
@@ -26,4 +26,4 @@ def step_items(count: int, batch: int, seed: int, step: int) -> Tensor:
 
 @lru_cache(maxsize=4)  # threads that prefetch may be at the end of one epoch and at the start of the next
 def _permutation(count: int, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(count, generator=generator(seed, epoch, "order"))
+    return torch.randperm(count, generator=rng(seed, epoch, "order"))

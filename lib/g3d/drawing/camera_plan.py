@@ -25,7 +25,7 @@ from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, did_you_mean
 from g3d.scenes.scene import Scene, World
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 VIEWS_MOST = 10_000  # of a scene, as for the views of an object in a dataset
 FAR_MOST = 1_000_000
@@ -134,9 +134,7 @@ class CameraPlan:
                 )
         else:
             pool = range(len(data.cameras)) if self._split is None else self._in_split(data, self._split)
-            views = torch.tensor(
-                [pool[int(torch.randint(len(pool), (1,), generator=generator(self.seed, index, "camera")))]]
-            )
+            views = torch.tensor([pool[int(torch.randint(len(pool), (1,), generator=rng(self.seed, index, "camera")))]])
         return data.cameras[views]
 
     def _in_split(self, data: Dataset, split: str) -> list[int]:

@@ -108,14 +108,14 @@ class Painter:
             return
         cameras = self.plan.for_scene(scene, index, item)
         seen = scene.world.seen_by(cameras)  # what pictures show, and files say of them
-        where = next(iter(tensors_of(scene).values())).device
+        device = next(iter(tensors_of(scene).values())).device
         flat = self.scenes > 1 and len(cameras) == 1 and self.plan.one_view(item)
         folder = self.folder if self.scenes == 1 or flat else self.folder / name
         names = [name] if flat else [f"{view:06d}" for view in range(len(cameras))]
         depth_scale = _farthest_world(scene, seen) / 65535
-        grid = empty_space(scene, cameras.to(where), settings)
+        grid = empty_space(scene, cameras.to(device), settings)
         for view, file_name in enumerate(names):
-            camera, kind = cameras[view].to(where), self.drawing.depth_kind
+            camera, kind = cameras[view].to(device), self.drawing.depth_kind
             sums = None
             try:
                 if self.drawing.disparity:

@@ -28,7 +28,7 @@ class View:
     points: int | None = None
 
 
-def view_of(scene: Scene, size: int | None, where: torch.device, backend: str) -> View:
+def view_of(scene: Scene, size: int | None, device: torch.device, backend: str) -> View:
     """One view of the scene, by its default camera."""
     if isinstance(scene, MlpField) and scene.signal == "image":
         width, height = scene.world.image_size or (IMAGE_PX, IMAGE_PX)
@@ -38,19 +38,19 @@ def view_of(scene: Scene, size: int | None, where: torch.device, backend: str) -
     prior = scene.world.camera_prior or CameraPrior(radius_world=2.6, fov_deg=45.0, width=128, height=128)
     if size:
         prior = replace(prior, width=size, height=size)
-    camera = prior.default().to(where)
+    camera = prior.default().to(device)
     points = _points(scene, camera) if isinstance(scene, MlpField) and scene.signal == "radiance" else None
     return View(lambda: render_scene(scene, camera, backend=backend), prior.width, prior.height, points)
 
 
-def grid_of(scene: Scene, cells: int, where: torch.device) -> View:
+def grid_of(scene: Scene, cells: int, device: torch.device) -> View:
     """All cells of a grid of an occupancy field, cells³ of them (mNIF's table 2 counts the work of 64³)."""
     if not isinstance(scene, MlpField) or scene.signal != "occupancy":
         raise G3dError(
             f"--grid {cells} asks an occupancy field at all cells of a grid, and this is none; leave --grid out, or give one "
             "(mnif: --set signal=voxel)"
         )
-    return View(lambda: field_grid(scene, Lattice(cells=cells), where), cells, cells, cells**3)
+    return View(lambda: field_grid(scene, Lattice(cells=cells), device), cells, cells, cells**3)
 
 
 def _points(scene: MlpField, camera: Cameras) -> int:
@@ -80,22 +80,22 @@ def counts(parameters: int | None, scene: Scene, view: View) -> dict[str, Any]:
 
 
 def times_ms(
-    views: Sequence[Callable[[], object]], repeats: int, where: torch.device, progress: Progress
+    views: Sequence[Callable[[], object]], repeats: int, device: torch.device, progress: Progress
 ) -> list[list[float]]:
     """Of each view `repeats` times, in turns."""
     times: list[list[float]] = [[] for _ in views]
     progress.start("views", repeats * len(views))
     for i in range(repeats):
         for row, draw in enumerate(views):
-            times[row].append(_timed_ms(draw, where))
+            times[row].append(_timed_ms(draw, device))
             progress.update(i * len(views) + row + 1, repeats * len(views))
     return times
 
 
-def _timed_ms(draw: Callable[[], object], where: torch.device) -> float:
+def _timed_ms(draw: Callable[[], object], device: torch.device) -> float:
     start = time.perf_counter()
     draw()
-    if where.type == "cuda":
+    if device.type == "cuda":
         torch.cuda.synchronize()
     return (time.perf_counter() - start) * 1000
 

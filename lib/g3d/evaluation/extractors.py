@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from g3d import distributed
-from g3d.errors import Failure, G3dError, Missing, did_you_mean
+from g3d.errors import Failure, G3dError, Missing, closest
 from g3d.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class Choice:
         """Refuse words that are unknown or mean nothing to this extractor."""
         if self.name not in WORDS and not (self.name.lower().endswith(SUFFIXES) or Path(self.name).exists()):
             raise G3dError(
-                f"--extractor '{self.name}' is unknown{did_you_mean(self.name, WORDS)}; allowed are {', '.join(WORDS)} and a "
+                f"--extractor '{self.name}' is unknown{closest(self.name, WORDS)}; allowed are {', '.join(WORDS)} and a "
                 f"TorchScript or ONNX file ({', '.join(SUFFIXES)})"
             )
         for option, value, allowed in (("--resize", self.resize, RESIZES), ("--extractor-range", self.values, RANGES)):
             if value is not None and value not in allowed:
                 raise G3dError(
-                    f"{option} '{value}' is unknown{did_you_mean(value, allowed)}; allowed are {', '.join(allowed)}"
+                    f"{option} '{value}' is unknown{closest(value, allowed)}; allowed are {', '.join(allowed)}"
                 )
         given: dict[str, object] = {
             "--weights": self.weights, "--resize": self.resize, "--trust": self.trust or None,

@@ -30,7 +30,7 @@ from g3d.metrics.neighbours import K_PRECISION_RECALL as K
 from g3d.progress import SILENT, Progress
 from g3d.render import render_scene
 from g3d.scenes.scene import Scene, tensors_of
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 _SHOWN, _ROWS, _BATCH = 8, 4, 16
 DRAWN_BY = "new camera"  # the stream of the cameras
@@ -61,7 +61,7 @@ def generation(
     """Figures of samples 0 to n - 1, one view each from the model's own cameras, beside as many training views, drawn by
     seed; n is `most`, or fewer where there are fewer views."""
     views = (dataset.view_split == SPLITS.index("train")).nonzero().squeeze(1)
-    picked = views[torch.randperm(len(views), generator=generator(seed, 0, "metric views"))[:most].sort().values]
+    picked = views[torch.randperm(len(views), generator=rng(seed, 0, "metric views"))[:most].sort().values]
     real = dataset.pictures(picked)
     fake, alpha, device = _drawn(scenes, len(picked), real.shape[1:3], seed, progress)
     found: dict[str, Any] = {}

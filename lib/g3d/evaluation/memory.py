@@ -13,18 +13,18 @@ import torch
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def rise_mb(work: Callable[[], object], where: torch.device) -> float:
+def rise_mb(work: Callable[[], object], device: torch.device) -> float:
     """Peak of the GPU's allocations, or of this process' resident memory, during `work`, less what was there before.
 
     On Linux the kernel's own mark of the peak is set back first, so that earlier work does not hide it; elsewhere only a
     peak above all earlier ones shows."""
-    if where.type == "cuda":
-        torch.cuda.synchronize(where)
-        torch.cuda.reset_peak_memory_stats(where)
-        before = torch.cuda.memory_allocated(where)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
         work()
-        torch.cuda.synchronize(where)
-        return (torch.cuda.max_memory_allocated(where) - before) / 2**20
+        torch.cuda.synchronize(device)
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
     if not _reset_peak():
         before_mb = _largest_mb()
         work()

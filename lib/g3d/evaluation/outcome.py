@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from g3d.data import columns
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 from g3d.storage import files
 
 SPLITS = (*columns.SPLITS, "all")  # of views
@@ -18,9 +18,7 @@ def check_words(given: Mapping[str, tuple[str | None, Sequence[str]]]) -> None:
     """Refuse a word that is not among those allowed of its option."""
     for name, (value, allowed) in given.items():
         if value is not None and value not in allowed:
-            raise G3dError(
-                f"{name} '{value}' is unknown{did_you_mean(value, allowed)}; allowed are {', '.join(allowed)}"
-            )
+            raise G3dError(f"{name} '{value}' is unknown{closest(value, allowed)}; allowed are {', '.join(allowed)}")
 
 
 def needs_dataset(given: Mapping[str, str | None], inputs: Sequence[Path]) -> None:

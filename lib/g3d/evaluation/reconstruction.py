@@ -23,7 +23,7 @@ from g3d.metrics.paired import psnr
 from g3d.progress import SILENT, Progress
 from g3d.render import render_image_field, render_scene, render_with_disparity
 from g3d.scenes.scene import MlpField, Scene, Triplane, pick, tensors_of
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 NAMES = {"train": "psnr_db", "test": "psnr_test_views_db"}  # split of the views => name of the figure
 HELD_OUT = "psnr_held_out_db"  # of pictures or grids of the objects of the split test
@@ -161,12 +161,12 @@ def _solids(
     for done, place in enumerate(chosen, 1):
         scene = decode(fitted.latents.pick([place]))
         assert isinstance(scene, MlpField)
-        where = next(iter(tensors_of(scene).values())).device
+        device = next(iter(tensors_of(scene).values())).device
         true = dataset.occupancy(fitted.items[place].object).astype(np.float32)
-        found = field_grid(scene, Lattice(dataset.grid_bounds, len(true)), where).values
+        found = field_grid(scene, Lattice(dataset.grid_bounds, len(true)), device).values
         errors.append(float(np.square(found - true).mean(dtype=np.float64)))
         if len(row) < _SHOWN and scene.world.camera_prior is not None:
-            camera = scene.world.camera_prior.default().to(where)
+            camera = scene.world.camera_prior.default().to(device)
             row.append(to_u8(render_scene(scene, camera).rgb[0].cpu().numpy()))
         progress.update(done, len(chosen))
     name = HELD_OUT if fitted.held_out else NAMES["train"]
@@ -179,7 +179,7 @@ def _solids(
 
 
 def _drawn_by_seed(count: int, seed: int, most: int) -> list[int]:
-    order = torch.randperm(count, generator=generator(seed, 0, "metric views"))[:most].sort().values
+    order = torch.randperm(count, generator=rng(seed, 0, "metric views"))[:most].sort().values
     return [int(i) for i in order]
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from g3d.cameras import Cameras
 from g3d.render import rays, volume
 from g3d.scenes.scene import Corner
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 _GRIDS, _FEATURES, _HIDDEN = (12, 24, 48), 4, 32
 _BALL = 0.5  # radius of the first surface, of half the box
@@ -37,17 +37,17 @@ class Fitting:
 class Surface(nn.Module):
     """Points in [-1, 1]^3 [P, 3] => signed distance [P], colour [P, 3] in [0, 1]."""
 
-    def __init__(self, rng: torch.Generator):
+    def __init__(self, stream: torch.Generator):
         super().__init__()
         self.grids = nn.ParameterList(
-            nn.Parameter(torch.randn(1, _FEATURES, n, n, n, generator=rng) * 0.01) for n in _GRIDS
+            nn.Parameter(torch.randn(1, _FEATURES, n, n, n, generator=stream) * 0.01) for n in _GRIDS
         )
         self.hidden = nn.Linear(_FEATURES * len(_GRIDS) + 3, _HIDDEN)
         self.out = nn.Linear(_HIDDEN, 4)
         for layer in (self.hidden, self.out):
-            nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.in_features), generator=rng)
+            nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.in_features), generator=stream)
             nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.out.weight, std=0.01, generator=rng)
+        nn.init.normal_(self.out.weight, std=0.01, generator=stream)
         self.log_beta = nn.Parameter(torch.tensor(math.log(0.1)))
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,10 +66,10 @@ class Surface(nn.Module):
 class Fitted:
     """A surface in a box, which draws views."""
 
-    def __init__(self, box: tuple[Corner, Corner], background: Tensor, how: Fitting, rng: torch.Generator):
+    def __init__(self, box: tuple[Corner, Corner], background: Tensor, how: Fitting, stream: torch.Generator):
         low, high = (torch.tensor(c) for c in box)
         self.low, self.high, self.background, self.how = low, high, background, how
-        self.surface = Surface(rng)
+        self.surface = Surface(stream)
 
     def query(self, points: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         """Colour and density at world `points` [1, P, 3], for the volume renderer."""
@@ -112,18 +112,18 @@ def fit_surface(
 ) -> Fitted:
     """The surface that explains pictures [V, H, W, 3] in [0, 1] of V cameras best: L1 of rays drawn anew each step, and the
     eikonal term; Adam with a cosine to zero."""
-    rng = generator(seed, 0, "surface")
-    made = Fitted(box, background, how, rng)
+    stream = rng(seed, 0, "surface")
+    made = Fitted(box, background, how, stream)
     origins, directions = zip(*(rays.camera_rays(cameras[v]) for v in range(len(cameras))), strict=True)
     all_origins = torch.cat([o.expand_as(d) for o, d in zip(origins, directions, strict=True)])
     all_directions, wanted = torch.cat(directions), pictures.reshape(-1, 3)
     optimiser = torch.optim.Adam(made.surface.parameters(), lr=how.lr, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.steps)
     for _ in range(how.steps):
-        picked = torch.randint(len(wanted), (how.rays,), generator=rng)
-        jitter = torch.rand(how.rays, how.samples, generator=rng)
+        picked = torch.randint(len(wanted), (how.rays,), generator=stream)
+        jitter = torch.rand(how.rays, how.samples, generator=stream)
         drawn = made.rays(all_origins[picked], all_directions[picked], jitter)
-        points = torch.rand(_EIKONAL_POINTS, 3, generator=rng) * 2 - 1
+        points = torch.rand(_EIKONAL_POINTS, 3, generator=stream) * 2 - 1
         loss = (drawn - wanted[picked]).abs().mean() + _EIKONAL * made.eikonal(points)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -8,7 +8,7 @@ import torch
 
 from g3d.errors import G3dError
 from g3d.export.mesh import F32, I32
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 
 def surface_points(vertices: F32, faces: I32, count: int, seed: int) -> tuple[F32, F32]:
@@ -22,7 +22,7 @@ def surface_points(vertices: F32, faces: I32, count: int, seed: int) -> tuple[F3
     double_area = np.linalg.norm(across, axis=1)
     if not double_area.sum() > 0:
         raise G3dError("the mesh has no area to draw points from; give another --level or a finer --resolution")
-    u, v, w = torch.rand(3, count, generator=generator(seed, 0, "surface"), dtype=torch.float64).numpy()
+    u, v, w = torch.rand(3, count, generator=rng(seed, 0, "surface"), dtype=torch.float64).numpy()
     cumulative = np.cumsum(double_area)
     face = np.searchsorted(cumulative, u * cumulative[-1], side="right").clip(max=len(faces) - 1)  # [P]
     root = np.sqrt(v)  # uniform over a triangle (Osada et al. 2002, eq. 1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 PAIRS = 10_000
 _ROWS = 1024
@@ -21,7 +21,7 @@ def diversity(features: NDArray[np.float32], seed: int, pairs: int = PAIRS) -> t
     if count * (count - 1) // 2 <= pairs:
         first, second = np.triu_indices(count, 1)
     else:
-        stream = generator(seed, 0, "diversity")
+        stream = rng(seed, 0, "diversity")
         first = torch.randint(count, (pairs,), generator=stream).numpy()
         step = torch.randint(1, count, (pairs,), generator=stream).numpy()  # never 0: an item is no pair with itself
         second = (first + step) % count

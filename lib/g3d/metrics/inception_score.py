@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 SPLITS = 10
 _ROWS = 4096
@@ -28,7 +28,7 @@ def inception_score(
     """Mean, standard deviation and number of parts (no more than pictures) of features [N, D]; `logits`: [B, D] => [B, K]."""
     count = len(features)
     splits = min(splits, count)
-    order = torch.randperm(count, generator=generator(seed, 0, "inception-score")).numpy()
+    order = torch.randperm(count, generator=rng(seed, 0, "inception-score")).numpy()
     scores = []
     for part in range(splits):
         chosen = order[part * count // splits : (part + 1) * count // splits]

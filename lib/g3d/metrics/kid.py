@@ -18,7 +18,7 @@ from torch import Tensor
 
 from g3d import distributed
 from g3d.progress import SILENT, Progress
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 SUBSETS, SUBSET_SIZE = 100, 1000  # those of the paper's experiments and of other programs
 
@@ -72,5 +72,5 @@ def _subset(features: NDArray[np.float32], size: int, seed: int, number: int, na
     """Subset `number` [size, D] in float64."""
     if size == len(features):
         return torch.from_numpy(features).double()
-    chosen = torch.randperm(len(features), generator=generator(seed, number, f"kid-{name}"))[:size]
+    chosen = torch.randperm(len(features), generator=rng(seed, number, f"kid-{name}"))[:size]
     return torch.from_numpy(features[chosen.numpy()]).double()

@@ -16,6 +16,7 @@ from g3d.config import as_json
 from g3d.errors import G3dError
 from g3d.latents import Latents, LatentSpace
 from g3d.plugins import Registry
+from g3d.progress import Tell
 from g3d.storage import artifacts
 from g3d.training.run import Run
 
@@ -44,6 +45,10 @@ class Prior(Generic[C, P]):
     best_by: tuple[tuple[str, bool], ...] = (("loss", False),)
     """What the best of a run's checkpoints is chosen by, and whether more of it is better: `figures` in the metadata of the
     prior's file, as far as the kind writes some, and the loss."""
+    suited: Callable[[LatentSpace, int], C] | None = None
+    """Settings that suit so many latents of a space, where no preset is asked for; None: those of `config` suit all."""
+    watched: Callable[[P, Tell], P] | None = None
+    """(prior, tell) => the prior that tells how many of its steps are done while it samples; None where that takes no time."""
 
 
 PRIORS: Registry[Prior[Any, Any]] = Registry(

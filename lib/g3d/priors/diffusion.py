@@ -3,9 +3,10 @@
 Letters: N codes, D numbers of a code, W width.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -18,19 +19,26 @@ from g3d.errors import G3dError
 from g3d.latents import Latents, LatentSpace, space_of
 from g3d.nets.time_embedding import time_embedding
 from g3d.priors import Prior, checked, described, numbered, refuses_tokens
-from g3d.seeds import Noise, generator
+from g3d.progress import Tell
+from g3d.seeds import Noise, rng
 from g3d.storage import artifacts
 from g3d.training import checkpoint, diffusion, ema, schedules
 from g3d.training.compile import compiled
 from g3d.training.prefetch import sent
 from g3d.training.run import Run
 
+NARROW, WIDE = 512, 4096  # widths: for few or small codes, and the paper's for all
+_MANY = 10_000  # codes that are worth a wide network
+
 
 @dataclass(frozen=True)
 class Config:
-    """Defaults: the paper's (A.3), the same for every signal."""
+    """Defaults: the paper's (A.3), the same for every signal; the width follows the codes, see `suited`."""
 
-    width: int = setting(4096, "W, width of the residual MLP", low=1, high=1 << 20)
+    width: int = setting(
+        NARROW, f"W, width of the residual MLP; of {_MANY:,} codes and more 8 D, at most {WIDE} (the paper: {WIDE})",
+        low=1, high=1 << 20,
+    )  # fmt: skip
     blocks: int = setting(4, "residual blocks", low=1)
     time_steps: int = setting(1000, "T, steps of the noising", low=2, high=1 << 20)
     batch: int = setting(32, "codes a step", low=1, high=1 << 20)
@@ -43,6 +51,16 @@ class Config:
     micro_batch: int = setting(0, "codes whose gradients are in memory at once, 0 for all of the step's", low=0)
     precision: Literal["fp32", "bf16"] = setting("fp32", "of the network's products while it is fitted")
     compile: bool = setting(False, "compile the network (torch.compile): worth its seconds in long runs")
+
+
+PRESETS = {"paper": Config(width=WIDE)}
+
+
+def suited(space: LatentSpace, count: int) -> Config:
+    """The settings for so many codes: the paper's width takes minutes and gigabytes, which few or small codes are not worth."""
+    if count < _MANY:
+        return Config()
+    return Config(width=min(WIDE, max(NARROW, 1 << (8 * space.size - 1).bit_length())))
 
 
 @dataclass(frozen=True)
@@ -130,7 +148,7 @@ def fit(settings: Config, latents: Latents, run: Run) -> None:
 
 def _batch(data: Tensor, settings: Config, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
     """Codes, noise and times of a step, the share of this process; drawn with replacement, so any N fits any batch."""
-    g = generator(seed, step, "diffusion")
+    g = rng(seed, step, "diffusion")
     rows = torch.randint(len(data), (settings.batch,), generator=g)
     noise = torch.randn(settings.batch, data.shape[1], generator=g)
     t = torch.randint(settings.time_steps, (settings.batch,), generator=g)
@@ -140,7 +158,7 @@ def _batch(data: Tensor, settings: Config, seed: int, step: int) -> tuple[Tensor
 
 def _build(size: int, settings: Config, seed: int) -> ResidualMlp:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(seed, 0, "initial weights").initial_seed())  # any whole number => 63 bits
+        torch.manual_seed(rng(seed, 0, "initial weights").initial_seed())  # any whole number => 63 bits
         return ResidualMlp(size, settings)
 
 
@@ -154,6 +172,7 @@ class Loaded:
     mean: Tensor  # [D]
     std: Tensor  # [D]
     within: diffusion.Range  # of the normalised codes, [D] each
+    tell: Tell | None = None  # of the steps of sampling
 
 
 def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
@@ -178,12 +197,41 @@ def sample(
     """A latent for each index."""
     noise = Noise(seed, indices, "prior", loaded.mean.shape)
     within = loaded.within if settings.clip else None
+    steps = min(settings.ddim_steps, len(loaded.schedule.alpha_bar)) or len(loaded.schedule.alpha_bar)
+    predict = loaded.network if loaded.tell is None else _counted(loaded.network, steps, loaded.tell)
     if settings.ddim_steps:
-        steps = min(settings.ddim_steps, len(loaded.schedule.alpha_bar))
-        x = diffusion.sample_ddim(loaded.network, loaded.schedule, noise, steps, within)
+        x = diffusion.sample_ddim(predict, loaded.schedule, noise, steps, within)
     else:
-        x = diffusion.sample_ddpm(loaded.network, loaded.schedule, noise, within)
+        x = diffusion.sample_ddpm(predict, loaded.schedule, noise, within)
     return numbered(loaded.space, loaded.mean + loaded.std * x, indices)
 
 
-PRIOR: Prior[Config, Loaded] = Prior("diffusion", Config, SampleSettings, refuses_tokens, fit, load, sample)
+def _counted(predict: diffusion.Predictor, steps: int, tell: Tell) -> diffusion.Predictor:
+    """The predictor, which is asked once a step, that tells so."""
+    numbers = itertools.count(1)
+
+    def counted(x: Tensor, t: Tensor) -> Tensor:
+        predicted = predict(x, t)
+        tell(next(numbers), steps)
+        return predicted
+
+    return counted
+
+
+def watched(loaded: Loaded, tell: Tell) -> Loaded:
+    """The prior that tells its steps of denoising."""
+    return replace(loaded, tell=tell)
+
+
+PRIOR: Prior[Config, Loaded] = Prior(
+    "diffusion",
+    Config,
+    SampleSettings,
+    refuses_tokens,
+    fit,
+    load,
+    sample,
+    presets=PRESETS,
+    suited=suited,
+    watched=watched,
+)

@@ -13,7 +13,7 @@ from g3d.config import setting
 from g3d.errors import G3dError
 from g3d.latents import Latents, LatentSpace, space_of
 from g3d.priors import Prior, checked, described, numbered, refuses_tokens
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage import artifacts
 from g3d.training.run import Run
 
@@ -72,7 +72,7 @@ def sample(
 ) -> Latents:
     """A latent for each index."""
     mean, directions = loaded.mean, loaded.directions
-    z = torch.stack([torch.randn(len(directions), generator=generator(seed, i, "prior")) for i in indices])
+    z = torch.stack([torch.randn(len(directions), generator=rng(seed, i, "prior")) for i in indices])
     flat = mean + settings.temperature * z.to(mean.device) @ directions
     return numbered(loaded.space, flat, indices)
 

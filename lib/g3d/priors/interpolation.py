@@ -15,7 +15,7 @@ from g3d.config import setting
 from g3d.errors import G3dError
 from g3d.latents import Latents, LatentSpace, space_of
 from g3d.priors import Prior, checked, described, numbered, refuses_tokens
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage import artifacts
 from g3d.training.run import Run
 
@@ -108,12 +108,12 @@ def sample(
     count = settings.neighbours or kept
     drawn = []
     for index in indices:
-        g = generator(seed, index, "prior")
+        g = rng(seed, index, "prior")
         first, other = (int(torch.randint(n, (), generator=g)) for n in (len(loaded.codes), count))
         drawn.append((first, other, float(torch.rand((), generator=g))))
-    where = loaded.codes.device
-    row, place = (torch.tensor([d[i] for d in drawn], dtype=torch.int64, device=where) for i in (0, 1))
-    alpha = torch.tensor([d[2] for d in drawn], device=where).unsqueeze(1)
+    device = loaded.codes.device
+    row, place = (torch.tensor([d[i] for d in drawn], dtype=torch.int64, device=device) for i in (0, 1))
+    alpha = torch.tensor([d[2] for d in drawn], device=device).unsqueeze(1)
     a, b = loaded.codes[row], loaded.codes[loaded.neighbours[row, place]]
     return numbered(loaded.space, alpha * a + (1 - alpha) * b, indices)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from g3d import distributed
 from g3d.errors import G3dError
 from g3d.refiners.config import Config
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 U8 = NDArray[np.uint8]
 _PAIRS_OF_SCALE = 256
@@ -70,7 +70,7 @@ class Pairs:
 
     def batch(self, config: Config, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of this process's share of a step: coarse and true [B, 3, P, P] in [-1, 1], noise like them, times [B]."""
-        g = generator(seed, step, "refiner")
+        g = rng(seed, step, "refiner")
         rows = torch.randint(len(self), (config.batch,), generator=g)
         high, wide = (self.patch, self.patch) if self.patch else (self.height, self.width)
         tops = torch.randint(self.height - high + 1, (config.batch,), generator=g)

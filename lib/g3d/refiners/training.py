@@ -15,7 +15,7 @@ from g3d.config import as_json
 from g3d.nets.unet import UNet
 from g3d.refiners.config import Config
 from g3d.refiners.pairs import Pairs, PairSource
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.training import checkpoint, diffusion, ema, schedules
 from g3d.training.compile import compiled
 from g3d.training.prefetch import prefetch, sent
@@ -86,5 +86,5 @@ def target(config: Config, schedule: diffusion.Schedule, x0: Tensor, noise: Tens
 def build(config: Config, seed: int) -> UNet:
     """The network with its first weights."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(seed, 0, "initial weights").initial_seed())  # any whole number => 63 bits
+        torch.manual_seed(rng(seed, 0, "initial weights").initial_seed())  # any whole number => 63 bits
         return UNet(6, 3, config.channels, config.multipliers, config.blocks, config.attention, config.dropout)

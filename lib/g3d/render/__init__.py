@@ -11,7 +11,7 @@ from torch import Tensor
 
 from g3d.cameras import Cameras
 from g3d.config import setting
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 from g3d.render import empty, occupancy, rays, volume
 from g3d.render.background import background_setting as _background
 from g3d.render.gaussians import GaussianSettings, shown
@@ -122,7 +122,7 @@ def check_depth_kind(scene: Scene, kind: str) -> None:
     """Refuse a kind of depth that is unknown, or means nothing to the scene."""
     if kind not in DEPTH_KINDS:
         raise G3dError(
-            f"the depth kind '{kind}' is unknown{did_you_mean(kind, DEPTH_KINDS)}; kinds: {', '.join(DEPTH_KINDS)}"
+            f"the depth kind '{kind}' is unknown{closest(kind, DEPTH_KINDS)}; kinds: {', '.join(DEPTH_KINDS)}"
         )
     match scene:
         case Gaussians():

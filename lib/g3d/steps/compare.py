@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g3d.errors import G3dError, did_you_mean, existing, from_os_error
+from g3d.errors import G3dError, closest, existing, from_os_error
 from g3d.progress import SILENT, Progress
 from g3d.storage import files
 
@@ -107,7 +107,7 @@ def _check(options: Options, found: Sequence[_Run]) -> None:
     for name in options.figures or ():
         if name not in every:
             raise G3dError(
-                f"no run has a figure '{name}'{did_you_mean(name, every)}; figures: {', '.join(every) or 'none yet'}"
+                f"no run has a figure '{name}'{closest(name, every)}; figures: {', '.join(every) or 'none yet'}"
             )
     if options.csv is not None:
         files.refuse_existing(options.csv, options.overwrite, tuple(run.path for run in found))

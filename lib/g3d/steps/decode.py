@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from g3d import config, device, distributed, latents
+from g3d import config, distributed, latents
+from g3d.device import pick_device
 from g3d.drawing.painter import Drawing
 from g3d.drawing.target import BATCH, Target, batched, check_batch
 from g3d.methods import method
@@ -53,22 +54,22 @@ def resolve(options: Options) -> dict[str, Any]:
     found = _checked(options)
     return {
         "method": found.method.name, "model": str(found.model.path), "latents": str(found.latents.path),
-        "scenes": len(found.chosen), "settings": config.as_json(found.settings), "device": str(device.pick(options.device)),
+        "scenes": len(found.chosen), "settings": config.as_json(found.settings), "device": str(pick_device(options.device)),
         **found.target.as_json(),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Decode; the scenes are numbered as the latents are."""
-    found, where = _checked(options), device.pick(options.device)
-    values, model = found.values or latents.read(found.latents), load(found.method, found.model, where)
+    found, device = _checked(options), pick_device(options.device)
+    values, model = found.values or latents.read(found.latents), load(found.method, found.model, device)
     count, done = len(found.chosen), 0
     parents = {"model": found.model.digest, "latents": found.latents.digest}
-    with distributed.processes(where), found.target.opened(count, parents) as opened:
+    with distributed.processes(device), found.target.opened(count, parents) as opened:
         progress.start("scenes", count)
         for part, rows in enumerate(batched(found.chosen, options.batch)):
             if distributed.mine(part):  # whole batches, so that several processes decode what one does
-                few = values.pick(rows).to(where)
+                few = values.pick(rows).to(device)
                 for place, scene in enumerate(scenes_of(found.method, model, few, found.settings)):
                     opened.add(done + place, rows[place], scene, few.names[place])
             done += len(rows)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from g3d import latents
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 from g3d.latents import FIELDS, Latents
 from g3d.progress import SILENT, Progress
 from g3d.seeds import MOST
@@ -159,7 +159,7 @@ def _kept(corners: Latents, count: int, progress: Progress) -> dict[str, Tensor]
 def _checked(options: Options) -> latents.Head:
     if options.operation not in OPERATIONS:
         raise G3dError(
-            f"there is no edit '{options.operation}'{did_you_mean(options.operation, OPERATIONS)}; edits: {', '.join(OPERATIONS)}"
+            f"there is no edit '{options.operation}'{closest(options.operation, OPERATIONS)}; edits: {', '.join(OPERATIONS)}"
         )
     swap = options.operation == "swap"
     foreign = (
@@ -194,7 +194,7 @@ def _fields(options: Options, head: latents.Head) -> list[str]:
     for word in asked:
         if word not in there:
             known = f"fields: {', '.join(there)}" if there else "it has none"
-            raise G3dError(f"'{head.path}' has no field '{word}'{did_you_mean(word, there)}; {known}")
+            raise G3dError(f"'{head.path}' has no field '{word}'{closest(word, there)}; {known}")
     return [there[word] for word in asked]
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from g3d import config, device, distributed, latents
+from g3d import config, distributed, latents
 from g3d.data.columns import OBJECT_SPLITS
 from g3d.data.dataset import Dataset, Item
 from g3d.data.opening import open_dataset
+from g3d.device import pick_device
 from g3d.drawing.target import batched
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 from g3d.latents import Latents
 from g3d.methods import decoding, method
 from g3d.methods.contract import Encode, Method, Tuned
@@ -49,7 +50,7 @@ def resolve(options: Options) -> dict[str, Any]:
     return {
         "model": str(head.path), "method": found.name, "data": str(options.data), "split": options.split, **part,
         "settings": config.as_json(settings), "meaning": {name: doc for name, _, doc in config.describe(settings)},
-        "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
+        "out": str(options.out), "seed": options.seed, "device": str(pick_device(options.device)),
     }  # fmt: skip
 
 
@@ -57,9 +58,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Find and write the latents; returns how well they fit, where that was measured: PSNR, of the mean squared error of each
     item and of all."""
     head, found, encode, settings = _checked(options)
-    dataset, where = open_dataset(options.data), device.pick(options.device)
+    dataset, device = open_dataset(options.data), pick_device(options.device)
     manifest.note_changed(progress, options.data)
-    model = decoding.load(found, head, where)
+    model = decoding.load(found, head, device)
     items = encode.items(model, dataset, options.split)
     if not items:
         raise G3dError(f"'{options.data}' has no objects in the split '{options.split}'; choose another --split")
@@ -70,7 +71,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     space, errors, measured = latents.space_of(head), torch.zeros(len(items)), False
     kept: dict[int, Latents] = {}
     figures: dict[str, Any] = {}
-    with distributed.processes(where):
+    with distributed.processes(device):
         progress.start("encode", len(items))
         parts = list(batched(range(len(items)), BATCH))
         for part, places in enumerate(parts):
@@ -113,7 +114,7 @@ def _checked(options: Options) -> tuple[artifacts.Header, Method[Any, Any], Enco
         raise G3dError(f"the method {found.name} finds no codes of data; its latents come from sample or from a prior")
     if options.split not in _SPLITS:
         raise G3dError(
-            f"there is no split '{options.split}'{did_you_mean(options.split, _SPLITS)}; splits: {', '.join(_SPLITS)}"
+            f"there is no split '{options.split}'{closest(options.split, _SPLITS)}; splits: {', '.join(_SPLITS)}"
         )
     if options.num is not None and (options.items is not None or options.num < 1):
         raise G3dError(

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g3d import device, images
+from g3d import images
 from g3d.data import columns
 from g3d.data.opening import open_dataset
-from g3d.errors import G3dError, did_you_mean, existing
+from g3d.device import pick_device
+from g3d.errors import G3dError, closest, existing
 from g3d.evaluation import extractors
 from g3d.progress import SILENT, Progress
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage import files, leaving_out, manifest
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def resolve(options: Options) -> dict[str, Any]:
         "real": str(options.real), "fake": str(options.fake), **choice.as_json(), "metrics": list(_wanted(options)),
         "protocol": options.protocol, "split": (options.split or "all") if any(map(_is_dataset, inputs)) else None,
         "objects": (options.objects or "all") if any(map(_is_dataset, inputs)) else None,
-        "num": options.num, "batch": options.batch, "seed": options.seed, "device": str(device.pick(options.device)),
+        "num": options.num, "batch": options.batch, "seed": options.seed, "device": str(pick_device(options.device)),
         "cache": None if cache is None else str(cache), **{k: None if v is None else str(v) for k, v in
                                                           (("out", options.out), ("plot", options.plot))},
     }  # fmt: skip
@@ -91,7 +92,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     from g3d.evaluation.pose_match import shared_poses
     from g3d.evaluation.set_figures import figures, headline, name_of
 
-    place = device.pick(options.device)
+    place = pick_device(options.device)
     sets = {role: _pictures(options, role) for role in ("real", "fake")}
     counts = {role: len(picked) for role, (_, picked) in sets.items()}
     with distributed.processes(place):
@@ -143,7 +144,7 @@ def _check_words(options: Options) -> None:
         ("--objects", options.objects, OBJECTS),
     ):
         if value is not None and value not in allowed:
-            hint = did_you_mean(value, allowed)
+            hint = closest(value, allowed)
             raise G3dError(f"{name} '{value}' is unknown{hint}; allowed are {', '.join(allowed)}")
     for name, number, least in (("--num", options.num, 2), ("--batch", options.batch, 1)):
         if number is not None and number < least:
@@ -185,9 +186,7 @@ def _wanted(options: Options) -> tuple[str, ...]:
     words = [word.strip() for word in options.metrics.split(",")]
     for word in words:
         if word not in METRICS:
-            raise G3dError(
-                f"--metrics '{word}' is unknown{did_you_mean(word, METRICS)}; allowed are {','.join(METRICS)}"
-            )
+            raise G3dError(f"--metrics '{word}' is unknown{closest(word, METRICS)}; allowed are {','.join(METRICS)}")
     return tuple(word for word in METRICS if word in words)
 
 
@@ -297,7 +296,7 @@ def _drawn(picked: list[int], most: int | None, seed: int) -> list[int]:
         return picked
     import torch
 
-    order = torch.randperm(len(picked), generator=generator(seed, 0, "eval-fid"))
+    order = torch.randperm(len(picked), generator=rng(seed, 0, "eval-fid"))
     return sorted(picked[i] for i in order[:most].tolist())
 
 

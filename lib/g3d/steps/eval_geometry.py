@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from g3d import device
+from g3d.device import pick_device
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress, track
 from g3d.storage import manifest
@@ -73,7 +73,7 @@ def resolve(options: Options) -> dict[str, Any]:
             raise G3dError("--near and --far are units of a comparison with true depth; give the true images, too")
     check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, tuple(inputs))
     shown = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
-    return {**shown, "device": str(device.pick(options.device))}
+    return {**shown, "device": str(pick_device(options.device))}
 
 
 def _check_truth(options: Options) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g3d import device
+from g3d.device import pick_device
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
 from g3d.storage import manifest
@@ -68,7 +68,7 @@ def resolve(options: Options) -> dict[str, Any]:
         inputs.append(existing(Path(options.network), "the face network"))
     check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, tuple(inputs))
     shown = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
-    return {**shown, "device": str(device.pick(options.device))}
+    return {**shown, "device": str(pick_device(options.device))}
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _embedder(options: Options) -> "Embedder":
         from g3d.evaluation.identity_dlib import dlib_embedder
 
         return dlib_embedder()
-    return network_embedder(Path(options.network), options.trust, options.channels, device.pick(options.device))
+    return network_embedder(Path(options.network), options.trust, options.channels, pick_device(options.device))
 
 
 def _groups(pairs: "Sequence[Faces]", size: int) -> "Iterator[Sequence[Faces]]":

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g3d import device
+from g3d.device import pick_device
 from g3d.errors import G3dError, Missing, existing
 from g3d.progress import SILENT, Progress, track
 from g3d.storage import manifest
@@ -95,7 +95,7 @@ def resolve(options: Options) -> dict[str, Any]:
                 f"--ms-ssim-scales {options.ms_ssim_scales} does not exist; give 1 to {len(SCALE_EXPONENTS)}"
             )
     shown = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
-    return {**shown, "device": str(device.pick(options.device))}
+    return {**shown, "device": str(pick_device(options.device))}
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
@@ -118,10 +118,10 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         other = pair(true, of_other, options.any_camera)
     counts = counted(found, options.masks, options.mask, options.region, options.erode)
     groups = None if options.by is None else names_of(found, options.by)
-    perceptual, where = _perceptual(options), device.pick(options.device)
-    installed, lacking = _installed(where)
+    perceptual, device = _perceptual(options), pick_device(options.device)
+    installed, lacking = _installed(device)
     lpips = None if perceptual is None else perceptual.distance
-    how = How(options.ssim_borders, options.ms_ssim_scales, lpips, installed, where)
+    how = How(options.ssim_borders, options.ms_ssim_scales, lpips, installed, device)
     has_depth = all(one.true.depth_world and one.test.depth_world for one in found.pairs)
     for note in (*true.notes, *test.notes):
         progress.log(f"note: {note}")
@@ -286,12 +286,12 @@ def _how_installed(lacking: str | None, rows: Sequence[Mapping[str, float]]) -> 
     return {f"{NAME}_note": f"absent of some or all: {lacking or f'it needs {LEAST_PX} px a side'}"}
 
 
-def _installed(where: "torch.device") -> "tuple[Distance | None, str | None]":
+def _installed(device: "torch.device") -> "tuple[Distance | None, str | None]":
     """The perceptual distance whose network comes with g3d; None, and why, where its package was left out."""
     from g3d.evaluation.perceptual import installed
 
     try:
-        return installed(where), None
+        return installed(device), None
     except Missing as error:
         return None, str(error)
 
@@ -301,4 +301,4 @@ def _perceptual(options: Options) -> "Perceptual | None":
         return None
     from g3d.evaluation.perceptual import perceptual
 
-    return perceptual(options.lpips, options.trust, device.pick(options.device))
+    return perceptual(options.lpips, options.trust, pick_device(options.device))

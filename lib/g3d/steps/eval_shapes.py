@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from g3d import device
+from g3d.device import pick_device
 from g3d.errors import G3dError
 from g3d.evaluation import plots, shape_files
 from g3d.evaluation.outcome import OBJECTS, check_outputs, check_words, needs_dataset
@@ -27,7 +27,7 @@ from g3d.evaluation.shape_files import (
 )
 from g3d.metrics import shapes
 from g3d.progress import SILENT, Progress, track
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage import files, manifest
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def resolve(options: Options) -> dict[str, Any]:
         "true": str(options.true), "test": str(options.test), **how, **cells,
         **{f"kind_{role}": one.kind for role, one in zip(ROLES, sides, strict=True)},
         "split": (options.split or "all") if any(one.kind == "grids" for one in sides) else None, "num": options.num,
-        "seed": options.seed, "device": str(device.pick(options.device)),
+        "seed": options.seed, "device": str(pick_device(options.device)),
         "out": None if options.out is None else str(options.out), "plot": None if options.plot is None else str(options.plot),
     }  # fmt: skip
 
@@ -97,11 +97,11 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 
     resolved = resolve(options)
     true, test = _sides(options)
-    where = device.pick(options.device)
-    with distributed.processes(where):
+    device = pick_device(options.device)
+    with distributed.processes(device):
         manifest.note_changed(progress, options.true, options.test)
         compare = _compare_grids if options.grids else _compare_sets
-        figures, series, label = compare(options, true, test, where, progress)
+        figures, series, label = compare(options, true, test, device, progress)
     result = {**figures, **{k: v for k, v in resolved.items() if k not in ("out", "plot", "device", "form")}}
     if os.environ.get("RANK", "0") != "0":
         return result
@@ -115,11 +115,11 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 
 
 def _compare_sets(
-    options: Options, true: ShapeSet, test: ShapeSet, where: torch.device, progress: Progress
+    options: Options, true: ShapeSet, test: ShapeSet, device: torch.device, progress: Progress
 ) -> "tuple[dict[str, Any], Mapping[str, F64], str]":
     clouds, left_out = [], {}
     for role, one, other in zip(ROLES, (true, test), (test, true), strict=True):
-        points, empty = _clouds(options, role, one, other, where, progress)
+        points, empty = _clouds(options, role, one, other, device, progress)
         clouds.append(points)
         left_out[f"empty_{role}"] = empty
     if len(clouds[0]) != len(clouds[1]) and options.one_nn:
@@ -128,7 +128,7 @@ def _compare_sets(
             "if both counts are the same (--num makes them so)"
         )
     squared = (options.chamfer or "squared") == "squared"
-    found = shapes.distances(clouds[0], clouds[1], squared, options.one_nn, where, progress)
+    found = shapes.distances(clouds[0], clouds[1], squared, options.one_nn, device, progress)
     figures: dict[str, Any] = {
         "metric": "shapes", "n_true": len(clouds[0]), "n_test": len(clouds[1]), **left_out,
         "coverage": shapes.coverage(found.cross), "mmd": shapes.mmd(found.cross), "mmd_from_test": shapes.mmd(found.cross.T),
@@ -144,7 +144,7 @@ def _compare_sets(
 
 
 def _clouds(
-    options: Options, role: str, shapes_: ShapeSet, other: ShapeSet, where: torch.device, progress: Progress
+    options: Options, role: str, shapes_: ShapeSet, other: ShapeSet, device: torch.device, progress: Progress
 ) -> tuple[F32, int]:
     """Points [N, P, 3] of one side, and how many shapes were left out because they are empty."""
     count, found, empty = options.points or POINTS, [], 0
@@ -156,7 +156,7 @@ def _clouds(
                 surface = shapes_.read(i)
             else:
                 assert shapes_.grid is not None
-                surface = grid_surface(shapes_.grid(i, lattice, where))
+                surface = grid_surface(shapes_.grid(i, lattice, device))
             found.append(normalised(sampled(surface, count, options.seed, i), options.normalise or "none"))
         except Empty as error:
             if not options.skip_empty:
@@ -179,7 +179,7 @@ def sampled(surface: Surface, count: int, seed: int, index: int) -> F32:
     The streams of both sides are the same, so that a set has distance 0 from its copy."""
     from g3d.export.points import surface_points
 
-    stream = generator(seed, index, "shape")
+    stream = rng(seed, index, "shape")
     if not np.isfinite(surface.vertices).all():
         raise G3dError("it has coordinates that are not finite; write it again")
     if surface.faces is not None:
@@ -198,7 +198,7 @@ def sampled(surface: Surface, count: int, seed: int, index: int) -> F32:
 
 
 def _compare_grids(
-    options: Options, true: ShapeSet, test: ShapeSet, where: torch.device, progress: Progress
+    options: Options, true: ShapeSet, test: ShapeSet, device: torch.device, progress: Progress
 ) -> "tuple[dict[str, Any], Mapping[str, F64], str]":
     """MSE, PSNR and IoU of each pair; a mean over pairs and its standard deviation."""
     lattices = [lattice_of(one, other, options.cells) for one, other in ((true, test), (test, true))]
@@ -212,7 +212,7 @@ def _compare_grids(
     mse, iou = np.zeros(len(picked)), np.zeros(len(picked))
     assert true.grid is not None and test.grid is not None
     for row, i in enumerate(track(picked, len(picked), "grids", progress)):
-        pair = true.grid(i, lattices[0], where).values, test.grid(partner[true.names[i]], lattices[1], where).values
+        pair = true.grid(i, lattices[0], device).values, test.grid(partner[true.names[i]], lattices[1], device).values
         mse[row], iou[row] = shapes.grid_mse(*pair), shapes.grid_iou(*pair)
     with np.errstate(divide="ignore"):
         decibels = -10 * np.log10(mse)
@@ -229,7 +229,7 @@ def _picked(options: Options, count: int, role: str) -> Sequence[int]:
     """Which of `count` shapes take part, in order: at most `num`, drawn by seed."""
     if options.num is None or options.num >= count:
         return range(count)
-    order = torch.randperm(count, generator=generator(options.seed, 0, f"eval-shapes {role}"))
+    order = torch.randperm(count, generator=rng(options.seed, 0, f"eval-shapes {role}"))
     return sorted(order[: options.num].tolist())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import device
+from g3d.device import pick_device
 from g3d.errors import Failure, G3dError, did_you_mean
 from g3d.export.colour import surface_colour
 from g3d.export.mesh import Mesh, evaluate, field_mesh
@@ -63,22 +63,22 @@ def resolve(options: Options) -> dict[str, Any]:
         "scenes": len(scenes), "as": options.form, "format": _format(options), **fine,
         **({"up": options.up or "y"} if options.form == "splats" else {}),
         "out": str(options.out),
-        "device": str(device.pick(options.device)),
+        "device": str(pick_device(options.device)),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Write one file a scene, under the scene's name; one scene goes to `out` itself where it ends in .ply, .obj or .glb."""
     scenes = _checked(options)
-    where = device.pick(options.device)
+    device = pick_device(options.device)
     figures: dict[str, Any] = {}
     dropped: dict[str, int] = {}
     if options.out.suffix.lower() in _WRITERS:
-        figures = _export(scenes[0], options.out, options, where, progress)
+        figures = _export(scenes[0], options.out, options, device, progress)
     else:
         with files.output_folder(options.out, options.overwrite, (options.scenes,)) as folder:
             for file in scenes:
-                figures = _export(file, folder / f"{file.stem}.{_format(options)}", options, where, progress)
+                figures = _export(file, folder / f"{file.stem}.{_format(options)}", options, device, progress)
                 dropped |= {file.stem: figures["dropped"]} if figures.get("dropped") else {}
     if figures.get("dropped"):
         dropped[scenes[-1].stem] = figures["dropped"]
@@ -89,15 +89,15 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     return {"written": [str(options.out)], "scenes": len(scenes), "last": figures, "left_out": dropped}
 
 
-def _export(file: Path, out: Path, options: Options, where: torch.device, progress: Progress) -> dict[str, Any]:
-    scene = to(load_scene(file), where)
+def _export(file: Path, out: Path, options: Options, device: torch.device, progress: Progress) -> dict[str, Any]:
+    scene = to(load_scene(file), device)
     try:
         if isinstance(scene, Gaussians):
             return _splats(scene, out, options.up or "y") if options.form == "splats" else _gaussians(scene, out)
-        mesh = _mesh(scene, options, where, progress)
+        mesh = _mesh(scene, options, device, progress)
         if options.form == "points":
             points, normals = surface_points(mesh.vertices, mesh.faces, options.num or NUM, options.seed or SEED)
-            write_points(out, points, to_u8(evaluate(colour_of(scene), points, where)), normals)
+            write_points(out, points, to_u8(evaluate(colour_of(scene), points, device)), normals)
             return {"points": len(points)}
     except Failure:
         raise
@@ -107,7 +107,7 @@ def _export(file: Path, out: Path, options: Options, where: torch.device, progre
     return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
 
 
-def _mesh(scene: Field, options: Options, where: torch.device, progress: Progress) -> Mesh:
+def _mesh(scene: Field, options: Options, device: torch.device, progress: Progress) -> Mesh:
     level = default_level(scene) if options.level is None else options.level
     return field_mesh(
         density_of(scene),
@@ -115,7 +115,7 @@ def _mesh(scene: Field, options: Options, where: torch.device, progress: Progres
         scene.world.bounds,
         options.resolution or RESOLUTION,
         level,
-        device=where,
+        device=device,
         progress=progress,
         within=options.level is not None,
     )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g3d import config, device, distributed, latents
+from g3d import config, distributed, latents
+from g3d.device import pick_device
 from g3d.errors import G3dError
 from g3d.priors import Prior, prior
 from g3d.progress import SILENT, Progress
@@ -40,18 +41,18 @@ def resolve(options: Options) -> dict[str, Any]:
     return {
         "kind": options.kind, "preset": options.preset, "settings": config.as_json(settings),
         "latents": [str(head.path) for head in heads], "space": heads[0].space.name,
-        "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
+        "out": str(options.out), "seed": options.seed, "device": str(pick_device(options.device)),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Fit; writes `prior.safetensors` into the run folder, and what its kind measures into `metrics.json`."""
     heads, kind, settings = _checked(options)
-    found, where = latents.join([latents.read(head) for head in heads]), device.pick(options.device)
+    found, device = latents.join([latents.read(head) for head in heads]), pick_device(options.device)
     parents = {f"latents {i}" if i > 1 else "latents": head.digest for i, head in enumerate(heads, 1)}
     identity = {"kind": options.kind, "settings": config.as_json(settings), "parents": parents}
     how = runs.Start(
-        options.seed, where, options.resume, options.overwrite, options.allow_change, None, options.save_every_s
+        options.seed, device, options.resume, options.overwrite, options.allow_change, None, options.save_every_s
     )
     kept = runs.Checkpoints(options.checkpoint_every, options.keep, kind.best_by)
     made = options.out / "prior.safetensors"
@@ -59,7 +60,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     def evaluate(current: runs.Run, step: int) -> dict[str, Any]:
         return dict(artifacts.check(made, "prior").config.get("figures", {}))
 
-    with distributed.processes(where), runs.start(options.out, identity, how, progress, kept, evaluate) as current:
+    with distributed.processes(device), runs.start(options.out, identity, how, progress, kept, evaluate) as current:
         kind.fit(settings, found, current)
         figures = evaluate(current, 0) if current.writes else {}
         seconds = round(current.seconds(), 1)
@@ -76,9 +77,8 @@ def _checked(options: Options) -> tuple[list[latents.Head], Prior[Any, Any], Any
     kind = prior(options.kind)
     if options.preset is not None and not kind.presets:
         raise G3dError(f"the prior {options.kind} has no presets; leave --preset {options.preset} out")
-    start = config.preset(kind.presets, options.preset, options.kind) if options.preset else kind.config()
-    settings = config.override(start, options.settings, options.kind)
     heads = [latents.check(path) for path in (options.latents, *options.more)]
+    settings = config.override(_start(kind, options.preset, heads), options.settings, options.kind)
     head = heads[0]
     _check_alike(heads)
     why = kind.refuses(head.space)
@@ -91,6 +91,13 @@ def _checked(options: Options) -> tuple[list[latents.Head], Prior[Any, Any], Any
     if options.allow_change and not options.resume:
         raise G3dError("--allow-change belongs to --resume; give both, or neither")
     return heads, kind, settings
+
+
+def _start(kind: Prior[Any, Any], preset: str | None, heads: Sequence[latents.Head]) -> Any:
+    """What --set changes: a preset, or what suits the latents."""
+    if preset is not None:
+        return config.preset(kind.presets, preset, kind.kind)
+    return kind.config() if kind.suited is None else kind.suited(heads[0].space, sum(len(head.names) for head in heads))
 
 
 def _check_alike(heads: Sequence[latents.Head]) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g3d import config, device, distributed
+from g3d import config, distributed
+from g3d.device import pick_device
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
 from g3d.refiners import PRESETS, Config, PairSource, fit
@@ -48,13 +49,13 @@ def resolve(options: Options) -> dict[str, Any]:
     return {
         "preset": options.preset, "settings": config.as_json(settings), "coarse": str(options.coarse), "true": str(options.true),
         "split": options.split, "objects": options.objects, "any_camera": options.any_camera, "out": str(options.out),
-        "seed": options.seed, "device": str(device.pick(options.device)),
+        "seed": options.seed, "device": str(pick_device(options.device)),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Fit; writes `refiner.safetensors` and `metrics.json` into the run folder."""
-    settings, where = _checked(options), device.pick(options.device)
+    settings, device = _checked(options), pick_device(options.device)
     found = _pairs(options)
     manifest.note_changed(progress, options.coarse, options.true)
     identity = {
@@ -62,10 +63,10 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         "objects": options.objects,
     }  # fmt: skip
     how = runs.Start(
-        options.seed, where, options.resume, options.overwrite, options.allow_change, None, options.save_every_s
+        options.seed, device, options.resume, options.overwrite, options.allow_change, None, options.save_every_s
     )
     kept = runs.Checkpoints(options.checkpoint_every, options.keep)
-    with distributed.processes(where), runs.start(options.out, identity, how, progress, kept) as current:
+    with distributed.processes(device), runs.start(options.out, identity, how, progress, kept) as current:
         fit(settings, source(found), current)
         seconds, writes = round(current.seconds(), 1), current.writes
     figures = {

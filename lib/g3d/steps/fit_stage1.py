@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from g3d import config, device, distributed, latents
-from g3d.cameras import condition_numbers
+from g3d import config, distributed, latents
+from g3d.cameras import camera_conditioning
 from g3d.data.dataset import Dataset, Item
 from g3d.data.opening import open_dataset
+from g3d.device import pick_device
 from g3d.drawing.target import batched
 from g3d.errors import G3dError
 from g3d.evaluation.generation import DRAWN_BY, Generation, generation
@@ -21,7 +22,7 @@ from g3d.methods import decoding, method, settings_of
 from g3d.methods.contract import Encode, Method
 from g3d.progress import SILENT, Progress
 from g3d.scenes.scene import Scene
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage import artifacts, files, manifest
 from g3d.training import folder as folders
 from g3d.training import initial
@@ -66,7 +67,7 @@ def resolve(options: Options) -> dict[str, Any]:
     return {
         "method": options.method, "preset": options.preset, "settings": config.as_json(settings),
         "meaning": {name: doc for name, _, doc in config.describe(settings)}, "data": str(options.data),
-        "out": str(options.out), "seed": options.seed, "device": str(device.pick(options.device)),
+        "out": str(options.out), "seed": options.seed, "device": str(pick_device(options.device)),
         "checkpoint_every": options.checkpoint_every, "keep": options.keep, "save_every_s": options.save_every_s,
         "init": None if head is None else str(head.path),
     }  # fmt: skip
@@ -80,29 +81,30 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     chosen.check(settings, dataset)
     head = _check(options)
     manifest.note_changed(progress, options.data)
-    where = device.pick(options.device)
+    device = pick_device(options.device)
     parents = {"dataset": dataset.digest, **initial.parents(options.out, options.resume, head)}
     identity = {"method": options.method, "settings": config.as_json(settings), "parents": parents}
     how = runs.Start(
-        options.seed, where, options.resume, options.overwrite, options.allow_change, head, options.save_every_s
+        options.seed, device, options.resume, options.overwrite, options.allow_change, head, options.save_every_s
     )
     kept = runs.Checkpoints(options.checkpoint_every, options.keep, _BEST_BY)
 
     def evaluate(current: runs.Run, step: int) -> dict[str, Any]:
-        found = _measured(chosen, options, dataset, where, _EVALUATION_VIEWS, SILENT)
+        found = _measured(chosen, options, dataset, device, _EVALUATION_VIEWS, SILENT)
         if found is None:
             return {}
         if found.rows:
             write_image(options.out / "grid.png", found.sheet())
-            current.picture("true and reconstructed", found.sheet(), step)
+            shown = "true and reconstructed" if isinstance(found, Reconstruction) else "real and generated"
+            current.picture(shown, found.sheet(), step)
         return found.figures
 
-    with distributed.processes(where), runs.start(options.out, identity, how, progress, kept, evaluate) as current:
+    with distributed.processes(device), runs.start(options.out, identity, how, progress, kept, evaluate) as current:
         chosen.fit(settings, dataset, current)
         seconds = current.seconds()
         figures: dict[str, Any] = {"seconds": round(seconds, 1), "peak_memory_mb": round(runs.peak_memory_mb(), 1)}
         if current.writes:
-            found = _measured(chosen, options, dataset, where, METRIC_VIEWS, progress)
+            found = _measured(chosen, options, dataset, device, METRIC_VIEWS, progress)
             if found is not None:
                 mean_image = {"mean_image_psnr_db": dataset.info.get("mean_image_psnr_db")}
                 figures |= {**found.figures, **(mean_image if isinstance(found, Reconstruction) else {})}
@@ -125,13 +127,13 @@ def _check(options: Options) -> artifacts.Header | None:
 
 
 def _measured(
-    chosen: Method[Any, Any], options: Options, dataset: Dataset, where: torch.device, most: int, progress: Progress
+    chosen: Method[Any, Any], options: Options, dataset: Dataset, device: torch.device, most: int, progress: Progress
 ) -> Reconstruction | Generation | None:
     """What the run has published, against the data: samples of a method that draws its own latents; else the training items as
     its latents decode, or, where it has none, as the latents that it finds for some of them and for held-out ones; None where it
     can do none of these."""
     head = artifacts.check(options.out / "model.safetensors", "model")
-    model = decoding.load(chosen, head, where)
+    model = decoding.load(chosen, head, device)
     if chosen.draw is not None:
         return _generated(chosen, model, options, dataset, progress)
     if chosen.encode is None:
@@ -144,13 +146,13 @@ def _measured(
         return reconstruct(decode, fitted, dataset, options.seed, most, progress)
 
     if (options.out / "latents.safetensors").is_file():
-        found = latents.read(latents.check(options.out / "latents.safetensors")).to(where)
+        found = latents.read(latents.check(options.out / "latents.safetensors")).to(device)
         return judged(Fitted(chosen.encode.items(model, dataset, "train"), found))
     figures: dict[str, Any] = {}
     rows: list[Any] = []
     for split in ("train", "test"):
         items = chosen.encode.items(model, dataset, split)
-        order = torch.randperm(len(items), generator=generator(options.seed, 0, "metric items"))[:most].sort().values
+        order = torch.randperm(len(items), generator=rng(options.seed, 0, "metric items"))[:most].sort().values
         items = [items[int(i)] for i in order]
         if items:
             few = _encoded(chosen.encode, model, dataset, items, latents.space_of(head), options.seed)
@@ -182,7 +184,7 @@ def _generated(
     def scenes(numbers: Sequence[int]) -> list[Scene]:
         seen = None
         if chosen.condition is not None:
-            seen = condition_numbers(model.world.camera_prior.sample(options.seed, numbers, DRAWN_BY))
+            seen = camera_conditioning(model.world.camera_prior.sample(options.seed, numbers, DRAWN_BY))
         drawn = decoding.draw(chosen, model, numbers, options.seed, settings, seen)
         return decoding.scenes_of(chosen, model, drawn, chosen.decode_settings())
 

@@ -1,23 +1,30 @@
 """`info`: what a file or folder is, from headers alone; or a method, prior or source; or which of these there are."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from g3d import images
-from g3d.errors import G3dError, did_you_mean, existing
+from g3d.errors import G3dError, closest, existing
 from g3d.progress import SILENT, Progress
-from g3d.storage import artifacts, files, foreign, formats
+from g3d.storage import artifacts, files, foreign, formats, impostors, ply_files
+from g3d.training.forecast import amount
+
+_SETTINGS = 10  # that are shown
 
 
 @dataclass(frozen=True)
 class Options:
     """`what`: a g3d file, a dataset, a run, a folder of scenes or images; else the name of a method, prior or source; None: the
-    list of these. `levels`: statistics of scenes of Gaussians."""
+    list of these. `levels`: statistics of scenes of Gaussians. `tensors`: every tensor of a file, too; `whole`: all that its
+    header says, as --json does, not the totals and the settings that matter."""
 
     what: str | None = None
     levels: bool = False
+    tensors: bool = False
+    whole: bool = False
 
 
 def resolve(options: Options) -> dict[str, Any]:
@@ -37,7 +44,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         from g3d.evaluation.levels import level_statistics
 
         return level_statistics(path)
-    return _folder(path) if path.is_dir() else _file(path)
+    if path.is_dir():
+        return _folder(path, options)
+    return _ply(path) if path.suffix.lower() == ".ply" else _file(path, options)
 
 
 def _path(options: Options) -> Path | None:
@@ -49,7 +58,7 @@ def _path(options: Options) -> Path | None:
     if options.levels:
         raise G3dError("--levels is of scenes; give a file or folder of them")
     if options.what is not None and not catalogue.known(options.what):
-        near = did_you_mean(options.what, [n for some in catalogue.names().values() for n in some])
+        near = closest(options.what, [n for some in catalogue.names().values() for n in some])
         raise G3dError(
             f"the file or folder '{options.what}' does not exist, and no method, prior or source has that name{near}; give the "
             "path of an existing one, or see g3d info for the names"
@@ -57,25 +66,73 @@ def _path(options: Options) -> Path | None:
     return None
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _file(path: Path, options: Options) -> dict[str, Any]:
     head = artifacts.header(path)
     tensors = {name: f"{dtype} {list(shape)}" for name, (dtype, shape) in sorted(head.tensors.items())}
-    parameters = sum(_product(shape) for _, shape in head.tensors.values())
-    return {
-        "format": head.kind, "what": formats.ARTIFACTS[head.kind].what, "bytes": path.stat().st_size, "values": parameters,
-        "written_by": f"g3d {head.version}", "seed": head.seed, "parents": dict(head.parents), "digest": head.digest,
-        "config": dict(head.config), "tensors": tensors,
+    values = sum(math.prod(shape) for _, shape in head.tensors.values())
+    found = {"format": head.kind, "what": formats.ARTIFACTS[head.kind].what}
+    about = {
+        "written_by": f"g3d {head.version}",
+        "seed": head.seed,
+        "parents": dict(head.parents),
+        "digest": head.digest,
+    }
+    if options.whole:
+        size = {"bytes": path.stat().st_size, "values": values}
+        return {**found, **size, **about, "config": dict(head.config), "tensors": tensors}
+    total = f"{amount(path.stat().st_size)}B, {values:,} values in {len(tensors)} tensors"
+    rest = {key: value for key, value in head.config.items() if key not in ("settings", "world", "names")}
+    world = {"world": head.config["world"]} if head.kind.startswith("scene/") and "world" in head.config else {}
+    shown = {"tensors": tensors} if options.tensors else {}
+    return {**found, "size": total, **about, **rest, **_settings(head), **world, **shown}
+
+
+def _settings(head: artifacts.Header) -> dict[str, Any]:
+    """The settings that are not as by default, the first of them where they are many; and how many are left out."""
+    table = head.config.get("settings")
+    if not isinstance(table, dict):
+        return {}
+    from g3d import catalogue
+
+    usual = catalogue.defaults(str(head.config.get("method", head.config.get("kind"))))
+    order = [*(name for name in usual if name in table), *(name for name in table if name not in usual)]
+    changed = [name for name in order if name not in usual or usual[name] != table[name]]
+    shown = {name: table[name] for name in changed[:_SETTINGS]}
+    more = f"{len(table) - len(shown)}, of which {len(table) - len(changed)} are as by default; --json shows all"
+    return {"further_settings": more, **({"settings": shown} if shown else {})}
+
+
+def _ply(path: Path) -> dict[str, Any]:
+    """What a PLY holds, ours or another one: 3D Gaussians, a mesh or points."""
+    impostors.refuse_file(path)
+    tables = {one.name: one for one in ply_files.elements(path)}
+    vertices = tables.get("vertex", ply_files.Element("vertex", 0, []))
+    has = set(vertices.properties)
+    about = {
+        "size": f"{amount(path.stat().st_size)}B, {ply_files.encoding(path)}", "properties": list(vertices.properties),
+        "comments": ply_files.comments(path),
     }  # fmt: skip
+    if "packed_position" in has:
+        what = {"what": "3D Gaussians, packed by SuperSplat; import-ply reads them", "gaussians": vertices.count}
+    elif {"scale_0", "rot_0", "opacity"} <= has:
+        rest = sum(name.startswith("f_rest_") for name in has)
+        degree = math.isqrt(rest // 3 + 1) - 1
+        what = {"what": "3D Gaussians; import-ply reads them", "gaussians": vertices.count, "sh_degree": degree}
+    elif "face" in tables and tables["face"].count:
+        what = {"what": "a mesh", "vertices": vertices.count, "faces": tables["face"].count}
+    else:
+        what = {"what": "points", "points": vertices.count}
+    return {"format": "ply", **what, **about}
 
 
-def _folder(path: Path) -> dict[str, Any]:
+def _folder(path: Path, options: Options) -> dict[str, Any]:
     if (path / "dataset.json").is_file():
         described = files.read_json(path / "dataset.json", "the dataset description")
         objects = described.get("objects", [])
         return {**described, "objects": len(objects)}
     for name in ("model.safetensors", "prior.safetensors", "refiner.safetensors"):
         if (path / name).is_file():
-            return {**_file(path / name), "run": _run(path)}
+            return {**_file(path / name, options), "run": _run(path)}
     scenes = foreign.inside(path, "*.safetensors")
     if scenes:
         kinds = sorted({artifacts.header(scene).kind for scene in scenes})
@@ -96,10 +153,3 @@ def _run(path: Path) -> dict[str, Any]:
     """What else lies in a run folder, and its figures."""
     figures = files.read_json(path / "metrics.json", "the figures") if (path / "metrics.json").is_file() else None
     return {"files": sorted(p.name for p in path.iterdir() if p.is_file()), "figures": figures}
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    result = 1
-    for size in shape:
-        result *= size
-    return result

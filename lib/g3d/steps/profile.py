@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from g3d import config, device
+from g3d import config
+from g3d.device import pick_device
 from g3d.errors import G3dError
 from g3d.evaluation import plots
 from g3d.evaluation.cost import counts, grid_of, spread, times_ms, view_of
@@ -84,39 +85,39 @@ class _Subject:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used."""
-    where = str(device.pick(options.device))
+    device = str(pick_device(options.device))
     subjects, sizes = _checked(options)
     table = {"sizes": sizes, "rows": [s.label for s in subjects], "repeats": options.repeats}
     if options.what in METHODS:
         settings = settings_of(options.what, options.preset, options.settings)
-        return {"method": options.what, "settings": config.as_json(settings), "device": where, **table}
-    return {"file": str(_file(options.what).path), "size": options.size, "device": where, **table}
+        return {"method": options.what, "settings": config.as_json(settings), "device": device, **table}
+    return {"file": str(_file(options.what).path), "size": options.size, "device": device, **table}
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """The figures, by the names of the design; rows of them where several sizes or things are measured."""
-    where = device.pick(options.device)
+    device = pick_device(options.device)
     subjects, sizes = _checked(options)
     peak = peak_memory_mb()
     rows, views = [], []
     for subject in subjects:
-        parameters, scene, more = _built(subject, where)
+        parameters, scene, more = _built(subject, device)
         for size in sizes:
-            view = view_of(scene, size, where, options.backend)
+            view = view_of(scene, size, device, options.backend)
             if options.grid is not None:
-                view = grid_of(scene, options.grid, where)
+                view = grid_of(scene, options.grid, device)
                 more = {**more, "grid_cells": options.grid}
             rows.append({"what": subject.label, **counts(parameters, scene, view), **more})
             views.append(view.draw)
     for row, draw in zip(rows, views, strict=True):
-        row["memory_rise_mb"] = round(rise_mb(draw, where), 1)
-    for row, times in zip(rows, times_ms(views, options.repeats, where, progress), strict=True):
+        row["memory_rise_mb"] = round(rise_mb(draw, device), 1)
+    for row, times in zip(rows, times_ms(views, options.repeats, device, progress), strict=True):
         row |= spread(times)
     common = {
-        "device": str(where), "threads": torch.get_num_threads(), "omp_wait": wait_policy(), "repeats": options.repeats,
+        "device": str(device), "threads": torch.get_num_threads(), "omp_wait": wait_policy(), "repeats": options.repeats,
     }  # fmt: skip
     plot: dict[str, Any] = {} if options.plot is None else {"plot": _plotted(rows, options)}
-    plot |= {} if options.similarity is None else {"similarity": _alike(subjects[0], options.similarity, where)}
+    plot |= {} if options.similarity is None else {"similarity": _alike(subjects[0], options.similarity, device)}
     if len(rows) == 1:
         del rows[0]["what"]
         return {**rows[0], "peak_memory_mb": round(max(peak, peak_memory_mb()), 1), **common, **plot}
@@ -165,7 +166,7 @@ def _checked(options: Options) -> tuple[list[_Subject], list[int | None]]:
 
 def _check_backend(options: Options, subjects: Sequence[_Subject]) -> None:
     """Refuse a back end that cannot run, or that nothing here would use."""
-    choose(options.backend, device.pick(options.device))
+    choose(options.backend, pick_device(options.device))
     kinds = [_file(s.what).kind for s in subjects if s.what not in METHODS]
     if options.backend != "auto" and "scene/gaussians" not in kinds:
         raise G3dError(
@@ -222,30 +223,30 @@ def _refuse_foreign_settings(subject: _Subject) -> None:
         )
 
 
-def _built(subject: _Subject, where: torch.device) -> tuple[int | None, Scene, Mapping[str, float]]:
+def _built(subject: _Subject, device: torch.device) -> tuple[int | None, Scene, Mapping[str, float]]:
     """Parameters of the network (None for a bare scene), one scene of it, from a zero code, and figures of the method's own."""
     if subject.what not in METHODS and (head := _file(subject.what)).kind != "model":
-        return None, to(load_scene(head.path), where), {}
-    chosen, model, space = _model(subject, where)
+        return None, to(load_scene(head.path), device), {}
+    chosen, model, space = _model(subject, device)
     more = chosen.counts(model.config) if chosen.counts is not None else {}
-    scene = chosen.decode(model, space.zeros(device=where), chosen.decode_settings())
+    scene = chosen.decode(model, space.zeros(device=device), chosen.decode_settings())
     return _count(model.network), pick(scene, 0), more
 
 
-def _model(subject: _Subject, where: torch.device) -> tuple[Method[Any, Any], Any, LatentSpace]:
+def _model(subject: _Subject, device: torch.device) -> tuple[Method[Any, Any], Any, LatentSpace]:
     """A method, a model of it, unfitted or from a file, and the space of its latents."""
     if subject.what in METHODS:
         chosen, settings = method(subject.what), settings_of(subject.what, subject.preset, subject.settings)
-        network = chosen.build(settings).to(where)
+        network = chosen.build(settings).to(device)
         return chosen, chosen.unfitted(network, settings), chosen.latent_space(settings)
     head = _file(subject.what)
     chosen = method(str(head.config["method"]))
-    return chosen, decoding.load(chosen, head, where), space_of(head)
+    return chosen, decoding.load(chosen, head, device), space_of(head)
 
 
-def _alike(subject: _Subject, path: Path, where: torch.device) -> dict[str, Any]:
+def _alike(subject: _Subject, path: Path, device: torch.device) -> dict[str, Any]:
     """Draw how alike the parts of every layer are; their mean and largest similarity, of different ones."""
-    chosen, model, _ = _model(subject, where)
+    chosen, model, _ = _model(subject, device)
     assert chosen.similarity is not None  # checked
     found = chosen.similarity(model)
     drawn = {name: matrix.numpy().astype(np.float64) for name, matrix in found.items()}
@@ -285,7 +286,7 @@ def _plotted(rows: Sequence[Mapping[str, Any]], options: Options) -> str:
         mine = sorted((row for row in rows if row["what"] == what), key=lambda row: int(row["width"]))
         low, high = ([row["ms_quartiles"][end] for row in mine] for end in (0, 1))
         series[what] = plots.Curve([row["width"] for row in mine], [row["ms_per_view"] for row in mine], low, high)
-    title = f"time of a view on {device.pick(options.device)}, median and quartiles of {options.repeats}"
+    title = f"time of a view on {pick_device(options.device)}, median and quartiles of {options.repeats}"
     plots.curves(options.plot, series, title, "width of the view, pixels", "ms", log=True)
     return str(options.plot)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from g3d import cameras, config, device, distributed, images
+from g3d import cameras, config, distributed, images
+from g3d.device import pick_device
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
 from g3d.refiners import SampleSettings, load, refine
@@ -42,19 +43,19 @@ def resolve(options: Options) -> dict[str, Any]:
     return {
         "images": str(options.images), "refiner": str(head.path), "settings": {**config.as_json(settings), "ddim_steps": steps},
         "split": options.split, "objects": options.objects, "batch": options.batch, "out": str(options.out),
-        "seed": options.seed, "device": str(device.pick(options.device)),
+        "seed": options.seed, "device": str(pick_device(options.device)),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Refine every picture; the folder appears under its name when it is whole."""
     head, settings = _checked(options)
-    where = device.pick(options.device)
-    loaded = load(artifacts.read(head.path, "refiner", role="the refiner"), where)
+    device = pick_device(options.device)
+    loaded = load(artifacts.read(head.path, "refiner", role="the refiner"), device)
     names, read = _inputs(options)
     manifest.note_changed(progress, options.images)
     inputs = (options.images, head.path)
-    with distributed.processes(where), distributed.shared_folder(options.out, options.overwrite, inputs) as folder:
+    with distributed.processes(device), distributed.shared_folder(options.out, options.overwrite, inputs) as folder:
         if distributed.rank() == 0:
             _beside(options, folder, names)
         groups = [names[i : i + options.batch] for i in range(0, len(names), options.batch)]

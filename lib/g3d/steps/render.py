@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from g3d import config, device, distributed
+from g3d import config, distributed
+from g3d.device import pick_device
 from g3d.drawing.camera_plan import CameraPlan
 from g3d.drawing.painter import Drawing, check_targets, painter, settings_of
 from g3d.errors import G3dError
@@ -40,7 +41,7 @@ def resolve(options: Options) -> dict[str, Any]:
     kinds = {kind: config.as_json(found) for kind, found in settings.items()}
     result: dict[str, Any] = {
         "scenes": len(heads), "settings": kinds if len(kinds) > 1 else next(iter(kinds.values())),
-        "out": str(options.out), "device": str(device.pick(options.device)),
+        "out": str(options.out), "device": str(pick_device(options.device)),
     }  # fmt: skip
     if any(not isinstance(found, ImageSettings) for found in settings.values()):
         plan = CameraPlan(options.drawing.cameras, options.drawing.seed, options.drawing.size)
@@ -61,7 +62,7 @@ def _checked(options: Options) -> tuple[list[artifacts.Header], dict[str, Render
         scene = load_scene(head.path)
         settings[kind] = settings_of(scene, options.drawing)
         if isinstance(scene, Gaussians):
-            choose(options.drawing.backend, device.pick(options.device))
+            choose(options.drawing.backend, pick_device(options.device))
         if not isinstance(settings[kind], ImageSettings):
             plan.for_scene(scene, 0, head.config.get("item"))
     if options.drawing.backend != "auto" and "gaussians" not in settings:
@@ -72,12 +73,12 @@ def _checked(options: Options) -> tuple[list[artifacts.Header], dict[str, Render
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Draw every scene; returns what was written and views per second."""
     heads, _ = _checked(options)
-    where = device.pick(options.device)
+    device = pick_device(options.device)
     with (
-        distributed.processes(where),
+        distributed.processes(device),
         painter(options.out, options.drawing, len(heads), options.overwrite, (options.scenes,)) as paint,
     ):
         for number, head in enumerate(track(heads, len(heads), "render", progress)):
             if distributed.mine(number):
-                paint.add(number, head.path.stem, to(load_scene(head.path), where), head.config.get("item"))
+                paint.add(number, head.path.stem, to(load_scene(head.path), device), head.config.get("item"))
     return {"written": paint.written, "scenes": len(heads), "views": paint.views_drawn}

@@ -47,7 +47,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     subtitle = f"{folder.resolve().name}: {done} steps, seed {config.get('seed')}" + (
         ", one damaged line left out" if cut else ""
     )
-    text = page(f"g3d {what}", subtitle, {**figures, **_best(folder)}, _curves(lines), _pictures(folder), {
+    pictures = _pictures(folder, {*figures, *_evaluated(lines)})
+    text = page(f"g3d {what}", subtitle, {**figures, **_best(folder)}, _curves(lines), pictures, {
         "Settings": _table(config.get("settings")), "Inputs": _table(config.get("parents")),
         "Changed on the way": _table(config.get("changed")),
     })  # fmt: skip
@@ -100,8 +101,16 @@ def _float(value: float) -> float:
         return math.inf
 
 
-def _pictures(folder: Path) -> dict[str, bytes]:
+def _evaluated(lines: list[dict[str, Any]]) -> set[str]:
+    """The names of all figures of evaluations."""
+    return {name for line in lines if isinstance(line.get("evaluation"), dict) for name in line["evaluation"]}
+
+
+def _pictures(folder: Path, measured: set[str]) -> dict[str, bytes]:
+    """The pictures of a run; what the grid shows is told by what was `measured` with it."""
     captions = {"grid": "true and reconstructed: training views, then views that were not fitted"}
+    if "generated_views" in measured:
+        captions = {"grid": "a row of real pictures, then generated ones"}
     own = [p for p in foreign.inside(folder, "*.png") if p.is_file() and not p.is_symlink()]  # a link may lead anywhere
     shown = {captions.get(p.stem, p.stem): files.read_bytes(p, "the picture", _PICTURE_MOST) for p in own}
     return {caption: data for caption, data in shown.items() if data.startswith(_PNG)}

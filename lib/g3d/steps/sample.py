@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from g3d import config, device, distributed, latents
-from g3d.cameras import condition_numbers
+from g3d import config, distributed, latents
+from g3d.cameras import camera_conditioning
+from g3d.device import pick_device
 from g3d.drawing.camera_plan import CameraPlan
 from g3d.drawing.painter import Drawing
 from g3d.drawing.target import BATCH, Target, batched, check_batch
@@ -19,7 +20,7 @@ from g3d.methods import decoding, method
 from g3d.methods.contract import Method
 from g3d.methods.decoding import model_settings
 from g3d.priors import Prior, prior
-from g3d.progress import SILENT, Progress
+from g3d.progress import SILENT, Progress, Tell
 from g3d.scenes.scene import World
 from g3d.seeds import parse_seeds
 from g3d.storage import artifacts, files
@@ -73,19 +74,19 @@ def resolve(options: Options) -> dict[str, Any]:
     return {
         "method": found.method.name, "prior": found.prior.config["kind"] if found.prior else None, "samples": len(found.numbers),
         "settings": config.as_json(found.sampling), "decode": config.as_json(found.decoding),
-        "seed": options.seed, "device": str(device.pick(options.device)), **found.target.as_json(),
+        "seed": options.seed, "device": str(pick_device(options.device)), **found.target.as_json(),
         "latents": None if options.latents is None else str(options.latents),
     }  # fmt: skip
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Sample; number i depends on (seed, i) alone and gives its name to the files. Each latent is drawn once."""
-    found, where = _checked(options), device.pick(options.device)
-    model = decoding.load(found.method, found.model, where)
-    draw = _drawn(found, model, options, where)
+    found, device = _checked(options), pick_device(options.device)
+    model = decoding.load(found.method, found.model, device)
     count, done = len(found.numbers), 0
+    draw = _drawn(found, model, options, device, lambda step, of: progress.update(done, count, step=f"{step}/{of}"))
     kept: dict[int, Latents] = {}  # for --latents, by the batch
-    with distributed.processes(where), found.target.opened(count, found.parents) as opened:
+    with distributed.processes(device), found.target.opened(count, found.parents) as opened:
         progress.start("scenes" if found.target.wanted else "latents", count)
         for part, numbers in enumerate(batched(found.numbers, options.batch)):
             if distributed.mine(part):  # whole batches, so that several processes draw what one does
@@ -106,17 +107,18 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     return {**result, "written": [*result["written"], *written]}
 
 
-def _drawn(found: _Checked, model: Any, options: Options, where: torch.device) -> Draw:
+def _drawn(found: _Checked, model: Any, options: Options, device: torch.device, tell: Tell) -> Draw:
     """Numbers of samples => their latents, by the prior, or by the model itself; and the camera that each is baked at."""
     conditions = _conditions(found, options)
 
     def seen(numbers: Sequence[int]) -> Tensor | None:
-        return None if conditions is None else conditions(numbers).to(where)
+        return None if conditions is None else conditions(numbers).to(device)
 
     if found.prior is None:
         return lambda numbers: decoding.draw(found.method, model, numbers, options.seed, found.sampling, seen(numbers))
     kind = prior(str(found.prior.config["kind"]))
-    loaded = kind.load(artifacts.read(found.prior.path, "prior", role="the prior"), where)
+    loaded = kind.load(artifacts.read(found.prior.path, "prior", role="the prior"), device)
+    loaded = loaded if kind.watched is None else kind.watched(loaded, tell)
     order = {number: place for place, number in enumerate(found.numbers)}
 
     def by_prior(numbers: Sequence[int]) -> Latents:
@@ -160,7 +162,7 @@ def _conditions(found: _Checked, options: Options) -> Callable[[Sequence[int]], 
     if not _one_each(plan):
         return None
     world = World.from_json(found.model.config["world"], str(found.model.path))
-    return lambda part: torch.cat([condition_numbers(plan.for_world(world, number, None)) for number in part])
+    return lambda part: torch.cat([camera_conditioning(plan.for_world(world, number, None)) for number in part])
 
 
 def _one_each(plan: CameraPlan) -> bool:

@@ -35,6 +35,11 @@ class State:
             found |= pack_optimiser(name, optimiser)
         return found
 
+    def trained(self) -> int:
+        """How many numbers the optimisers move."""
+        groups = (group for optimiser in self.optimisers.values() for group in optimiser.param_groups)
+        return sum(parameter.numel() for group in groups for parameter in group["params"])
+
     @torch.no_grad()
     def resume(self, file: artifacts.Artifact) -> None:
         """Put everything back, or nothing: refuses a file that does not fit. Learning rates come from the schedule."""

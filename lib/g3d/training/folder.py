@@ -38,17 +38,32 @@ def refuse_foreign_run(folder: Path, overwrite: bool, inputs: tuple[Path, ...] =
     """Refuse a folder that exists, or with `overwrite` one that holds something else than a run. An empty one, and what a kill
     has left of one that was being made, is as none."""
     new = half_born(folder)
+    if not new and not overwrite and _goes_on(folder):
+        files.refuse_existing(folder, True, inputs)
+        raise G3dError(
+            f"the output '{folder}' exists and holds a run; go on with that by --resume, give another --out, or --overwrite to "
+            "replace it"
+        )
     files.refuse_existing(folder, overwrite or new, inputs)
-    if new or not folder.exists():
-        return
-    config = folder / "config.json"
-    ours = config.is_file() and {"settings", "parents", "seed"} <= set(
-        files.read_json(config, "the settings of the run")
-    )
-    if not ours:
+    if not new and folder.exists() and not _holds_run(folder):
         raise G3dError(
             f"'{folder}' holds something else than a run, so --overwrite does not touch it; choose another --out"
         )
+
+
+def _holds_run(folder: Path) -> bool:
+    config = folder / "config.json"
+    return config.is_file() and {"settings", "parents", "seed"} <= set(
+        files.read_json(config, "the settings of the run")
+    )
+
+
+def _goes_on(folder: Path) -> bool:
+    """Whether it holds a run that can be resumed; what cannot be read is none."""
+    try:
+        return _holds_run(folder)
+    except G3dError:
+        return False
 
 
 def half_born(folder: Path) -> bool:

@@ -24,6 +24,7 @@ from g3d.storage import artifacts, files, locks
 from g3d.training import folder as folders
 from g3d.training import initial
 from g3d.training.checkpoint import State
+from g3d.training.forecast import Forecast
 from g3d.training.log import Clipping, Figure, Log, Watch, cut_log, now
 from g3d.training.signals import Signals
 
@@ -49,12 +50,11 @@ class Run:
         self.writes = distributed.rank() == 0
         self.progress = progress if self.writes else SILENT
         self.resumed: artifacts.Artifact | None = None
-        self.initial: artifacts.Header | None = (
-            None  # the model that a new run starts from, until `restore` has put it in
-        )
+        self.initial: artifacts.Header | None = None  # that a new run starts from, until `restore` has put it in
         self.checkpoints, self.save_every_s = Checkpoints(), SAVE_EVERY_S
         self.evaluate: Callable[[Run, int], Mapping[str, Any]] | None = None
         self._signals, self._watch, self._clipping = Signals(), Watch(), Clipping()
+        self._forecast = Forecast()
         self._log: Log | None = None
         self._published: set[str] = set()
         self._losses = torch.zeros(2, dtype=torch.float64)  # sum and number since the last checkpoint
@@ -68,6 +68,7 @@ class Run:
 
     def restore(self, state: State, fitted: Sequence[nn.Module] = ()) -> bool:
         """Put back what is resumed; else, with --init, the weights of that model into each of `fitted`: whether it did this."""
+        self._forecast.parameters = state.trained()
         if self.resumed:
             state.resume(self.resumed)
         elif self.initial and fitted:
@@ -97,6 +98,8 @@ class Run:
             self._losses = self.resumed.values.get("run.losses", self._losses)
             self.resumed = replace(self.resumed, values={})  # its tensors are put back, their memory is free
         self.progress.start(label, total)
+        if first:
+            self.progress.update(first, total)
         if self.writes:
             self._log = Log(self.folder, self.progress, first)
         try:
@@ -116,6 +119,9 @@ class Run:
                     if save:
                         self._save(step, state, publish)
                     yield step
+                    line = self._forecast.line(step + 1 - first, total - first, peak_memory_mb) if self.writes else None
+                    if line is not None:
+                        self.progress.log(line)
                     if self.checkpoints.every and (step + 1) % self.checkpoints.every == 0:
                         self._save(step + 1, state, publish)  # before the evaluation, which may take long
                         self._checkpoint(step + 1)

@@ -42,9 +42,9 @@ def test_one_direction_keeps_the_largest_variance(tmp_path: Path) -> None:
     assert spread[0] > 2.5 and spread[1] < 0.2
 
 
-def test_the_defaults_are_the_papers() -> None:
+def test_the_preset_paper_is_the_papers() -> None:
     """A.3: width 4096, 4 blocks, T = 1000, Adam at 1e-4 with batches of 32 for 1000 epochs; counted for H = 128."""
-    c = diffusion.Config()
+    c = diffusion.PRESETS["paper"]
     assert (c.width, c.blocks, c.time_steps, c.lr, c.batch, c.epochs) == (4096, 4, 1000, 1e-4, 32, 1000)
     with torch.device("meta"):
         network = diffusion.ResidualMlp(128, c)

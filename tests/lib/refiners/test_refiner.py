@@ -13,7 +13,7 @@ from g3d.refiners import PRESETS, Config, Loaded, PairSource, SampleSettings, fi
 from g3d.refiners.pairs import Pairs, signed, unsigned
 from g3d.refiners.sampling import noise_of
 from g3d.refiners.training import build, target
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.storage import artifacts
 from g3d.training import diffusion
 from g3d.training import run as runs
@@ -117,7 +117,7 @@ def by_hand(refiner: Loaded, coarse: Any, name: str, seed: int, steps: int) -> A
     beta = torch.linspace(1e-4 * 1000 / T, min(0.02 * 1000 / T, 0.999), T, dtype=torch.float64)
     ab = torch.cumprod(1 - beta, 0)
     network = refiner.network.double()
-    g = generator(seed, name, "refine")
+    g = rng(seed, name, "refine")
     shape = (1, 3, *coarse.shape[:2])
     condition = (torch.from_numpy(coarse).permute(2, 0, 1)[None].double() / 127.5) - 1
     x = torch.randn(shape, generator=g).double()

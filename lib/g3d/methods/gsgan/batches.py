@@ -14,13 +14,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from g3d.cameras import CameraPrior, Cameras, condition_numbers
+from g3d.cameras import CameraPrior, Cameras, camera_conditioning
 from g3d.data.dataset import Dataset
 from g3d.data.order import step_items
 from g3d.errors import G3dError
 from g3d.methods.gsgan.config import Config
 from g3d.nets import augment
-from g3d.seeds import generator, latents
+from g3d.seeds import latents, rng
 from g3d.training.prefetch import sent
 
 
@@ -67,7 +67,7 @@ class Source:
         self.config, self.dataset, self.seed = config, dataset, seed
         self.views = dataset.views_of("train", "train")
         self.cameras = dataset.cameras[self.views]
-        self.numbers = condition_numbers(self.cameras)
+        self.numbers = camera_conditioning(self.cameras)
         self.wide = widened(config, dataset.camera_prior, self.cameras) if config.pose_augment_p else None
 
     def draw(self, step: int, share: slice) -> Batch:
@@ -82,7 +82,7 @@ class Source:
         )  # fmt: skip
 
     def _wanted(self, numbers: range, stream: str, swapped: float) -> Wanted:
-        streams = [generator(self.seed, n, f"{stream} view") for n in numbers]
+        streams = [rng(self.seed, n, f"{stream} view") for n in numbers]
         own = torch.tensor([int(torch.randint(len(self.views), (1,), generator=g)) for g in streams])
         other = torch.tensor([int(torch.randint(len(self.views), (1,), generator=g)) for g in streams])
         swap, widen = torch.stack([torch.rand(2, generator=g) for g in streams]).unbind(1)
@@ -91,12 +91,12 @@ class Source:
             further = self.wide.sample(self.seed, numbers, f"{stream} wide")
             c2w = torch.where((widen < self.config.pose_augment_p)[:, None, None], further.c2w, cameras.c2w)
             cameras = replace(cameras, c2w=c2w)
-        seen = torch.where((swap < swapped)[:, None], self.numbers[other], condition_numbers(cameras))
+        seen = torch.where((swap < swapped)[:, None], self.numbers[other], camera_conditioning(cameras))
         z = latents(numbers, self.seed, self.config.z_dim, f"{stream} z")
         return Wanted(z, cameras.c2w, cameras.intrinsics, seen, self._augment(numbers, stream))
 
     def _augment(self, numbers: range, stream: str) -> Tensor:
-        return augment.noise([generator(self.seed, n, f"{stream} augment") for n in numbers])
+        return augment.noise([rng(self.seed, n, f"{stream} augment") for n in numbers])
 
 
 def swap_p(config: Config, seen: int) -> float:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from g3d import config
-from g3d.cameras import condition_numbers
+from g3d.cameras import camera_conditioning
 from g3d.config import setting
 from g3d.errors import G3dError
 from g3d.latents import LatentSpace
@@ -62,7 +62,7 @@ def load(file: artifacts.Artifact, device: torch.device) -> Model:
     if world.camera_prior is None:
         raise G3dError(f"'{file.path}' records no cameras, which a model of gsgan has; fit or import it again")
     model = Model(net.to(device).eval(), settings, world)
-    return conditioned(model, condition_numbers(world.camera_prior.default()))
+    return conditioned(model, camera_conditioning(world.camera_prior.default()))
 
 
 def unfitted(net: Generator, settings: Config) -> Model:

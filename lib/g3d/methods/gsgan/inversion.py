@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from g3d.cameras import CameraPrior, Cameras, condition_numbers
+from g3d.cameras import CameraPrior, Cameras, camera_conditioning
 from g3d.config import setting
 from g3d.data.dataset import Dataset, Item
 from g3d.errors import G3dError
@@ -109,29 +109,29 @@ def tuned(
     metadata of its file, and the mean squared error. Where cameras were found they stay as well [S, 25]."""
     codes, cameras = latents.codes, latents.condition_camera
     assert cameras is not None  # `encoder` gives them
-    given, where = _given(settings, dataset), model.network.points.device
-    distance = _distance(settings, where)
-    net = Generator(model.config).to(where)
+    given, device = _given(settings, dataset), model.network.points.device
+    distance = _distance(settings, device)
+    net = Generator(model.config).to(device)
     net.load_state_dict(model.network.state_dict())
     moved = [p for name, p in net.named_parameters() if not name.startswith(("mapping.", "unread."))]
     optimiser = torch.optim.Adam([{"params": moved, "lr": settings.tune_lr, "base_lr": settings.tune_lr}], betas=_BETAS)
     sets = [_views(dataset, item, settings, given, model) for item in chosen]
     views = [
-        (pictures, known if known is not None else cameras_of(cameras[i : i + 1].to(where), model.config.resolution))
+        (pictures, known if known is not None else cameras_of(cameras[i : i + 1].to(device), model.config.resolution))
         for i, (pictures, known) in enumerate(sets)
     ]
     here, error = replace(model, network=net), 0.0
     for step in range(settings.tune_steps):
         i = step % len(views)
         pictures, seen = views[i]
-        drawn = _drawn(here, codes[i : i + 1].to(where), seen)
+        drawn = _drawn(here, codes[i : i + 1].to(device), seen)
         optimiser.zero_grad(set_to_none=True)
         distance(drawn, pictures).mean().backward()
         schedules.set_lr(optimiser, schedules.cosine(step, settings.tune_steps))
         optimiser.step()
     with torch.no_grad():
         for i, (pictures, seen) in enumerate(views):
-            error += float((_drawn(here, codes[i : i + 1].to(where), seen) - pictures).square().mean()) / len(views)
+            error += float((_drawn(here, codes[i : i + 1].to(device), seen) - pictures).square().mean()) / len(views)
     about = described(model.config, replace(model.world, condition_camera=None))
     return Tuned(net.state_dict(), {**about, "tuned": {"items": [item.name for item in chosen]}}, error)
 
@@ -171,12 +171,12 @@ def _inverted(
         optimiser.step()
     with torch.no_grad():
         error = (_drawn(model, codes(), cameras()) - pictures).square().mean()
-        return codes()[0].contiguous(), error, condition_numbers(cameras())[0]
+        return codes()[0].contiguous(), error, camera_conditioning(cameras())[0]
 
 
 def _drawn(model: Model, codes: Tensor, cameras: Cameras) -> Tensor:
     """One scene [1, C, W] from V cameras: [V, 3, H, W] in [0, 1]; baked at the first."""
-    levels = model.network(codes, condition_numbers(cameras)[:1])
+    levels = model.network(codes, camera_conditioning(cameras)[:1])
     seen = model.world.seen_by(cameras)
     drawn = rasterize(scene_of(levels, model.world), seen, background=model.world.background, depth=False)
     return drawn.rgb[0].permute(0, 3, 1, 2).clamp(0, 1)
@@ -217,12 +217,12 @@ def _views(
     """Pictures [V, 3, H, W] in [0, 1] of an item, and their cameras where they are given."""
     views = dataset.views(item.object, "train")
     views = (views if len(views) else dataset.views(item.object))[: how.views]
-    where = model.network.points.device
-    pictures = torch.from_numpy(dataset.pictures(views)).permute(0, 3, 1, 2).to(where).float() / 255
+    device = model.network.points.device
+    pictures = torch.from_numpy(dataset.pictures(views)).permute(0, 3, 1, 2).to(device).float() / 255
     if not given:
         return pictures, None
     assert dataset.cameras is not None
-    return pictures, dataset.cameras[views].to(where)
+    return pictures, dataset.cameras[views].to(device)
 
 
 def _given(how: EncodeSettings, dataset: Dataset) -> bool:

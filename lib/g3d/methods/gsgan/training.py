@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from g3d import distributed
-from g3d.cameras import condition_numbers
+from g3d.cameras import camera_conditioning
 from g3d.data.dataset import Dataset
 from g3d.losses import adversarial
 from g3d.methods.gsgan import losses
@@ -27,7 +27,7 @@ from g3d.methods.gsgan.networks import Generator, Levels
 from g3d.nets import augment
 from g3d.render.splat import rasterize
 from g3d.scenes.scene import Corner, World
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.training import ema, lazy, players, whole_batch
 from g3d.training.ada import Controller
 from g3d.training.prefetch import prefetch
@@ -213,7 +213,7 @@ def painted(levels: Levels, wanted: Wanted, world: World, side: int) -> Tensor:
 
 def numbers_of(wanted: Wanted, config: Config) -> Tensor:
     """The 25 numbers of the cameras that pictures are drawn by."""
-    return condition_numbers(wanted.cameras(config.resolution, config.resolution))
+    return camera_conditioning(wanted.cameras(config.resolution, config.resolution))
 
 
 def blur_px(config: Config, seen: int) -> float:
@@ -248,10 +248,10 @@ def check(config: Config, dataset: Dataset) -> World:
 
 def start(config: Config, world: World, seed: int, device: torch.device) -> Game:
     """Both players before their first step."""
-    net = Generator(config, generator(seed, 0, "generator")).to(device)
+    net = Generator(config, rng(seed, 0, "generator")).to(device)
     if net.background is not None:
         net.background.begun.fill_(0)
-    judge = PoseDiscriminator(config.resolution, config, generator(seed, 0, "discriminator")).to(device)
+    judge = PoseDiscriminator(config.resolution, config, rng(seed, 0, "discriminator")).to(device)
     average = ema.averaged(net)
     assert isinstance(average, Generator)
     return Game(config, world, net, judge, average, *players.movers(net, judge, config, device))

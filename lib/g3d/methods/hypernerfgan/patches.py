@@ -20,7 +20,7 @@ from g3d.methods.hypernerfgan.config import Config
 from g3d.nets import augment
 from g3d.render import rays
 from g3d.scenes.scene import World
-from g3d.seeds import generator, latents
+from g3d.seeds import latents, rng
 from g3d.training.prefetch import sent
 
 # Pictures up to this size are held decoded; the processes of one machine share it.
@@ -87,7 +87,7 @@ class PatchSource:
             picture = torch.from_numpy(self.dataset.pictures(self.views[item : item + 1]))[0]
         else:
             picture = self._pixels[item]
-        y, x = offset(self.size, self.config.patch_size, generator(self.seed, number, "real crop"))
+        y, x = offset(self.size, self.config.patch_size, rng(self.seed, number, "real crop"))
         side = self.config.patch_size
         crop = picture[y : y + side, x : x + side].permute(2, 0, 1)
         return crop.float() / 127.5 - 1
@@ -96,7 +96,7 @@ class PatchSource:
         config, (height, width) = self.config, self.size
         side, count = config.patch_size, config.patch_size**2
         cameras = self.prior.sample(self.seed, numbers, f"{stream} camera")
-        streams = [generator(self.seed, number, f"{stream} rays") for number in numbers]
+        streams = [rng(self.seed, number, f"{stream} rays") for number in numbers]
         pixels = torch.stack([_pixels_at(offset((height, width), side, g), side, width) for g in streams])  # [B, R]
         directions = rays.pixel_directions(cameras.intrinsics, cameras.c2w, pixels, width)
         origins = cameras.c2w[:, None, :3, 3].expand_as(directions)
@@ -113,7 +113,7 @@ class PatchSource:
         )  # fmt: skip
 
     def _augment(self, numbers: range, stream: str) -> Tensor:
-        return augment.noise([generator(self.seed, number, f"{stream} augment") for number in numbers])
+        return augment.noise([rng(self.seed, number, f"{stream} augment") for number in numbers])
 
 
 def offset(size: tuple[int, int], side: int, stream: torch.Generator) -> tuple[int, int]:

@@ -28,7 +28,7 @@ from g3d.nets.discriminator import Discriminator
 from g3d.render import volume
 from g3d.scenes import mlp
 from g3d.scenes.scene import World
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.training import ema, lazy, players, whole_batch
 from g3d.training.ada import Controller
 from g3d.training.prefetch import prefetch
@@ -243,10 +243,10 @@ def check(config: Config, dataset: Dataset) -> World:
 
 def start(config: Config, world: World, seed: int, device: torch.device) -> Game:
     """Both players before their first step."""
-    net = Generator(config, generator(seed, 0, "generator")).to(device)
+    net = Generator(config, rng(seed, 0, "generator")).to(device)
     judge = Discriminator(
         config.patch_size, channel_base=config.d_channel_base, channel_max=config.d_channel_max,
-        generator=generator(seed, 0, "discriminator"),
+        generator=rng(seed, 0, "discriminator"),
     ).to(device)  # fmt: skip
     average = ema.averaged(net)
     assert isinstance(average, Generator)

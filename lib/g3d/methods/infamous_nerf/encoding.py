@@ -23,7 +23,7 @@ from g3d.methods.infamous_nerf.codec import Model
 from g3d.methods.infamous_nerf.config import Config
 from g3d.methods.infamous_nerf.networks import code_sizes
 from g3d.methods.infamous_nerf.shots import Shots, posed_by_landmarks, shots_of
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.training import schedules
 
 CHUNK = 256  # rays at once, where the error is measured
@@ -79,7 +79,7 @@ def chosen_views(model: Model, dataset: Dataset, item: Item, settings: EncodeSet
     own = dataset.views(item.object, "train")
     own = own if len(own) else dataset.views(item.object)
     if settings.view == "random":
-        order = torch.randperm(len(own), generator=generator(seed, item.object, "encode views"))
+        order = torch.randperm(len(own), generator=rng(seed, item.object, "encode views"))
     else:
         assert model.world.camera_prior is not None
         ahead = model.world.camera_prior.default().c2w[0, :3, 2]
@@ -103,13 +103,13 @@ def _one(model: Model, dataset: Dataset, item: Item, settings: EncodeSettings, s
     means = {name: model.network.mean(name).unsqueeze(0) for name in code_sizes(how)}
     leaves = {name: value.clone().requires_grad_() for name, value in means.items()}
     optimiser = torch.optim.Adam([{"params": list(leaves.values()), "lr": settings.lr, "base_lr": settings.lr}])
-    where, rng = model.network.landmarks.device, generator(seed, item.object, "encode rays")
+    device, stream = model.network.landmarks.device, rng(seed, item.object, "encode rays")
     levels = [shots.smaller(factor) for factor in _factors(settings.levels, shots)]
     with torch.enable_grad():
         for step in range(settings.steps):
             schedules.set_lr(optimiser, schedules.cosine(step, settings.steps, floor=0.05))
             some = levels[step * len(levels) // settings.steps]
-            batch = some.draw(how.rays, how.points, how.landmark_share, how.landmark_sigma, rng).to(where)
+            batch = some.draw(how.rays, how.points, how.landmark_share, how.landmark_sigma, stream).to(device)
             frame = objective.Frame(model.world, *some.pictures.shape[1:3])
             codes = codes_of(leaves)
             cost = objective.cost(how, field.scene(model.network, codes, model.world), codes, batch, frame)
@@ -141,12 +141,12 @@ def _factors(levels: int, shots: Shots) -> list[int]:
 @torch.no_grad()
 def _error(model: Model, codes: field.Codes, shots: Shots) -> Tensor:
     """Mean squared error over all pixels of the pictures."""
-    scene, where = field.scene(model.network, codes, model.world), codes.shape.device
+    scene, device = field.scene(model.network, codes, model.world), codes.shape.device
     height, width = shots.pictures.shape[1:3]
-    total = torch.zeros((), device=where)
+    total = torch.zeros((), device=device)
     for at in range(len(shots.pictures)):
         for pixels in torch.arange(height * width).split(CHUNK):
-            batch = shots.batch(at, pixels, torch.full((1, len(pixels), model.config.points), 0.5)).to(where)
+            batch = shots.batch(at, pixels, torch.full((1, len(pixels), model.config.points), 0.5)).to(device)
             through = rays.through(batch, model.world, width)
             total += (objective.draw(scene, through, model.world, batch.jitter).rays.rgb - through.true).square().sum()
     return (total / shots.pictures.numel()).cpu()

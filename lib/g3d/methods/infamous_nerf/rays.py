@@ -20,7 +20,7 @@ from g3d.methods.infamous_nerf.config import Config
 from g3d.methods.infamous_nerf.subjects import Cast
 from g3d.render import rays
 from g3d.scenes.scene import World
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 IN_MEMORY_BYTES = 4 << 30
 INNER = 17  # the landmarks before it are the contour
@@ -112,13 +112,13 @@ class PairSource:
         rows, pixels, chosen, jitter = [], [], [], []
         for place, item in zip(places, picked.tolist(), strict=True):
             first = place - place % config.together  # whose pixels all of its group share
-            rng = generator(self.seed, step * config.pairs + first, "infamous-nerf rays")
-            order = self._pair(self.rows[int(every[first])], rng)
+            stream = rng(self.seed, step * config.pairs + first, "infamous-nerf rays")
+            order = self._pair(self.rows[int(every[first])], stream)
             rows.append(self.rows[item][order % len(self.rows[item])])
             marked = self.rows[int(every[first])][order]
-            pixels.append(torch.stack([self._pixels(int(row), count, rng, maps) for row in marked]))
-            chosen.append(torch.stack([torch.randperm(count, generator=rng)[:kept] for _ in marked]))
-            drawn = torch.rand(len(marked) * count, config.points, generator=rng) if config.jitter else None
+            pixels.append(torch.stack([self._pixels(int(row), count, stream, maps) for row in marked]))
+            chosen.append(torch.stack([torch.randperm(count, generator=stream)[:kept] for _ in marked]))
+            drawn = torch.rand(len(marked) * count, config.points, generator=stream) if config.jitter else None
             jitter.append(torch.full((len(marked) * count, config.points), 0.5) if drawn is None else drawn)
         return self._batch(picked, torch.stack(rows), torch.stack(pixels), torch.stack(chosen), torch.stack(jitter))
 
@@ -131,8 +131,8 @@ class PairSource:
         found = []
         for place, subject in enumerate(subjects.tolist()):
             own = (self.known.subjects == subject).nonzero().squeeze(1)
-            rng = generator(self.seed, step * config.pairs + place, "infamous-nerf together")
-            order = own[torch.randperm(len(own), generator=rng)]
+            stream = rng(self.seed, step * config.pairs + place, "infamous-nerf together")
+            order = own[torch.randperm(len(own), generator=stream)]
             found.append(order.repeat(-(-config.together // len(own)))[: config.together])
         return torch.cat(found)
 
@@ -149,9 +149,9 @@ class PairSource:
             self.cameras.intrinsics[views].unflatten(0, shape), None if depths is None else depths.unflatten(0, shape),
         )  # fmt: skip
 
-    def _pair(self, own: Tensor, rng: torch.Generator) -> Tensor:
+    def _pair(self, own: Tensor, stream: torch.Generator) -> Tensor:
         """Places of P different ones of an item's views; the second within 45 degrees of the first where that is asked for."""
-        order = torch.randperm(len(own), generator=rng)
+        order = torch.randperm(len(own), generator=stream)
         if self.config.views == 1:
             return order[:1]
         if len(order) == 1:
@@ -163,27 +163,27 @@ class PairSource:
                 return order[[0, 1 + int(near[0])]]
         return order[:2]
 
-    def _pixels(self, row: int, count: int, rng: torch.Generator, maps: Maps | None) -> Tensor:
+    def _pixels(self, row: int, count: int, stream: torch.Generator, maps: Maps | None) -> Tensor:
         """[N] flat: a share around landmarks, the others by the setting `sampling`."""
-        near = self._around_landmarks(row, round(count * self.config.landmark_share), rng)
+        near = self._around_landmarks(row, round(count * self.config.landmark_share), stream)
         rest = count - len(near)
         if maps is not None:
-            return torch.cat([near, maps.draw(row, rest, rng)])
-        even = torch.randint(self.height * self.width, (rest,), generator=rng)
+            return torch.cat([near, maps.draw(row, rest, stream)])
+        even = torch.randint(self.height * self.width, (rest,), generator=stream)
         if self.config.sampling == "mask":
             mask = self._read_masks(torch.tensor([row]))[0] if self._masks is None else self._masks[row]
             inside = mask.nonzero().squeeze(1)
             if len(inside):
                 half = rest // 2
-                even[:half] = inside[torch.randint(len(inside), (half,), generator=rng)]
+                even[:half] = inside[torch.randint(len(inside), (half,), generator=stream)]
         return torch.cat([near, even])
 
-    def _around_landmarks(self, row: int, count: int, rng: torch.Generator) -> Tensor:
+    def _around_landmarks(self, row: int, count: int, stream: torch.Generator) -> Tensor:
         """Pixels scattered around landmarks that are seen; none where the picture shows none of them."""
         if self._visible is None:
             return torch.zeros(0, dtype=torch.int64)
         marks = self.dataset.labels["landmarks"][self.views[row]].float()[self._visible[row]]
-        return around(marks, count, self.config.landmark_sigma, self.height, self.width, rng)
+        return around(marks, count, self.config.landmark_sigma, self.height, self.width, stream)
 
     def _landmarks_in_use(self) -> Tensor:
         """[V, 68]: the setting's landmarks, in the picture, not hidden where the dataset knows it."""
@@ -204,12 +204,12 @@ def gaussians(config: Config) -> int:
     return max(1, round(config.adaptive_share * config.rays)) if config.sampling == "adaptive" else 0
 
 
-def around(marks: Tensor, count: int, sigma: float, height: int, width: int, rng: torch.Generator) -> Tensor:
+def around(marks: Tensor, count: int, sigma: float, height: int, width: int, stream: torch.Generator) -> Tensor:
     """[count] flat pixels scattered around landmarks [L, 2] by a normal of `sigma` heights; none without landmarks."""
     if not len(marks):
         return torch.zeros(0, dtype=torch.int64)
-    some = marks[torch.randint(len(marks), (count,), generator=rng)]
-    x, y = (some + torch.randn(count, 2, generator=rng) * (sigma * height)).floor().long().unbind(1)
+    some = marks[torch.randint(len(marks), (count,), generator=stream)]
+    x, y = (some + torch.randn(count, 2, generator=stream) * (sigma * height)).floor().long().unbind(1)
     return y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
 
 

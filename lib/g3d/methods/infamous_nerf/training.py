@@ -21,7 +21,7 @@ from g3d.methods.infamous_nerf.networks import FaceModel
 from g3d.methods.infamous_nerf.shots import mean_landmarks
 from g3d.methods.infamous_nerf.subjects import Cast, SubjectCodes, cast, remember_means
 from g3d.scenes.scene import World
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.training import checkpoint, schedules
 from g3d.training.run import Run
 
@@ -167,8 +167,8 @@ def world_of(config: Config, dataset: Dataset) -> World:
 
 def start(config: Config, known: Cast, source: rays.PairSource, world: World, run: Run) -> Fit:
     """Everything before the first step."""
-    model = FaceModel(config, generator(run.seed, 0, "infamous-nerf weights")).to(run.device)
-    codes = SubjectCodes(config, known.count, generator(run.seed, 0, "infamous-nerf codes")).to(run.device)
+    model = FaceModel(config, rng(run.seed, 0, "infamous-nerf weights")).to(run.device)
+    codes = SubjectCodes(config, known.count, rng(run.seed, 0, "infamous-nerf codes")).to(run.device)
     groups = _groups(config, model, codes)
     optimiser = torch.optim.Adam(groups, fused=True)
     maps = None
@@ -207,8 +207,8 @@ def warn_of_few_visits(config: Config, source: rays.PairSource, run: Run) -> Non
 def write(now: Fit, known: Cast, run: Run) -> None:
     """Publish the model and the latents of the training items."""
     run.write("model.safetensors", "model", now.model.state_dict(), described(now.config, now.frame.world, known.names))
-    where = now.codes.identity.device
-    found = now.codes.of(now.model, known.subjects.to(where), known.expressions.to(where))
+    device = now.codes.identity.device
+    found = now.codes.of(now.model, known.subjects.to(device), known.expressions.to(device))
     tensors = {f"fields.{name}": value.detach().cpu() for name, value in zip(FIELDS, found, strict=True)}
     names = [item.name for item in known.items]
     latents = Latents(

@@ -16,16 +16,14 @@ from torch import Tensor
 from g3d.methods.mnif import batches, signals
 from g3d.methods.mnif.config import Config
 from g3d.methods.mnif.networks import MixtureOfSirens, code_size
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 
 def starts(config: Config, seed: int, step: int, places: Sequence[int]) -> Tensor:
     """Codes [S, D] from which the inner loop starts: phi ~ N(0, sigma^2 I), each place of a step from its own stream; or 0."""
     if config.alpha_start == "even":
         return torch.zeros(len(places), code_size(config))
-    drawn = [
-        torch.randn(code_size(config), generator=generator(seed, batches.key(step, place), "phi")) for place in places
-    ]
+    drawn = [torch.randn(code_size(config), generator=rng(seed, batches.key(step, place), "phi")) for place in places]
     return torch.stack(drawn) * config.latent_std
 
 

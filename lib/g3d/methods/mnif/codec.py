@@ -94,22 +94,22 @@ def encoder(
     inner loop on all points of an item (rays: as many as a training step); auto-decoded ones are optimised by Adam on points
     drawn anew each step. The error is that of the items' points: all of them, or rays drawn anew."""
     how, fitted = settings or EncodeSettings(), model.config
-    where = next(model.network.parameters()).device
+    device = next(model.network.parameters()).device
     whole = fitted.signal != "radiance" and fitted.adaptation != "autodecode"
     drawn = signals.source(fitted, dataset, chosen, model.world, seed, whole=whole)
     judged = drawn if whole else signals.source(fitted, dataset, chosen, model.world, seed, whole=True)
-    loss_of = signals.loss(fitted, model.world, where)
+    loss_of = signals.loss(fitted, model.world, device)
 
     def encode(places: Sequence[int]) -> Encoded:
         picked, keys = torch.tensor(list(places), dtype=torch.int64), [chosen[place].number for place in places]
-        codes = torch.zeros(len(picked), code_size(fitted), device=where)
+        codes = torch.zeros(len(picked), code_size(fitted), device=device)
         if how.start == "random":
-            codes = adaptation.starts(fitted, seed, 0, keys).to(where)
+            codes = adaptation.starts(fitted, seed, 0, keys).to(device)
         if fitted.adaptation == "autodecode":
             codes = _optimised(model, codes, lambda step: drawn.draw(picked, step, keys), how, loss_of)
         else:
             steps, lr = how.steps or fitted.inner_steps, how.lr or fitted.inner_lr
-            seen = batches.sent(drawn.draw(picked, 0, keys), where)
+            seen = batches.sent(drawn.draw(picked, 0, keys), device)
             codes = adaptation.inner_loop(model.network, codes, seen, fitted, loss_of, steps, lr, learns=False)
         return Encoded({"codes": codes.detach()}, _errors(model, codes, judged.draw(picked, _JUDGED, keys), loss_of))
 
@@ -140,10 +140,10 @@ def _optimised(
 @torch.no_grad()
 def _errors(model: Model, codes: Tensor, batch: Any, loss_of: signals.Loss) -> Tensor:
     """Mean squared error of each item [S]."""
-    where, mixed = codes.device, model.network.mix(codes)
+    device, mixed = codes.device, model.network.mix(codes)
     found = torch.zeros(len(codes))
     for place in range(len(codes)):
-        one = batches.sent(batches.items(batch, slice(place, place + 1)), where)
+        one = batches.sent(batches.items(batch, slice(place, place + 1)), device)
         weights = [w[place : place + 1] for w in mixed]
         share, size = signals.shares(model.config, one), signals.chunk(model.config)
         for start in range(0, share.shape[1], size):

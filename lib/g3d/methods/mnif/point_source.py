@@ -11,7 +11,7 @@ from torch import Tensor
 
 from g3d.data.dataset import Dataset
 from g3d.methods.mnif.batches import IN_MEMORY_BYTES, key
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 
 class PointBatch(NamedTuple):
@@ -43,7 +43,7 @@ class PixelSource:
         x = self._x.expand(len(items), -1, -1)
         if self.count:
             order = [
-                torch.randperm(len(self._x), generator=generator(self.seed, key(step, place), "pixels"))[: self.count]
+                torch.randperm(len(self._x), generator=rng(self.seed, key(step, place), "pixels"))[: self.count]
                 for place in places
             ]
             index = torch.stack(order).unsqueeze(-1)
@@ -77,7 +77,7 @@ class SolidSource:
 
     def _points(self, solid: tuple[Tensor, Tensor, Tensor], step: int, place: int) -> tuple[Tensor, Tensor]:
         x, inside, grid = solid
-        g = generator(self.seed, key(step, place), "solid")
+        g = rng(self.seed, key(step, place), "solid")
         whole = self.count or round(len(x) / (1 - self.grid_share))
         cells = round(whole * self.grid_share)
         if self.count:

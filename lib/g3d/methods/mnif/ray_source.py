@@ -16,7 +16,7 @@ from g3d.data.dataset import Dataset
 from g3d.methods.mnif.batches import IN_MEMORY_BYTES, key
 from g3d.render import rays
 from g3d.scenes.scene import World
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 
 class Count(NamedTuple):
@@ -61,7 +61,7 @@ class RaySource:
         views, pixels, points = self.count
         chosen, candidates, jitter = [], [], []
         for item, place in zip(items.tolist(), places, strict=True):
-            g = generator(self.seed, key(step, place), "rays")
+            g = rng(self.seed, key(step, place), "rays")
             own = self.views[item]
             order = torch.randperm(len(own), generator=g)
             chosen.append(own[order.repeat(-(-views // len(own)))[:views]])  # every view once before any twice

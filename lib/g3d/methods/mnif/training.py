@@ -17,7 +17,7 @@ from g3d.methods.mnif.codec import latent_space
 from g3d.methods.mnif.config import PAPER, Config, refuse_still
 from g3d.methods.mnif.networks import DIMENSIONS, MixtureOfSirens, code_size
 from g3d.scenes.scene import World
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.training import checkpoint, schedules
 from g3d.training.prefetch import prefetch, sent
 from g3d.training.run import Run
@@ -32,7 +32,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
         )
     on_gpu = run.device.type == "cuda"
     source = signals.source(config, dataset, items, world, run.seed)
-    mixture = MixtureOfSirens(config, generator(run.seed, 0, "weights")).to(run.device)
+    mixture = MixtureOfSirens(config, rng(run.seed, 0, "weights")).to(run.device)
     codes = nn.Parameter(_first_codes(config, len(items), run.seed).to(run.device))  # of auto-decoding
     jointly = config.adaptation == "autodecode"
     groups = _groups(config, mixture, codes if jointly else None)
@@ -82,6 +82,11 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
 def check(config: Config, dataset: Dataset) -> tuple[list[Item], World]:
     """The items to fit and the world they live in; refuses data that this method cannot use."""
     refuse_still(config)
+    if config.signal == "radiance" and dataset.cameras is None and dataset.info["views"]:
+        raise G3dError(
+            f"'{dataset.path}' has no cameras, and mnif with signal=radiance needs posed views; for its pictures as they are use "
+            "--preset flowers or --set signal=image"
+        )
     world = signals.world_of(config, dataset)
     items = signals.items(config, dataset, "train")
     if not items:
@@ -129,7 +134,7 @@ def log_spread(mixture: MixtureOfSirens, codes: Tensor, world: World, run: Run) 
 def spread(mixture: MixtureOfSirens, code: Tensor, world: World, seed: int) -> list[float]:
     """Standard deviation over points of a feature of each sine layer, mean of the features, of one code [1, D]."""
     low, high = (torch.tensor(c[: DIMENSIONS[mixture.config.signal][0]], device=code.device) for c in world.bounds)
-    u = torch.rand(1024, len(low), generator=generator(seed, 0, "spread")).to(code.device)
+    u = torch.rand(1024, len(low), generator=rng(seed, 0, "spread")).to(code.device)
     h = (low + (high - low) * u).unsqueeze(0)
     mixed = mixture.mix(code)
     spreads = []
@@ -143,7 +148,7 @@ def _first_codes(config: Config, count: int, seed: int) -> Tensor:
     """[N, D] ~ N(0, sigma^2), or 0."""
     if config.alpha_start == "even":
         return torch.zeros(count, code_size(config))
-    return torch.randn(count, code_size(config), generator=generator(seed, 0, "codes")) * config.latent_std
+    return torch.randn(count, code_size(config), generator=rng(seed, 0, "codes")) * config.latent_std
 
 
 def _groups(config: Config, mixture: MixtureOfSirens, codes: nn.Parameter | None) -> list[dict[str, Any]]:

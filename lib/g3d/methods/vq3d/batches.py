@@ -12,7 +12,7 @@ from g3d.data.dataset import Dataset
 from g3d.data.memory import Remembered
 from g3d.data.order import step_items
 from g3d.methods.vq3d.config import Config
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 
 class Batch(NamedTuple):
@@ -48,10 +48,10 @@ class PictureSource:
         """The pictures `rows` of a step's batch."""
         config = self.config
         count, pixels = config.batch, config.resolution**2
-        rng = generator(self.seed, step, "vq3d")
-        flipped = torch.rand(count, generator=rng) < 0.5
-        novel, jitter = torch.rand(count, 2, generator=rng), torch.rand(2, count, pixels, generator=rng)
-        chosen = torch.randperm(pixels, generator=rng)[: config.rays or pixels]
+        stream = rng(self.seed, step, "vq3d")
+        flipped = torch.rand(count, generator=stream) < 0.5
+        novel, jitter = torch.rand(count, 2, generator=stream), torch.rand(2, count, pixels, generator=stream)
+        chosen = torch.randperm(pixels, generator=stream)[: config.rays or pixels]
         views = self.views[step_items(len(self.views), count, self.seed, step)][rows]
         pictures = torch.from_numpy(self.data.pictures(views)).permute(0, 3, 1, 2).float() / 255
         disparity = self._disparity(views) if self.needs_depth else torch.zeros(len(views), *pictures.shape[2:])

@@ -88,12 +88,12 @@ def encoder(
 ) -> Callable[[Sequence[int]], Encoded]:
     """A function from places in `chosen` to their tokens [S, T], and where it is wanted the error of the reconstructions."""
     network = model.network
-    where = network.quantiser.codes.device
+    device = network.quantiser.codes.device
 
     @torch.no_grad()
     def encode(places: Sequence[int]) -> Encoded:
         found = dataset.pictures([chosen[place].number for place in places])
-        pictures = torch.from_numpy(found).permute(0, 3, 1, 2).to(where).float() / 255
+        pictures = torch.from_numpy(found).permute(0, 3, 1, 2).to(device).float() / 255
         pictures = pictures.flip(3) if settings.mirror else pictures
         tokens = network.quantiser(network.encode(pictures)).tokens
         if not settings.measure:

@@ -24,7 +24,7 @@ from g3d.methods.vq3d.objective import picture_of
 from g3d.methods.vq3d.quantiser import Tally
 from g3d.nets.discriminator import Discriminator
 from g3d.scenes.scene import World
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.training import checkpoint, lazy, optimisers, players, schedules
 from g3d.training.prefetch import prefetch
 from g3d.training.run import Run
@@ -83,7 +83,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
             phase, batch = phase_of(config, step), batches(step)
             figures, latents = autoencoder_step(game, batch, phase, run.device)
             if config.reset_every and (step + 1) % config.reset_every == 0 and step < config.reset_until * config.steps:
-                figures["reset"] = game.model.quantiser.reset(latents, generator(run.seed, step, "vq3d codes"))
+                figures["reset"] = game.model.quantiser.reset(latents, rng(run.seed, step, "vq3d codes"))
             if phase.whole:
                 figures |= discriminator_step(game, batch, phase, run.device, lazy.due(step, config.r1_interval))
             run.log(step, config.steps, figures.pop("loss"), config.batch, clip=config.clip, **figures)
@@ -181,7 +181,7 @@ def first_codes(game: Game, source: PictureSource, device: torch.device) -> None
     size = game.config.micro_batch or len(pictures)
     latents = torch.cat([book(game.model.encode(some)).latents.flatten(0, 1) for some in pictures.split(size)])
     book.replace(
-        torch.ones(game.config.codes, dtype=torch.bool, device=device), latents, generator(source.seed, 0, "vq3d book")
+        torch.ones(game.config.codes, dtype=torch.bool, device=device), latents, rng(source.seed, 0, "vq3d book")
     )
 
 
@@ -210,12 +210,12 @@ def check(config: Config, dataset: Dataset) -> World:
 
 def start(config: Config, world: World, seed: int, device: torch.device) -> Game:
     """Everybody before the first step."""
-    model = Autoencoder(config, generator(seed, 0, "vq3d weights")).to(device)
+    model = Autoencoder(config, rng(seed, 0, "vq3d weights")).to(device)
 
     def critic(channels: int, stream: str) -> Discriminator:
         return Discriminator(
             config.resolution, channels=channels, channel_base=config.d_channel_base, channel_max=config.d_channel_max,
-            generator=generator(seed, 0, stream),
+            generator=rng(seed, 0, stream),
         ).to(device)  # fmt: skip
 
     main, novel = critic(3, "vq3d main"), critic(4 if config.novel_disparity else 3, "vq3d novel")

@@ -18,6 +18,7 @@ from g3d.priors.autoregressive.held_out import BITS
 from g3d.priors.autoregressive.network import TokenTransformer
 from g3d.priors.autoregressive.sampling import draw, drawn_classes, token_keys
 from g3d.priors.autoregressive.training import fit
+from g3d.progress import Tell
 from g3d.storage import artifacts
 from g3d.training import checkpoint
 
@@ -31,6 +32,7 @@ class Loaded:
     space: LatentSpace
     network: TokenTransformer
     class_counts: Tensor  # [C], none of a prior without classes
+    tell: Tell | None = None  # of the tokens that are drawn
 
     @property
     def vocabulary(self) -> int:
@@ -82,11 +84,11 @@ def sample(
     if classes is None and len(loaded.class_counts):
         classes = drawn_classes(indices, seed, loaded.class_counts)
     _check_classes(loaded, classes)
-    where = loaded.network.position.weight.device
+    device = loaded.network.position.weight.device
     first = torch.tensor([0] * len(indices) if classes is None else list(classes), dtype=torch.int64)
-    keys = token_keys(indices, seed, loaded.space.size).to(where)
-    found = numbered(loaded.space, draw(loaded.network, first.to(where), keys, settings), indices)
-    return replace(found, classes=None if classes is None else first.to(where))
+    keys = token_keys(indices, seed, loaded.space.size).to(device)
+    found = numbered(loaded.space, draw(loaded.network, first.to(device), keys, settings, loaded.tell), indices)
+    return replace(found, classes=None if classes is None else first.to(device))
 
 
 def classes(head: artifacts.Header) -> int:
@@ -122,4 +124,5 @@ PRIOR: Prior[Config, Loaded] = Prior(
     classes,
     PRESETS,
     ((BITS, False), ("loss", False)),
+    watched=lambda loaded, tell: replace(loaded, tell=tell),
 )

@@ -15,7 +15,7 @@ from g3d.latents import TEST, TOKENS, Latents
 from g3d.priors.autoregressive.config import Config
 from g3d.priors.autoregressive.counts import Bits, counted
 from g3d.priors.autoregressive.network import TokenTransformer, summed_loss
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.training.prefetch import sent
 
 MOST = 1024  # latents that are measured, drawn by seed where more are held out
@@ -65,10 +65,10 @@ def divided(latents: Latents, settings: Config, seed: int) -> Data:
     if not test.any() or test.all():
         test = torch.zeros(len(tokens), dtype=torch.bool)
         count = min(round(settings.held_out * len(tokens)), len(tokens) - 1)
-        test[torch.randperm(len(tokens), generator=generator(seed, 0, "held out"))[:count]] = True
+        test[torch.randperm(len(tokens), generator=rng(seed, 0, "held out"))[:count]] = True
     held = test.nonzero().squeeze(1)
     if len(held) > MOST:
-        held = held[torch.randperm(len(held), generator=generator(seed, 0, "measured"))[:MOST].sort().values]
+        held = held[torch.randperm(len(held), generator=rng(seed, 0, "measured"))[:MOST].sort().values]
     return Data(Sequences(tokens[~test], first[~test]), Sequences(tokens[held], first[held]), vocabulary, classes)
 
 

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from g3d.nets.keyed import draw_keys, dropout
 from g3d.nets.transformer import Block, Cache, Change, initialise
 from g3d.priors.autoregressive.config import Config
-from g3d.seeds import generator
+from g3d.seeds import rng
 
 
 class TokenTransformer(nn.Module):
@@ -66,13 +66,13 @@ class TokenTransformer(nn.Module):
 def build(tokens: int, vocabulary: int, classes: int, settings: Config, seed: int) -> TokenTransformer:
     """The network as a run of this seed starts it."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(seed, 0, "initial weights").initial_seed())  # any whole number => 63 bits
+        torch.manual_seed(rng(seed, 0, "initial weights").initial_seed())  # any whole number => 63 bits
         return TokenTransformer(tokens, vocabulary, classes, settings)
 
 
 def dropout_keys(batch: int, settings: Config, seed: int, step: int) -> Tensor:
     """[B, places, 2]: the keys of every latent of a step, whichever process and micro-batch it falls to."""
-    return draw_keys(batch, 2 * settings.layers + 1, generator=generator(seed, step, "dropout"))
+    return draw_keys(batch, 2 * settings.layers + 1, generator=rng(seed, step, "dropout"))
 
 
 def summed_loss(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from g3d.errors import G3dError
 from g3d.nets.keyed import draw_keys, uniform
 from g3d.priors.autoregressive.config import SampleSettings
 from g3d.priors.autoregressive.network import TokenTransformer
-from g3d.seeds import generator
+from g3d.progress import Tell
+from g3d.seeds import rng
 
 
 def filtered(logits: Tensor, settings: SampleSettings) -> Tensor:
@@ -49,7 +50,9 @@ def raced(probable: Tensor, keys: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def draw(network: TokenTransformer, first: Tensor, keys: Tensor, settings: SampleSettings) -> Tensor:
+def draw(
+    network: TokenTransformer, first: Tensor, keys: Tensor, settings: SampleSettings, tell: Tell | None = None
+) -> Tensor:
     """first [B], the classes or zeros, keys [B, T, 2] => tokens [B, T]; refuses logits that are not finite."""
     caches, last, found = network.caches(len(first)), first, []
     for place in range(keys.shape[1]):
@@ -60,16 +63,18 @@ def draw(network: TokenTransformer, first: Tensor, keys: Tensor, settings: Sampl
             )
         last = raced(filtered(logits, settings), keys[:, place])
         found.append(last)
+        if tell is not None:
+            tell(place + 1, keys.shape[1])
     return torch.stack(found, dim=1)
 
 
 def token_keys(indices: Sequence[int], seed: int, tokens: int) -> Tensor:
     """[B, T, 2]: what sample i draws its tokens by, from its own stream."""
-    return torch.stack([draw_keys(tokens, generator=generator(seed, i, "prior")) for i in indices])
+    return torch.stack([draw_keys(tokens, generator=rng(seed, i, "prior")) for i in indices])
 
 
 def drawn_classes(indices: Sequence[int], seed: int, counts: Tensor) -> list[int]:
     """A class for every sample, as often as each is among `counts` [C], from a stream of its own."""
     ends = counts.double().cumsum(dim=0)
-    shares = [torch.rand((), generator=generator(seed, i, "prior class"), dtype=torch.float64) for i in indices]
+    shares = [torch.rand((), generator=rng(seed, i, "prior class"), dtype=torch.float64) for i in indices]
     return [int(torch.searchsorted(ends, share * ends[-1], right=True)) for share in shares]

@@ -15,7 +15,7 @@ from g3d.priors import described
 from g3d.priors.autoregressive.config import Config
 from g3d.priors.autoregressive.held_out import divided, judge
 from g3d.priors.autoregressive.network import build, dropout_keys, summed_loss
-from g3d.seeds import generator
+from g3d.seeds import rng
 from g3d.training import checkpoint, schedules
 from g3d.training.compile import compiled
 from g3d.training.log import Figure
@@ -54,7 +54,7 @@ def fit(settings: Config, latents: Latents, run: Run) -> None:
 
     for step in run.steps(total, "fit-prior autoregressive", state.pack, publish):
         schedules.set_lr(optimiser, schedules.cosine(step, total, settings.warmup, floor))
-        rows = torch.randint(len(data.fitted.tokens), (settings.batch,), generator=generator(run.seed, step, "rows"))
+        rows = torch.randint(len(data.fitted.tokens), (settings.batch,), generator=rng(run.seed, step, "rows"))
         mine = distributed.share(rows)  # drawn with replacement, so any N fits any batch
         keys = dropout_keys(settings.batch, settings, run.seed, step)[mine]
         optimiser.zero_grad(set_to_none=True)

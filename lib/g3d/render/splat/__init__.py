@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from g3d.cameras import Cameras
-from g3d.errors import G3dError, did_you_mean, require_module
+from g3d.errors import G3dError, closest, require_module
 from g3d.render.splat.inputs import Sums, expected_depth, prepared
 from g3d.scenes.scene import Gaussians
 
@@ -58,7 +58,7 @@ def choose(backend: str, device: torch.device) -> str:
     """The back end that `backend` stands for on `device`; one that cannot run there is refused."""
     if backend not in BACKENDS:
         raise G3dError(
-            f"the back end '{backend}' is unknown{did_you_mean(backend, BACKENDS)}; back ends: {', '.join(BACKENDS)}"
+            f"the back end '{backend}' is unknown{closest(backend, BACKENDS)}; back ends: {', '.join(BACKENDS)}"
         )
     if backend == "auto":
         backend = "cpu" if device.type == "cpu" else "gpu"

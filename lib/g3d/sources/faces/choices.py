@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 from g3d.sources.faces.model import EXPRESSIONS
 
 NAMES = tuple(EXPRESSIONS)
@@ -77,7 +77,7 @@ def _expression(word: str, option: str) -> int:
         return int(word)
     if word not in NAMES:
         raise G3dError(
-            f"{option} has '{word}', which is no expression{did_you_mean(word, NAMES)}; there are {', '.join(NAMES)}, or their "
+            f"{option} has '{word}', which is no expression{closest(word, NAMES)}; there are {', '.join(NAMES)}, or their "
             f"numbers 0 to {len(NAMES) - 1}"
         )
     return NAMES.index(word)
@@ -90,6 +90,6 @@ def _subject(word: str, subjects: Sequence[str]) -> int:
     if word.isdecimal() and int(word) < len(subjects) and not any(name.isdecimal() for name in subjects):
         return int(word)
     raise G3dError(
-        f"--holdout-pairs has the subject '{word}'{did_you_mean(word, subjects)}; there are {len(subjects)}: {subjects[0]} to "
+        f"--holdout-pairs has the subject '{word}'{closest(word, subjects)}; there are {len(subjects)}: {subjects[0]} to "
         f"{subjects[-1]}"
     )

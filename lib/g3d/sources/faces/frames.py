@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 from g3d.sources import Summary
 from g3d.sources.faces.model import SCALE, SHIFT_Y_WORLD
 from g3d.sources.faces.paint import stream
@@ -41,7 +41,7 @@ FRAMES: Mapping[str, Frame] = {
 def frame(name: str) -> Frame:
     """The frame of this name."""
     if name not in FRAMES:
-        raise G3dError(f"--frame '{name}' is unknown{did_you_mean(name, FRAMES)}; it is {' or '.join(FRAMES)}")
+        raise G3dError(f"--frame '{name}' is unknown{closest(name, FRAMES)}; it is {' or '.join(FRAMES)}")
     return FRAMES[name]
 
 

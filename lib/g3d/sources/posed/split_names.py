@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 
 TRAIN, TEST = "train", "test"
 _LISTS = ("train_filenames", "val_filenames", "test_filenames")
@@ -49,8 +49,7 @@ def _indices(listed: Any, file_paths: Sequence[str], name: str, where: str) -> s
         ):
             at = numbers.get(_bare(str(word)))  # NeRF-synthetic leaves the suffix out
         if at is None:
-            near = did_you_mean(str(word), file_paths) if len(str(word)) < 200 else ""
-            near = near if "did you mean" in near else ""
+            near = closest(str(word), file_paths) if len(str(word)) < 200 else ""
             raise G3dError(f"'{where}' lists '{str(word)[:80]}' in {name}, which is the file_path of none of its "
                            f"{len(file_paths)} frames{near}; correct the list")  # fmt: skip
         found |= at

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 from g3d.sources import Collection, Item, Request
 from g3d.sources.procedural import cars, chairs, planes
 from g3d.sources.surfaces import multiview
@@ -41,7 +41,7 @@ def collect(request: Request) -> Collection:
         raise G3dError(f"the source 'procedural' needs a kind of shape ({allowed}): prepare-data procedural cars")
     kind = request.input
     if kind not in KINDS:
-        raise G3dError(f"there is no procedural shape '{kind}'{did_you_mean(kind, KINDS)}; shapes are {allowed}")
+        raise G3dError(f"there is no procedural shape '{kind}'{closest(kind, KINDS)}; shapes are {allowed}")
     plan = multiview.layout(options.cameras, options.views, options.test_views, options.size, options.normals)
     pictures = options.num * (plan.views + plan.test_views)
     multiview.check_pictures(pictures, options.num)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.data.writer import VIEWS_MOST
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError, closest
 from g3d.sources import Summary
 from g3d.sources.posed import prior_of, stamp
 from g3d.sources.surfaces.drawing import Photos, Stage
@@ -68,7 +68,7 @@ def layout(cameras: str, views: int | None, test_views: int | None, size: int | 
     if cameras not in ELEVATIONS_DEG:
         known = [*ELEVATIONS_DEG, "file:transforms.json"]
         raise G3dError(
-            f"--cameras is '{cameras}'{did_you_mean(cameras, known)}; it is hemisphere, sphere or file:transforms.json"
+            f"--cameras is '{cameras}'{closest(cameras, known)}; it is hemisphere, sphere or file:transforms.json"
         )
     size = SIZE if size is None else size
     return Layout(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from g3d.errors import G3dError, did_you_mean, existing
+from g3d.errors import G3dError, closest, existing
 from g3d.storage import files
 
 _SPLITS = ("train", "test")
@@ -59,8 +59,7 @@ class SplitList:
         return found
 
     def _unknown(self, word: str, names: Sequence[str]) -> G3dError:
-        near = did_you_mean(word, list(names)[:5000]) if len(word) < 200 else ""
-        near = near if "did you mean" in near else ""
+        near = closest(word, list(names)[:5000]) if len(word) < 200 else ""
         return G3dError(
             f"the split list '{self.path}' names '{word[:80]}', which is no object of the dataset{near}; correct the list"
         )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from commands import Pipeline, g3d, refused
 from g3d import images
-from g3d.cameras import CameraPrior, condition_numbers
+from g3d.cameras import CameraPrior, camera_conditioning
 from g3d.methods import gsgan as g
 from g3d.methods.gsgan import official
 from g3d.methods.gsgan.networks import Generator
@@ -193,7 +193,7 @@ def test_a_checkpoint_of_the_public_code_is_imported_and_sampled(tmp_path: Path)
         and world["negate_tx"]
         and world["background"] == [0, 0, 0]
     )
-    at_default = condition_numbers(CameraPrior.from_json(world["camera_prior"], "test").default())[0]
+    at_default = camera_conditioning(CameraPrior.from_json(world["camera_prior"], "test").default())[0]
     assert at_default[16] == pytest.approx(4.2647) and at_default[18] == 0.5  # what the mapping was trained on
     assert a.config["settings"]["table"] == "middle" and a.config["settings"]["channels"] == [16, 16, 8]
     shown = g3d(

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from g3d.cameras import Cameras, condition_numbers
+from g3d.cameras import Cameras, camera_conditioning
 from g3d.errors import G3dError
 from g3d.methods import gsgan as g
 from g3d.methods import settings_of
@@ -87,7 +87,7 @@ def test_the_rasteriser_is_given_what_the_public_code_gives_it(levels: Levels, p
         c = public["in.c"][b : b + 1]
         k = torch.tensor([[c[0, 16], c[0, 20], c[0, 18], c[0, 21]]]) * 256
         cameras = Cameras(c[:, :16].view(1, 4, 4), k, 256, 256)
-        torch.testing.assert_close(condition_numbers(cameras), c)
+        torch.testing.assert_close(camera_conditioning(cameras), c)
         made = prepared(scenes, world.seen_by(cameras), world.background, None, 1.0, False, False)
         view = public[f"out.raster.{b}.viewmatrix"].t()
         torch.testing.assert_close(made.w2c[b, 0], view[:3], **CLOSE)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from commands import Pipeline, g3d, refused
 from g3d import images
-from g3d.cameras import condition_numbers, read_transforms
+from g3d.cameras import camera_conditioning, read_transforms
 from g3d.data.opening import open_dataset
 from g3d.losses.perceptual import perceptual_distance
 from g3d.methods import gsgan as g
@@ -66,7 +66,7 @@ def posed(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "in").mkdir()
     cameras = read_transforms(drawn / "transforms.json")
     labels = []
-    for i, numbers in enumerate(condition_numbers(cameras).tolist()):
+    for i, numbers in enumerate(camera_conditioning(cameras).tolist()):
         images.write_image(root / "in" / f"{i}.png", images.read_image(drawn / f"{i:06d}.png"))
         labels.append([f"{i}.png", numbers])
     (root / "in" / "dataset.json").write_text(json.dumps({"labels": labels}))
@@ -87,7 +87,7 @@ def test_what_was_drawn_is_found_again_at_given_cameras(lively: Path, posed: Pat
         file = artifacts.read(out, "latents")
         codes = file.values["codes"]
         assert (codes == codes[:, :1]).all() == (space == "w") and file.config["space"] == "w+"
-        known = condition_numbers(open_dataset(posed).cameras)  # type: ignore[arg-type]
+        known = camera_conditioning(open_dataset(posed).cameras)  # type: ignore[arg-type]
         torch.testing.assert_close(file.values["condition_camera"], known, atol=1e-4, rtol=0)
     few = g3d(*words, "--set", "steps=1", "--set", "lr=1e-9", "--out", tmp_path / "mean.safetensors").json
     assert found["w+"] > few["psnr_of_mean_mse_db"] + 3 and found["w"] > few["psnr_of_mean_mse_db"] + 2, (found, few)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from commands import Pipeline, environment, g3d, refused
 from g3d import distributed
-from g3d.cameras import CameraPrior, condition_numbers
+from g3d.cameras import CameraPrior, camera_conditioning
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
 from g3d.errors import Interrupted
@@ -103,7 +103,7 @@ def test_cameras_are_those_of_views_swapped_and_widened_as_often_as_asked(
 ) -> None:
     _, source = made(data, f"swap_p={swap}", f"pose_augment_p={widen}", "batch=600")
     wanted = source.draw(0, slice(0, 600)).for_generator
-    own = condition_numbers(wanted.cameras(24, 24))
+    own = camera_conditioning(wanted.cameras(24, 24))
     other = (wanted.seen_by_mapping != own).any(dim=1)
     known = among_views(own, source)
     among = 1 - 1 / len(source.views)  # a swap may give the same view
@@ -153,7 +153,7 @@ def test_swaps_of_a_batch_fade(data: Dataset) -> None:
     shares = []
     for step in (0, 1, 2):
         wanted = source.draw(step, slice(0, 600)).for_generator
-        own = condition_numbers(wanted.cameras(24, 24))
+        own = camera_conditioning(wanted.cameras(24, 24))
         shares.append(float((wanted.seen_by_mapping != own).any(dim=1).float().mean()))
     among = 1 - 1 / len(source.views)
     assert shares == [pytest.approx(among, abs=0.05), pytest.approx(among / 2, abs=0.08), 0]
