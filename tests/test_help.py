@@ -97,12 +97,6 @@ def test_completion_knows_the_commands() -> None:
     assert {"fit-stage1", "fit-prior"} <= set(shown.stdout.split()), shown
 
 
-def test_readme_names_every_command_and_every_step_has_a_row() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    for command in COMMANDS:
-        assert f"g3d {command}" in readme, f"the README says nothing of g3d {command}"
-
-
 def test_no_colour_codes_where_there_is_no_terminal() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "g3d_cli.main", "render", "--help"], capture_output=True, env=environment(), check=True
