@@ -229,6 +229,19 @@ def test_recipes_that_the_docs_name_exist() -> None:
             assert (ROOT / name).exists(), f"{page}: {name}"
 
 
+def test_the_changelog_has_sections() -> None:
+    """Every line of it lies under a version and one of three words."""
+    place: list[str] = []
+    for line in text("CHANGELOG.md").splitlines():
+        if line.startswith("## "):
+            place = [line]
+        elif line.startswith("### "):
+            assert line in ("### Added", "### Changed", "### Fixed") and line not in place, line
+            place = [*place[:1], line]
+        elif line.startswith("* "):
+            assert len(place) == 2, f"in no section: {line}"
+
+
 @pytest.mark.slow
 def test_python_examples_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

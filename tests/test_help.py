@@ -84,6 +84,7 @@ def test_the_example_of_the_help_runs(
 def test_help_of_a_source_shows_its_options_alone(source: str) -> None:
     shown = g3d("prepare-data", source, "--help")
     assert shown.code == 0 and f"Example: g3d prepare-data {source} " in " ".join(shown.out.split())
+    assert "Licence: " in shown.out
     own = {f.name for f in dataclasses.fields(SOURCES.get(source).Options)}
     listed = {word.strip("-").replace("-", "_") for word in shown.out.split() if word.startswith("--")}
     assert own <= listed and not (foreign_options(source) or set()) & listed
