@@ -43,7 +43,7 @@ def _own_options(source: str) -> set[str]:
 def _source(source: str, module: Any, command: Any) -> Iterator[str]:
     """A source of prepare-data: its example, licence note and options."""
     yield from (f"#### g3d prepare-data {source}", "", *_paragraphs(module.LICENCES[source]))
-    yield from ("```sh", f"g3d prepare-data {source} {module.EXAMPLES[source]} --out data", "```", "")
+    yield from ("```sh", f"g3d prepare-data {source} {module._EXAMPLES[source]} --out data", "```", "")
     defaults = {f.name: f.default for f in dataclasses.fields(SOURCES.get(source).Options)}
     yield from _options([param for param in command.params if param.name in defaults], defaults)
 

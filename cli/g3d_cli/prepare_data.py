@@ -24,7 +24,7 @@ SOURCE and its INPUT:
   portraits   photographs of faces with landmarks and emotions, posed by them
   depth       a dataset, to which it adds inverse depth
 """
-EXAMPLES = {
+_EXAMPLES = {
     "procedural": "cars --num 8 --views 8 --size 32", "meshes": "my/cars --views 50 --size 64", "voxels": "my/cars --cells 64",
     "images": "my/photos --size 64", "eg3d": "ffhq.zip --size 256", "srn": "cars_train --size 128 --views 50",
     "transforms": "lego --size 128", "faces": "my/facekit --num 12 --expressions 8 --size 64",
@@ -73,9 +73,9 @@ class _OfSource(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         source, whole = ctx.meta.get(_SOURCE), self.epilog
-        if source in EXAMPLES:
+        if source in _EXAMPLES:
             licence = f"Licence: {LICENCES[source]}"
-            self.epilog = f"{licence}\n\n\b\nExample: g3d prepare-data {source} {EXAMPLES[source]} --out data"
+            self.epilog = f"{licence}\n\n\b\nExample: g3d prepare-data {source} {_EXAMPLES[source]} --out data"
         try:
             super().format_epilog(ctx, formatter)
         finally:
