@@ -98,6 +98,12 @@ def test_completion_knows_the_commands() -> None:
     assert {"fit-stage1", "fit-prior"} <= set(shown.stdout.split()), shown
 
 
+def test_the_docs_have_a_row_for_every_command() -> None:
+    rows = (Path(__file__).parents[1] / "docs" / "commands.md").read_text().partition("<!-- begin")[0]
+    for command in COMMANDS:
+        assert f"| `g3d {command} " in rows, f"docs/commands.md has no row for g3d {command}"
+
+
 def test_no_colour_codes_where_there_is_no_terminal() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "g3d_cli.main", "render", "--help"], capture_output=True, env=environment(), check=True
