@@ -3,13 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check torture fuzz clean
+.PHONY: setup demo test check docs torture fuzz clean
 
-setup: $(VENV)/.installed
+setup: $(VENV)/.installed  ## PYTHON=python3.12 chooses the Python; the torch of the CPU alone: README, "Two commands"
+ifeq ($(origin PYTHON),command line)
+	@version='import sys; print("%d.%d" % sys.version_info[:2])'; here=$$($(BIN)/python -c "$$version"); asked=$$($(PYTHON) -c "$$version"); \
+	if [ "$$here" != "$$asked" ]; then \
+	    echo "$(VENV) has Python $$here, and PYTHON=$(PYTHON) is $$asked; remove it first: rm -r $(VENV)" >&2; exit 2; \
+	fi
+endif
 
 $(VENV)/.installed: pyproject.toml
+	@echo "Setting up $(VENV): 2 to 3 minutes, 6.9 GB with the torch of CUDA. While pip installs what it has loaded, it says nothing for a minute."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
 demo: setup  ## data -> model -> prior -> samples -> pictures -> figures -> meshes, a few minutes on two cores
@@ -23,6 +30,9 @@ check: setup  ## what every commit passes: format, lint, types, quick tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+docs: setup  ## what the docs say of commands and formats, written anew from the code
+	$(BIN)/python docs/generate.py
 
 KILLS ?= 30
 torture: setup  ## every kind of run of every method, killed at random moments, KILLS times each; about an hour

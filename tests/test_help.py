@@ -84,6 +84,7 @@ def test_the_example_of_the_help_runs(
 def test_help_of_a_source_shows_its_options_alone(source: str) -> None:
     shown = g3d("prepare-data", source, "--help")
     assert shown.code == 0 and f"Example: g3d prepare-data {source} " in " ".join(shown.out.split())
+    assert "Licence: " in shown.out
     own = {f.name for f in dataclasses.fields(SOURCES.get(source).Options)}
     listed = {word.strip("-").replace("-", "_") for word in shown.out.split() if word.startswith("--")}
     assert own <= listed and not (foreign_options(source) or set()) & listed
@@ -97,10 +98,10 @@ def test_completion_knows_the_commands() -> None:
     assert {"fit-stage1", "fit-prior"} <= set(shown.stdout.split()), shown
 
 
-def test_readme_names_every_command_and_every_step_has_a_row() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+def test_the_docs_have_a_row_for_every_command() -> None:
+    rows = (Path(__file__).parents[1] / "docs" / "commands.md").read_text().partition("<!-- begin")[0]
     for command in COMMANDS:
-        assert f"g3d {command}" in readme, f"the README says nothing of g3d {command}"
+        assert f"| `g3d {command} " in rows, f"docs/commands.md has no row for g3d {command}"
 
 
 def test_the_bare_program_shows_its_help_line_by_line() -> None:

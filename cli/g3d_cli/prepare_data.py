@@ -31,6 +31,19 @@ _EXAMPLES = {
     "depth": "data --estimator dpt.pt --trust", "colmap": "my/garden --size 128",
     "portraits": "my/ffhq --labels my/features --landmarks my/landmarks --size 256",
 }  # fmt: skip
+LICENCES = {
+    "procedural": "What it draws is CC0.",
+    "meshes": "The models are their authors'; the text of a licence file in their folder goes into dataset.json.",
+    "voxels": "IM-Net's HDF5 files are made of ShapeNet's models, for research that is not commercial; your own are yours.",
+    "images": "A licence file or text in the folder or zip goes into dataset.json; what says nothing is written down as unknown.",
+    "eg3d": "FFHQ: CC BY-NC-SA 4.0, photographs have their own; AFHQ: CC BY-NC 4.0. A licence file goes into dataset.json.",
+    "srn": "SRN's cars and chairs are drawn from ShapeNet's models, for research that is not commercial.",
+    "transforms": "A licence file beside transforms.json goes into dataset.json.",
+    "colmap": "The photographs are their authors'; a licence file in the folder goes into dataset.json.",
+    "faces": "The ICT face model: MIT. FaceScape: by a licence agreement with its authors, research that is not commercial.",
+    "portraits": "Faces are people's: FFHQ is CC BY-NC-SA 4.0, CelebA-HQ for research that is not commercial.",
+    "depth": "That of the dataset, which it copies; an estimator's weights have a licence of their own.",
+}  # fmt: skip
 _SOURCE = "source"  # in the context: the one that help is asked about
 
 
@@ -61,7 +74,8 @@ class _OfSource(TyperCommand):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         source, whole = ctx.meta.get(_SOURCE), self.epilog
         if source in _EXAMPLES:
-            self.epilog = f"\b\nExample: g3d prepare-data {source} {_EXAMPLES[source]} --out data"
+            licence = f"Licence: {LICENCES[source]}"
+            self.epilog = f"{licence}\n\n\b\nExample: g3d prepare-data {source} {_EXAMPLES[source]} --out data"
         try:
             super().format_epilog(ctx, formatter)
         finally:

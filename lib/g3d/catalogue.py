@@ -1,6 +1,7 @@
 """What can be chosen by name, described: methods, priors and sources with their settings, presets and what they can do."""
 
 import dataclasses
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -17,6 +18,12 @@ _ABILITIES = {
     "condition": "scenes baked at a camera", "similarity": "similarity of its parts in profile",
 }  # fmt: skip
 """What a method may have beside the rest => what that lets a user do."""
+_MARKS = {
+    r"\b(eqs?\.|tables?|section|algorithm|row|appendix) \(?[A-Z\d]": "(eq. 10), table 3, section 4: places of the paper.",
+    r"\(choice": "(choice): ours, where the paper leaves it open.",
+    r"\[ours|\(ours": "(ours): what the paper does not have.",
+}
+"""What the meaning of a setting may refer to => what that stands for. Marks of sources, [c], are explained where settings are."""
 
 
 def names() -> dict[str, list[str]]:
@@ -60,7 +67,7 @@ def _method(found: Method[Any, Any]) -> dict[str, Any]:
         **({"sample_settings": _settings(found.draw.settings)} if found.draw is not None else {}),
         "decode_settings": _settings(found.decode_settings),
     }  # fmt: skip
-    return _without_empty(about)
+    return _without_empty(_explained(about))
 
 
 def _prior(found: Prior[Any, Any]) -> dict[str, Any]:
@@ -69,7 +76,15 @@ def _prior(found: Prior[Any, Any]) -> dict[str, Any]:
         "notes": _notes(found.config.__module__), "presets": _presets(found.presets, found.config()),
         "settings": _settings(found.config), "sample_settings": _settings(found.sample_settings),
     }  # fmt: skip
-    return _without_empty(about)
+    return _without_empty(_explained(about))
+
+
+def _explained(about: dict[str, Any]) -> dict[str, Any]:
+    """The same; its notes also say what the marks in the meanings of its settings stand for."""
+    groups = [group for key, group in about.items() if key.endswith("settings")]
+    meanings = " ".join(setting.get("meaning", "") for group in groups for setting in group)
+    said = [sentence for mark, sentence in _MARKS.items() if re.search(mark, meanings)]
+    return {**about, "notes": " ".join([about["notes"], *said]).strip()}
 
 
 def _without_empty(about: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ given to another. Stage 2, a diffusion model that refines pictures, is `fit-refi
 
 What differs from the paper is a setting: samples lie within the data's box; `low-rank` weights; density times a scale;
 the squared error beside L1; an expression that reaches colour; an L_sur of checked correspondences. Which alpha F_S reads is
-written down in `field.py`.
+written down in `field.py`. The whole table, with the reasons, is docs/methods/infamous-nerf.md.
 """
 
 from g3d.methods.contract import Encode, Method

@@ -8,7 +8,7 @@ tokens (`fit-prior --kind autoregressive`). Poses are not used.
 No code is public, and neither is the supplement with its loss weights: what the paper leaves open is a setting marked (choice).
 What differs: the perceptual loss is that of a network that comes with g3d unless a file of LPIPS with VGG is given; planes
 reach as far as the frustum does (`extent`), so that a token lies over its pixels; the last interval of a ray is opaque by
-construction.
+construction. The whole table, with the reasons, is docs/methods/vq3d.md.
 """
 
 from g3d.methods.contract import Encode, Method

@@ -1,6 +1,6 @@
 """Settings of the autoregressive prior: defaults are VIM-base.
 
-Source: Yu et al. 2022, "Vector-quantized Image Modeling with Improved VQGAN". What its row is
+VIM-base: the base model of Yu et al. 2022, "Vector-quantized Image Modeling with Improved VQGAN". What it is
 cited for is the size, the dropout, Adam's betas, the warm-up and the rate; the rest are choices.
 """
 
