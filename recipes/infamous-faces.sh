@@ -1,12 +1,15 @@
 #!/bin/sh
 # INFAMOUS-NeRF on 16 faces of the ICT face model (MIT licence) at 64²: 12 subjects trained, 4 held out, 8 expressions, three (subject,
-# expression) pairs never trained, 12 cameras and 4 held-out ones. About an hour of one core. What is there already is kept, a run
+# expression) pairs never trained, 12 cameras and 4 held-out ones. One to two hours of one core. What is there already is kept, a run
 # that was cut off goes on.
 # usage: recipes/infamous-faces.sh FOLDER_OF_THE_FACE_MODEL [OUT]      STEPS=12000  (of stage 1)
+#   REFINER_STEPS=7000 (0: no stage 2; it takes as long as everything else)
+#   PAIRS=trained|refit: stage 2's coarse pictures by the codes that stage 1 left, or by codes found anew for each training item, as
+#   the paper has them (another half an hour)
 set -eu
 FACES=${1:?give the folder with ict_facekit_deltas_int16.npz}
 D=${2:-runs/infamous-faces}
-STEPS=${STEPS:-}
+STEPS=${STEPS:-}; REFINER_STEPS=${REFINER_STEPS:-7000}; PAIRS=${PAIRS:-trained}
 A=mouth_stretch; B=grin; C=eye_closed # never trained with subjects 2, 5 and 8
 
 [ -d "$D/data" ] || g3d prepare-data faces "$FACES" --num 16 --holdout-subjects 4 --expressions 0,1,2,11,15-18 --frame head --size 64 \
@@ -55,3 +58,22 @@ for e in smile mouth_stretch lip_puckerer grin cheek_blowing eye_closed brow_rai
 g3d sheet "$D/plain" "$D/appearance" "$D/shape" "$D/expression_smile" "$D/expression_mouth_stretch" "$D/expression_grin" \
     "$D/expression_eye_closed" --columns 6 --rows 1 --out "$D/edits.png" --overwrite
 g3d profile "$D/model" --size 64
+
+# Stage 2: a diffusion model of the true pictures given those of stage 1; refined are views of held-out cameras.
+[ "$REFINER_STEPS" != 0 ] || exit 0
+CODES="$D/model"
+if [ "$PAIRS" = refit ]; then
+    CODES="$D/refit.safetensors"
+    [ -f "$CODES" ] || g3d encode "$D/model" --data "$D/data" --split train --set steps=150 --out "$CODES"
+fi
+g3d decode "$D/model" "$CODES" --render "$D/coarse" --cameras "dataset:$D/data:train" --overwrite
+resume=""; [ -f "$D/refiner/config.json" ] && resume=--resume
+# shellcheck disable=SC2086
+g3d fit-refiner "$D/coarse" "$D/data" --drawn-from "$CODES" --split train --preset laptop --set "steps=$REFINER_STEPS" --out "$D/refiner" $resume
+g3d refine "$D/novel" --refiner "$D/refiner" --out "$D/refined" --overwrite
+for kind in novel refined; do
+    g3d eval-recon "$D/data" "$D/$kind" --drawn-from "$D/model" --objects train --split test --out "$D/${kind}_whole.json" --overwrite
+    g3d eval-recon "$D/data" "$D/$kind" --drawn-from "$D/model" --objects train --split test --masks --erode 4 --out "$D/${kind}_inner.json" --overwrite
+    g3d eval-fid "$D/data" "$D/$kind" --objects train --split test --out "$D/${kind}_kernel.json" --overwrite
+done
+g3d sheet "$D/novel" "$D/refined" --columns 12 --rows 2 --out "$D/refined.png" --overwrite

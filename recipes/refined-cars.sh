@@ -12,7 +12,7 @@ g3d fit-stage1 mnif --data "$D/data" --preset demo --set epochs=250 --device "$D
 for SPLIT in train test; do
   g3d decode "$D/model" "$D/model" --render "$D/coarse-$SPLIT" --alpha --cameras "dataset:$D/data:$SPLIT" --device "$DEVICE"
 done
-g3d fit-refiner "$D/coarse-train" "$D/data" --split train --preset laptop --set channels=16 --set steps=2000 --set lr=2e-3 \
+g3d fit-refiner "$D/coarse-train" "$D/data" --split train --preset laptop --set channels=16 --set steps=2000 --set lr=2e-3 --set batch=16 \
   --device "$DEVICE" --out "$D/refiner"
 g3d refine "$D/coarse-test" --refiner "$D/refiner" --device "$DEVICE" --out "$D/refined-test"
 
