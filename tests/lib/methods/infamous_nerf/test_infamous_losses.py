@@ -149,7 +149,7 @@ def test_normalisers_are_those_of_the_paper() -> None:
         total = (d[1:] - d[:-1]).abs().sum() + (d[:, 1:] - d[:, :-1]).abs().sum()
         gradient.append(float(total) / (3 * 10))
         one = (put.permute(2, 0, 1)[None], true.permute(2, 0, 1)[None])
-        dssim.append(float((1 - paired.ssim(*one, "reflect")) / 2))
+        dssim.append(float((1 - paired.ssim(*one, "reflect").detach()) / 2))
     assert float(found.parts["gradient"]) == pytest.approx(np.mean(gradient), rel=1e-5)
     assert float(found.parts["dssim"]) == pytest.approx(np.mean(dssim), rel=1e-4)
     summed = objective.cost(replace(config, surface_sum=True), field, NO_CODES, batch, frame)
@@ -185,5 +185,5 @@ def test_each_loss_is_off_by_its_setting(name: str) -> None:
     found = objective.cost(replace(config, **{name: 0.0}), field, NO_CODES, batch, frame)
     whole = objective.cost(config, field, NO_CODES, batch, frame)
     part = whole.parts[name.removesuffix("_weight")]
-    assert float(whole.total - found.total) == pytest.approx(getattr(config, name) * float(part), rel=1e-4)
+    assert float((whole.total - found.total).detach()) == pytest.approx(getattr(config, name) * float(part), rel=1e-4)
     assert getattr(config, name) * float(part) > 0
