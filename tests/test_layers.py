@@ -52,6 +52,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "refiners": {"config", "distributed", "nets", "storage", "training"},
     "priors": {"config", "distributed", "latents", "nets", "storage", "training"},
     "catalogue": {"config", "methods", "priors", "sources"},
+    "api": {
+        "cameras", "config", "device", "drawing", "latents", "methods", "render", "scenes", "steps", "storage"
+    },
 }  # fmt: skip
 SHARED = {
     "cameras", "config", "data", "depth_estimator", "device", "distributed", "drawing", "evaluation", "export", "images",
