@@ -68,11 +68,14 @@ class GanState(Generic[C, W, G, D]):
     d_optimizer: torch.optim.Optimizer
     controller: Controller
 
+    @property
+    def kinds(self) -> tuple[augment.Kind, ...]:
+        """The transforms that the discriminator's pictures go through."""
+        return () if self.config.augment == "none" else augment.SETS[self.config.augment_set]
+
     def augmented(self, images: Tensor, drawn: Tensor) -> Tensor:
         """What the discriminator sees of pictures [n, 3, H, W]: augmented as `drawn` [n, ...] says, if at all."""
-        if self.config.augment == "none":
-            return images
-        return augment.augment(images, self.controller.p, augment.SETS[self.config.augment_set], drawn)
+        return augment.augment(images, self.controller.p, self.kinds, drawn) if self.kinds else images
 
 
 def make_optimizers(
