@@ -4,13 +4,17 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
+from inspect import isclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from commands import g3d, refused
 from g3d import images
 from g3d.methods import METHODS
+from g3d.plugins import Registry, misfit
 from g3d.priors import PRIORS
 from g3d.sources import SOURCES
 
@@ -24,15 +28,31 @@ exits = plugin_exits:METHOD
 fog = plugin_boxes:METHOD
 twice = plugin_boxes:METHOD
 mnif = plugin_boxes:METHOD
+unchecked = plugin_misfits:UNCHECKED
+lame = plugin_lacks:METHOD
+narrow = plugin_misfits:NARROW
+silent = plugin_misfits:SILENT
 
 [g3d.priors]
 mixed = plugin_shuffled:PRIOR
 shuffled = plugin_shuffled:PRIOR
 broken = plugin_broken:PRIOR
+short = plugin_misfits:SHORT
 
 [g3d.sources]
 flags = plugin_flags
 broken = plugin_broken
+"""
+
+
+MISFITS = """
+from dataclasses import replace
+from plugin_boxes import METHOD
+from plugin_shuffled import PRIOR
+UNCHECKED = replace(METHOD, name="unchecked", check=None)
+NARROW = replace(METHOD, name="narrow", decode=lambda model, latents: None)
+SILENT = replace(METHOD, name="silent", fit=lambda config, dataset, run: None)
+SHORT = replace(PRIOR, kind="short", sample=3)
 """
 
 
@@ -45,6 +65,10 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         shutil.copy(path, site / f"plugin_{path.name}")
     (site / "plugin_broken.py").write_text("raise RuntimeError('no such\\nlibrary')\n")
     (site / "plugin_exits.py").write_text("import sys; sys.exit('not on this machine')\n")
+    (site / "plugin_misfits.py").write_text(MISFITS)
+    (site / "plugin_lacks.py").write_text(
+        "from g3d.methods.contract import Method\nMETHOD = Method('lame', 'none', dict, {})\n"
+    )
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: g3d-boxes\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
     other = site / "g3d_other-1.0.dist-info"
@@ -135,3 +159,28 @@ def test_a_broken_plug_in_is_one_sentence_and_harms_no_other(plugin: Path) -> No
     )
     assert METHODS.get("mnif").name == "mnif"  # our own name is not another's to take
     assert g3d("fit-stage1", "boxes", *words).code == 0
+
+
+def test_a_method_that_does_not_keep_the_contract_is_told_what_it_lacks(plugin: Path) -> None:
+    assert g3d("prepare-data", "flags", "--out", plugin / "data").code == 0
+    words = ["--data", plugin / "data", "--out", plugin / "m"]
+    refused(g3d("fit-stage1", "unchecked", *words), "'unchecked'", "lacks check(config, dataset)")
+    refused(g3d("fit-stage1", "lame", *words), "lacks build(config), check(config, dataset), fit(config, dataset, run)")
+    refused(
+        g3d("fit-stage1", "narrow", *words), "has decode(model, latents)", "called as decode(model, latents, settings)"
+    )
+    refused(g3d("fit-stage1", "silent", *words), "the method silent: its fit wrote no model.safetensors", "run.write(")
+    short = ["fit-prior", plugin, "--kind", "short", "--out", plugin / "p"]
+    refused(g3d(*short), "has a sample that is no function, but int", "sample(prior, numbers, seed, settings, classes)")
+
+
+@pytest.mark.parametrize("registry", [METHODS, PRIORS], ids=["methods", "priors"])
+def test_our_own_keep_the_contract(registry: Registry[Any]) -> None:
+    assert registry.own
+    for name in registry.own:
+        found = registry.get(name)
+        assert misfit(found, registry.calls) == ""
+        functions = {
+            f.name for f in fields(found) if callable(getattr(found, f.name)) and not isclass(getattr(found, f.name))
+        }
+        assert functions <= set(registry.calls)  # none is forgotten in the table

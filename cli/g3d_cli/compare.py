@@ -21,6 +21,13 @@ def compare(
         typer.Option("--also", help="JSON files in each run whose numbers count, too, e.g. fid_s1.json,fid_s2.json."),
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write a line for each run there, too.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a page there, too: the table, and the curves of all runs' logs."),
+    ] = None,
+    curves: Annotated[
+        str | None, typer.Option("--curves", help="Of --html: which, separated by commas; default all.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     dry_run: DryRun = False,
@@ -29,7 +36,7 @@ def compare(
     mean and deviation."""
     options = {
         "runs": runs, "figures": None if figures is None else _words(figures), "also": _words(also or ""), "csv": csv,
-        "overwrite": overwrite,
+        "html": html, "curves": None if curves is None else _words(curves), "overwrite": overwrite,
     }  # fmt: skip
     execute("compare", options, as_json=as_json, dry_run=dry_run)
 

@@ -4,9 +4,12 @@ A package adds one in its pyproject.toml, e.g. `[project.entry-points."g3d.metho
 Nothing is imported before it is asked for by its name, so a plug-in that is broken harms no other.
 """
 
+import dataclasses
 import importlib
+import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -25,6 +28,8 @@ class Registry(Generic[T]):
     own: Mapping[str, str]  # name => "module:attribute", or a module
     fits: Callable[[Any], bool]  # whether what a plug-in gives is such a thing
     named: Callable[[T], str] | None = None  # the name that such a thing itself has, which files record
+    calls: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Its functions, those that it may leave out among them, and their arguments: `lacks check(config, dataset)`."""
 
     @cached_property
     def _foreign(self) -> Mapping[str, Sequence[EntryPoint]]:
@@ -64,12 +69,18 @@ class Registry(Generic[T]):
         try:
             foreign = point.load()
         except (Exception, SystemExit) as error:  # whatever another package's import may raise
+            lacking = self._lacking(error)
+            if lacking:
+                raise G3dError(f"{which} lacks {lacking}; add it, or uninstall the package") from error
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise G3dError(f"{which} cannot be loaded ({why}); mend the package, or uninstall it") from error
         if not self.fits(foreign):
             raise G3dError(
                 f"{which} ({point.value}) does not fulfil the contract of a {self.what}; mend the package, or uninstall it"
             )
+        odd = misfit(foreign, self.calls)
+        if odd:
+            raise G3dError(f"{which} ({point.value}) {odd}; mend the package, or uninstall it")
         checked: T = foreign
         if self.named is not None and self.named(checked) != name:
             raise G3dError(
@@ -77,6 +88,38 @@ class Registry(Generic[T]):
                 "point the same name"
             )
         return checked
+
+    def _lacking(self, error: BaseException) -> str:
+        """The functions that the value was made without, where the import ended with that."""
+        told = re.search(r"__init__\(\) missing \d+ required positional arguments?: (.*)", str(error))
+        names = re.findall(r"'(\w+)'", told[1]) if isinstance(error, TypeError) and told else []
+        return ", ".join(_call(name, self.calls[name]) if name in self.calls else name for name in names)
+
+
+def misfit(found: Any, calls: Mapping[str, Sequence[str]]) -> str:
+    """What is wrong with the functions of a value, e.g. `check takes (config)`; empty where nothing is."""
+    for name, arguments in calls.items():
+        part = getattr(found, name)
+        if part is None:  # one that may be left out, or a mistake that its type does not allow
+            required = found.__dataclass_fields__[name].default is dataclasses.MISSING
+            if required:
+                return f"lacks {_call(name, arguments)}"
+            continue
+        if not callable(part):
+            return f"has a {name} that is no function, but {type(part).__name__}; wanted is {_call(name, arguments)}"
+        try:
+            signature = inspect.signature(part)
+        except (TypeError, ValueError):  # of functions that are not written in Python
+            continue
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            return f"has {name}{signature}, which cannot be called as {_call(name, arguments)}"
+    return ""
+
+
+def _call(name: str, arguments: Sequence[str]) -> str:
+    return f"{name}({', '.join(arguments)})"
 
 
 def _package(point: EntryPoint) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,31 @@ def test_figures_of_other_files_and_unfinished_runs(tmp_path: Path) -> None:
         (run / "fid.json").write_text(json.dumps({"value": value, "metric": "fid"}))
     found = g3d("compare", *runs, "--also", "fid.json", "--json").json["groups"]
     assert [row["fid: value"] for row in found] == [0, 1] and [row["psnr_db"] for row in found] == [20, None]
+
+
+def test_the_page_has_a_line_for_each_run_in_the_colour_of_its_group(tmp_path: Path) -> None:
+    runs = [made(tmp_path / "a" / str(seed), seed, 20.0 + seed) for seed in range(2)]
+    runs.append(made(tmp_path / "b" / "0", 0, 30.0, width=128))
+    for number, run in enumerate(runs):
+        lines = [{"step": step, "loss": 1.0 / step + number, "logit": -step} for step in (1, 2, 3)]
+        (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 4, "lo')
+    runs.append(made(tmp_path / "c" / "0", 0, None, lr=0.5))  # one that ended at once
+    page, some = tmp_path / "all.html", tmp_path / "some.html"
+    assert g3d("compare", *runs, "--html", page).code == 0
+    text = page.read_text()
+    assert text.count("<svg") == 2 and "<script" not in text and not re.search(r"(src|href)=", text)
+    assert [text.count(f'class="curve g{i}"') for i in range(4)] == [4, 2, 0, 0]
+    loss = text.split("loss</text>")[1].split("</svg>")[0]
+    ends = [[float(v) for v in line.split()[-1].split(",")] for line in re.findall(r'points="([^"]+)"', loss)]
+    assert len(ends) == 3 and len({x for x, _ in ends}) == 1  # one axis for all
+    assert ends[0][1] > ends[1][1] > ends[2][1]  # the higher the loss, the higher up: y falls
+    assert all(word in text for word in ("b/0", "c/0", "width", "psnr_db"))
+    assert g3d("compare", *runs, "--html", some, "--curves", "logit").code == 0
+    assert some.read_text().count("<svg") == 1
+    refused(g3d("compare", *runs, "--html", page), "exists")
+    refused(g3d("compare", *runs, "--html", tmp_path / "p.htm", "--curves", "logits"), "did you mean 'logit'")
+    refused(g3d("compare", *runs, "--curves", "logit"), "--html")
+    refused(g3d("compare", *runs, "--html", tmp_path / "page.txt"), "must end in .html")
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Curves as SVG: one small chart a figure, with axes that a person can read. No package, no script, no font to fetch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+from typing import NamedTuple
 
 WIDTH, HEIGHT = 420, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 26, 30
@@ -10,22 +11,49 @@ _MOST = 1e300  # differences of larger ones are not finite
 _MOST_POINTS = 800  # of a curve; more are thinned, keeping the extremes of each stretch
 
 
+class Line(NamedTuple):
+    """One curve of several: the class that gives its colour."""
+
+    css: str
+    steps: Sequence[float]
+    values: Sequence[float]
+
+
 def chart(title: str, steps: Sequence[float], values: Sequence[float], *, log: bool = False) -> str:
     """One curve over steps as an `<svg>`; `log` draws decades. Values that are not finite (or not positive) leave a gap."""
-    stretches: list[list[tuple[float, float]]] = [[]]
-    for step, value in zip(steps, values, strict=True):
-        if abs(value) < _MOST and (value > 0 or not log):
-            stretches[-1].append((step, math.log10(value) if log else value))
-        elif stretches[-1]:
-            stretches.append([])
-    most = max(2, _MOST_POINTS // len(stretches))
-    curves = [_thinned(stretch, most) for stretch in stretches if stretch]
+    parts, place, drawn = _drawn(title, [Line("", steps, values)], log)
+    if not drawn:
+        return "".join(parts)
+    last = drawn[-1][1][-1]
+    x, y = place(*last)
+    parts.append(f'<circle class="end" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>')
+    number = _short(10 ** last[1] if log else last[1])
+    parts.append(f'<text class="last" x="{WIDTH - _RIGHT}" y="16" text-anchor="end">{number}</text></svg>')
+    return "".join(parts)
+
+
+def overlaid(title: str, lines: Sequence[Line], *, log: bool = False) -> str:
+    """Several curves in one chart, each in the colour of its class."""
+    parts, _, drawn = _drawn(title, lines, log)
+    return "".join([*parts, "</svg>"] if drawn else parts)
+
+
+_Points = Sequence[tuple[float, float]]
+
+
+def _drawn(
+    title: str, lines: Sequence[Line], log: bool
+) -> tuple[list[str], Callable[[float, float], tuple[float, float]], list[tuple[str, _Points]]]:
+    """The parts of an `<svg>` that is still open (whole where nothing is finite), where a point lies in it, and the stretches of
+    all curves."""
+    curves = [(line.css, stretch) for line in lines for stretch in _stretches(line, log, len(lines))]
     head = f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
     name = f'<text class="title" x="{_LEFT}" y="16">{escape(title)}</text>'
     if not curves:
-        return f'{head}{name}<text x="{_LEFT}" y="{HEIGHT / 2}">no finite values</text></svg>'
-    points = [point for curve in curves for point in curve]
-    low_x, high_x = _widened(points[0][0], points[-1][0])
+        gone = f'<text x="{_LEFT}" y="{HEIGHT / 2}">no finite values</text></svg>'
+        return [head, name, gone], lambda x, y: (x, y), []
+    points = [point for _, curve in curves for point in curve]
+    low_x, high_x = _widened(min(x for x, _ in points), max(x for x, _ in points))
     low_y, high_y = _widened(min(y for _, y in points), max(y for _, y in points))
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -44,14 +72,22 @@ def chart(title: str, steps: Sequence[float], values: Sequence[float], *, log: b
         parts.append(
             f'<text class="tick" x="{x:.1f}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">{_short(tick)}</text>'
         )
-    for curve in curves:
+    for css, curve in curves:
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in curve))
-        parts.append(f'<polyline class="curve" points="{line}"/>')
-    x, y = place(*points[-1])
-    last = _short(10 ** points[-1][1] if log else points[-1][1])
-    parts.append(f'<circle class="end" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>')
-    parts.append(f'<text class="last" x="{WIDTH - _RIGHT}" y="16" text-anchor="end">{last}</text></svg>')
-    return "".join(parts)
+        parts.append(f'<polyline class="curve{" " if css else ""}{css}" points="{line}"/>')
+    return parts, place, curves
+
+
+def _stretches(line: Line, log: bool, lines: int) -> list[_Points]:
+    """A curve without what cannot be drawn, thinned to its share of the points."""
+    stretches: list[list[tuple[float, float]]] = [[]]
+    for step, value in zip(line.steps, line.values, strict=True):
+        if abs(value) < _MOST and (value > 0 or not log):
+            stretches[-1].append((step, math.log10(value) if log else value))
+        elif stretches[-1]:
+            stretches.append([])
+    most = max(2, _MOST_POINTS // len(stretches) // (1 if lines == 1 else 2))
+    return [_thinned(stretch, most) for stretch in stretches if stretch]
 
 
 def _thinned(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from g3d.export.chart import chart
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #667085; --line: #d8dce4; --page: #ffffff; --curve: #2563eb; }
 @media (prefers-color-scheme: dark) {
  :root { --ink: #e6e9ef; --soft: #98a2b3; --line: #343b49; --page: #14181f; --curve: #7aa8ff; } }
@@ -34,7 +34,7 @@ def page(
     tables: Mapping[str, Mapping[str, Any]],
 ) -> str:  # fmt: skip
     """HTML. `pictures` are PNG by caption; `tables` are drawn below, each under its heading."""
-    drawn = "".join(chart(name, steps, values, log=_decades(name, values)) for name, steps, values in curves)
+    drawn = "".join(chart(name, steps, values, log=decades(name, values)) for name, steps, values in curves)
     shown = "".join(
         f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
@@ -42,7 +42,7 @@ def page(
     )
     parts = [
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>",
-        f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head><body>",
+        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head><body>",
         f"<h1>{escape(title)}</h1><p class='sub'>{escape(subtitle)}</p>",
         f"<h2>Figures</h2>{_table(figures)}" if figures else "",
         f"<h2>Curves</h2><div class='charts'>{drawn}</div>" if curves else "",
@@ -53,7 +53,7 @@ def page(
     return "".join(parts)
 
 
-def _decades(name: str, values: Sequence[float]) -> bool:
+def decades(name: str, values: Sequence[float]) -> bool:
     """Losses, rates and norms of gradients are read in decades where they span more than one."""
     positive = [v for v in values if v > 0]
     wide = bool(positive) and max(positive) > 10 * min(positive)
@@ -62,12 +62,13 @@ def _decades(name: str, values: Sequence[float]) -> bool:
 
 def _table(rows: Mapping[str, Any]) -> str:
     cells = "".join(
-        f"<tr><th>{escape(name)}</th><td class='number'>{escape(_text(v))}</td></tr>" for name, v in rows.items()
+        f"<tr><th>{escape(name)}</th><td class='number'>{escape(text(v))}</td></tr>" for name, v in rows.items()
     )
     return f"<table>{cells}</table>"
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A value of a table."""
     if isinstance(value, float):
         return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from g3d import config
-from g3d.methods.contract import Method, refuse_idle
+from g3d.methods.contract import CALLS, Method, refuse_idle
 from g3d.plugins import Registry
 
 METHODS: Registry[Method[Any, Any]] = Registry(
@@ -22,6 +22,7 @@ METHODS: Registry[Method[Any, Any]] = Registry(
     },
     lambda found: isinstance(found, Method),
     lambda found: found.name,
+    CALLS,
 )
 
 

@@ -145,6 +145,15 @@ class Method(Generic[C, M]):
     """(state, preset, key=value pairs, side of the pictures, where) => tensors and metadata of a model file."""
 
 
+CALLS: Mapping[str, Sequence[str]] = {
+    "build": ("config",), "check": ("config", "dataset"), "fit": ("config", "dataset", "run"), "load": ("file", "device"),
+    "unfitted": ("network", "config"), "latent_space": ("config",), "decode": ("model", "latents", "settings"),
+    "condition": ("model", "cameras"), "tune": ("model", "dataset", "items", "latents", "settings"), "similarity": ("model",),
+    "other_spaces": ("config",), "counts": ("config",), "import_official": ("state", "preset", "pairs", "size", "where"),
+}  # fmt: skip
+"""The functions of a method and their arguments, which are checked when it is asked for."""
+
+
 def refuse_idle(method: Method[C, Any], config: C, start: C, given: Sequence[str]) -> None:
     """Refuse settings that were `given` over those of `start` and have no effect beside the others."""
     for name in given:

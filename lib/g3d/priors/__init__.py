@@ -51,6 +51,13 @@ class Prior(Generic[C, P]):
     """(prior, tell) => the prior that tells how many of its steps are done while it samples; None where that takes no time."""
 
 
+CALLS: Mapping[str, Sequence[str]] = {
+    "refuses": ("space",), "fit": ("settings", "latents", "run"), "load": ("file", "device"),
+    "sample": ("prior", "numbers", "seed", "settings", "classes"), "classes": ("header",), "suited": ("space", "count"),
+    "watched": ("prior", "tell"),
+}  # fmt: skip
+"""The functions of a prior and their arguments, which are checked when it is asked for."""
+
 PRIORS: Registry[Prior[Any, Any]] = Registry(
     "prior",
     "g3d.priors",
@@ -62,6 +69,7 @@ PRIORS: Registry[Prior[Any, Any]] = Registry(
     },
     lambda found: isinstance(found, Prior),
     lambda found: found.kind,
+    CALLS,
 )
 
 

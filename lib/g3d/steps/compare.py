@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from g3d.errors import G3dError, closest, existing, from_os_error
+from g3d.export.comparison import Drawn, page
 from g3d.progress import SILENT, Progress
 from g3d.storage import files
+from g3d.training.curves import curves, logged
 
 _LEADS = (
     "psnr_of_mean_mse_db",
@@ -25,12 +27,15 @@ _LEADS = (
 @dataclass(frozen=True)
 class Options:
     """`runs`: folders of fit-stage1 or fit-prior. `also`: names of JSON files in each run whose numbers count, too (of eval-*).
-    `figures`: which to show; None: all. `csv`: a file to write, a line for each run."""
+    `figures`: which to show; None: all. `csv`: a file to write, a line for each run. `html`: a page with the curves of their
+    logs, of `curves` alone where these are named."""
 
     runs: Sequence[Path]
     also: Sequence[str] = ()
     figures: Sequence[str] | None = None
     csv: Path | None = None
+    html: Path | None = None
+    curves: Sequence[str] | None = None
     overwrite: bool = False
 
 
@@ -58,7 +63,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     differ = _differing([runs[0] for runs in groups])
     table = []
     for runs in groups:
-        row: dict[str, Any] = {"run": runs[0].path.name if len(runs) == 1 else str(runs[0].path.parent)}
+        row: dict[str, Any] = {"run": _label(runs)}
         row |= {name: runs[0].settings.get(name) for name in differ} | {"seeds": len(runs)}
         for name in names:
             values = [one.figures[name] for one in runs if name in one.figures]
@@ -69,7 +74,37 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     if options.csv is not None:
         _write_csv(options.csv, found, differ, names)
         progress.log(f"{options.csv} written")
+    if options.html is not None:
+        drawn = _curves(options, groups)
+        with files.atomic(options.html) as temporary:
+            temporary.write_text(page(f"g3d compare: {found[0].what}", table, drawn), encoding="utf-8")
+        progress.log(f"{options.html} written")
     return {"runs": len(found), "differ": differ, "groups": table}
+
+
+def _label(runs: Sequence[_Run]) -> str:
+    """What a group is called: the folder of its seeds, or its one run's, with the row that a seed is of: ROW/SEED."""
+    if len(runs) > 1:
+        return str(runs[0].path.parent)
+    path = runs[0].path
+    return f"{path.parent.name}/{path.name}" if path.name.isdecimal() and path.parent.name else path.name
+
+
+def _curves(options: Options, groups: Sequence[Sequence[_Run]]) -> list[Drawn]:
+    """A curve for each number that a run logged; what a run did not log is no curve of it."""
+    found = []
+    for number, runs in enumerate(groups):
+        for one in runs:
+            log = one.path / "log.jsonl"
+            lines, _ = logged(log) if log.is_file() else ([], 0)
+            found += [Drawn(number, *curve) for curve in curves(lines)]
+    titles = list(dict.fromkeys(one.title for one in found))
+    for name in options.curves or ():
+        if name not in titles:
+            raise G3dError(
+                f"no run has logged '{name}'{closest(name, titles)}; there are {', '.join(titles) or 'no curves yet'}"
+            )
+    return [one for one in found if options.curves is None or one.title in options.curves]
 
 
 def _read(path: Path, also: Sequence[str]) -> _Run:
@@ -109,8 +144,13 @@ def _check(options: Options, found: Sequence[_Run]) -> None:
             raise G3dError(
                 f"no run has a figure '{name}'{closest(name, every)}; figures: {', '.join(every) or 'none yet'}"
             )
-    if options.csv is not None:
-        files.refuse_existing(options.csv, options.overwrite, tuple(run.path for run in found))
+    if options.curves is not None and options.html is None:
+        raise G3dError("--curves says what the page of --html shows; add --html PAGE.html")
+    if options.html is not None and options.html.suffix.lower() not in (".html", ".htm"):
+        raise G3dError(f"the page '{options.html}' must end in .html; rename it")
+    for out in (options.csv, options.html):
+        if out is not None:
+            files.refuse_existing(out, options.overwrite, tuple(run.path for run in found))
 
 
 def _names(options: Options, found: Sequence[_Run]) -> list[str]:

@@ -62,6 +62,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 
     with distributed.processes(device), runs.start(options.out, identity, how, progress, kept, evaluate) as current:
         kind.fit(settings, found, current)
+        if current.writes:
+            files.refuse_unwritten(made, f"the prior {kind.kind}")
         figures = evaluate(current, 0) if current.writes else {}
         seconds = round(current.seconds(), 1)
         if figures:

@@ -101,6 +101,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
 
     with distributed.processes(device), runs.start(options.out, identity, how, progress, kept, evaluate) as current:
         chosen.fit(settings, dataset, current)
+        if current.writes:
+            files.refuse_unwritten(options.out / "model.safetensors", f"the method {chosen.name}")
         seconds = current.seconds()
         figures: dict[str, Any] = {"seconds": round(seconds, 1), "peak_memory_mb": round(runs.peak_memory_mb(), 1)}
         if current.writes:

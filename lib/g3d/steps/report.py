@@ -1,20 +1,16 @@
 """`report`: a run => one HTML page of its curves, last pictures, settings and figures."""
 
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from g3d.errors import G3dError, existing
-from g3d.export.report import Curve, page
+from g3d.export.report import page
 from g3d.progress import SILENT, Progress
 from g3d.storage import files, foreign
+from g3d.training.curves import as_float, curves, logged
 
-_LEFT_OUT = ("step", "seconds", "evaluation")
-_STEP_MOST = 10**15
 _PNG, _PICTURE_MOST = b"\x89PNG\r\n\x1a\n", 1 << 28
-_FIRST = ("loss", "gradient_norm", "lr", "items_per_s", "peak_memory_mb")
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     if options.out is not None:
         files.refuse_existing(out, options.overwrite)
     config = files.read_json(folder / "config.json", "the settings of the run")
-    lines, cut = _lines(folder / "log.jsonl")
+    lines, cut = logged(folder / "log.jsonl")
     metrics = folder / "metrics.json"
     figures = files.read_json(metrics, "the figures of the run") if metrics.is_file() else {}
     what = str(config.get("method", config.get("kind", "run")))
@@ -48,7 +44,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         ", one damaged line left out" if cut else ""
     )
     pictures = _pictures(folder, {*figures, *_evaluated(lines)})
-    text = page(f"g3d {what}", subtitle, {**figures, **_best(folder)}, _curves(lines), pictures, {
+    text = page(f"g3d {what}", subtitle, {**figures, **_best(folder)}, curves(lines), pictures, {
         "Settings": _table(config.get("settings")), "Inputs": _table(config.get("parents")),
         "Changed on the way": _table(config.get("changed")),
     })  # fmt: skip
@@ -57,48 +53,11 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     return {"written": [str(out)], "steps": done}
 
 
-def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The lines of a log, and how many are damaged (a run that is being written may end in half a line)."""
-    found, cut = [], 0
-    for text in files.read_bytes(path, "the log", files.JSON_MOST).decode("utf-8", "replace").splitlines():
-        try:
-            line = json.loads(text)
-            if isinstance(line["step"], int) and 0 <= line["step"] <= _STEP_MOST:
-                found.append(line)
-                continue
-        except (ValueError, KeyError, TypeError, RecursionError):
-            pass
-        cut += 1
-    return found, cut
-
-
-def _curves(lines: list[dict[str, Any]]) -> list[Curve]:
-    """A curve for each number that was logged: the training's first, then the evaluations'."""
-    training = [(line["step"], line) for line in lines if "evaluation" not in line]
-    evaluated = [(line["step"], line["evaluation"]) for line in lines if isinstance(line.get("evaluation"), dict)]
-    found: list[Curve] = []
-    for prefix, table in (("", training), ("evaluation: ", evaluated)):
-        names = dict.fromkeys(name for _, figures in table for name in figures if name not in _LEFT_OUT)
-        for name in sorted(names, key=lambda n: (_FIRST.index(n) if n in _FIRST else len(_FIRST), n)):
-            pairs = [(s, _float(f[name])) for s, f in table if isinstance(f.get(name), int | float)]
-            if pairs:
-                found.append((prefix + name, [s for s, _ in pairs], [v for _, v in pairs]))
-    return found
-
-
 def _table(value: Any) -> dict[str, Any]:
     """A table as it is; a list by its numbers; nothing of what is neither."""
     if isinstance(value, list):
         return {str(i): "; ".join(map(str, v)) if isinstance(v, list) else v for i, v in enumerate(value, 1)}
     return value if isinstance(value, dict) else {}
-
-
-def _float(value: float) -> float:
-    """A whole number may be too large for one."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
 
 
 def _evaluated(lines: list[dict[str, Any]]) -> set[str]:
@@ -124,4 +83,4 @@ def _best(folder: Path) -> dict[str, Any]:
     step, metric, value = (best.get(key) for key in ("step", "metric", "value"))
     if not isinstance(value, int | float):
         raise G3dError(f"'{record}' is damaged (its value is {value!r}); take it away")
-    return {"best checkpoint": f"step {step}: {metric} {_float(value):.6g}"}
+    return {"best checkpoint": f"step {step}: {metric} {as_float(value):.6g}"}

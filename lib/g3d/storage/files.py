@@ -252,6 +252,16 @@ def refuse_existing(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -
             raise G3dError(f"the output '{out}' cannot be written: '{parent}' is a file; choose another --out")
 
 
+def refuse_unwritten(path: Path, whose: str) -> None:
+    """Refuse what `whose` fit has left, where it did not write the file that everything else reads."""
+    if not path.is_file():
+        kind = path.stem
+        raise G3dError(
+            f"{whose}: its fit wrote no {path.name} into '{path.parent}'; let it call run.write('{path.name}', '{kind}', "
+            "tensors, config) where it publishes"
+        )
+
+
 def real(path: Path) -> Path:
     """The absolute path without links; of a link that leads to itself, as far as it goes."""
     return Path(os.path.realpath(path))

@@ -185,5 +185,7 @@ def test_each_loss_is_off_by_its_setting(name: str) -> None:
     found = objective.cost(replace(config, **{name: 0.0}), field, NO_CODES, batch, frame)
     whole = objective.cost(config, field, NO_CODES, batch, frame)
     part = whole.parts[name.removesuffix("_weight")]
-    assert float((whole.total - found.total).detach()) == pytest.approx(getattr(config, name) * float(part.detach()), rel=1e-4)
+    assert float((whole.total - found.total).detach()) == pytest.approx(
+        getattr(config, name) * float(part.detach()), rel=1e-4
+    )
     assert getattr(config, name) * float(part.detach()) > 0
