@@ -9,10 +9,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Pipeline, environment, g3d
 from face_pictures import pictures, write_faces
+from g3d import config
+from g3d.methods import METHODS
+from g3d.plugins import Registry
+from g3d.priors import PRIORS
+from g3d.refiners.config import PRESETS as REFINERS
 from g3d.sources import SOURCES
 from g3d.steps.prepare_data import foreign_options
 from g3d_cli.main import COMMANDS
@@ -96,6 +102,38 @@ def test_completion_knows_the_commands() -> None:
     asked = environment(_G3D_COMPLETE="complete_bash", COMP_WORDS="g3d fit", COMP_CWORD="1")
     shown = subprocess.run([g3d_program], env=asked, capture_output=True, text=True, check=False)
     assert {"fit-stage1", "fit-prior"} <= set(shown.stdout.split()), shown
+
+
+def _completed(words: str) -> set[str]:
+    """What bash offers behind words, the last of which is being typed."""
+    typed = words.split(" ")
+    asked = environment(_G3D_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(typed) - 1))
+    g3d_program = Path(sys.executable).with_name("g3d")
+    return set(subprocess.run([g3d_program], env=asked, capture_output=True, text=True, check=False).stdout.split())
+
+
+def test_completion_knows_methods_presets_kinds_and_sources() -> None:
+    assert _completed("g3d fit-stage1 ") >= set(METHODS.own)
+    assert _completed("g3d fit-stage1 gsgan --preset ff") == {"ffhq256", "ffhq512"}
+    assert _completed("g3d fit-prior x --kind ") >= set(PRIORS.own)
+    assert "vim-base" in _completed("g3d fit-prior x --kind autoregressive --preset ")
+    assert _completed("g3d prepare-data ") >= set(SOURCES.own)
+    assert _completed("g3d fit-refiner a b --preset ") == set(REFINERS)
+
+
+@pytest.mark.parametrize(("command", "table"), [("fit-stage1", METHODS), ("fit-prior", PRIORS)])
+def test_help_lists_what_can_be_chosen_and_of_one_its_presets_and_settings(command: str, table: Registry[Any]) -> None:
+    shown = g3d(command, "--help").out
+    lines = [line.split() for line in shown.splitlines()]
+    assert all(any(line[:1] == [name] for line in lines) for name in table.own)
+    for name in table.own:
+        words = [command, name] if command == "fit-stage1" else [command, "--kind", name]
+        about = g3d(*words, "--help").out
+        below = about.split(f"--preset and --set of {name}:")[1]
+        chosen = table.get(name)
+        assert all(key in below.split() for key in config.names(chosen.config()))
+        assert all(preset in below.split() for preset in chosen.presets)
+        assert len(about) > len(shown)
 
 
 def test_the_docs_have_a_row_for_every_command() -> None:

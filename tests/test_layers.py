@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "render": {"cameras", "config", "kernels", "scenes"},
     "drawing": {"cameras", "config", "data", "distributed", "export", "images", "render", "scenes", "storage"},
     "sources": {"cameras", "data", "depth_estimator", "device", "images", "polygons", "storage"},
-    "training": {"config", "distributed", "storage"},
+    "training": {"config", "distributed", "losses", "nets", "storage"},
     "metrics": {"distributed", "images", "losses"},
     "evaluation": {
         "cameras", "data", "distributed", "images", "latents", "losses", "metrics", "nets", "polygons", "render", "scenes",
@@ -52,6 +52,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "refiners": {"config", "distributed", "nets", "storage", "training"},
     "priors": {"config", "distributed", "latents", "nets", "storage", "training"},
     "catalogue": {"config", "methods", "priors", "sources"},
+    "api": {
+        "cameras", "config", "device", "drawing", "latents", "methods", "render", "scenes", "steps", "storage"
+    },
 }  # fmt: skip
 SHARED = {
     "cameras", "config", "data", "depth_estimator", "device", "distributed", "drawing", "evaluation", "export", "images",

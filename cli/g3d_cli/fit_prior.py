@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from g3d_cli import choices
 from g3d_cli.execute import execute
 from g3d_cli.options import (
     AllowChange,
@@ -16,7 +17,6 @@ from g3d_cli.options import (
     Keep,
     Out,
     Overwrite,
-    PresetOfPrior,
     Resume,
     SaveEvery,
     Seed,
@@ -28,16 +28,26 @@ EXAMPLE = "g3d fit-prior demo/model --kind gaussian --out demo/prior"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"\b\nExample: {EXAMPLE}")
+@app.command(
+    cls=choices.OfKind,
+    epilog=f"{choices.listed('Kinds, of which fit-prior --kind K --help shows presets and settings:', choices.KINDS)}\n\n"
+    f"\b\nExample: {EXAMPLE}",
+)
 def fit_prior(
     latents: Annotated[
         list[Path], typer.Argument(help="Latents, or a run that has some; several are fitted together.")
     ],
     out: Out,
     kind: Annotated[
-        str, typer.Option("--kind", help="gaussian, interpolation, diffusion or autoregressive.")
+        str,
+        typer.Option(
+            "--kind", help="gaussian, interpolation, diffusion or autoregressive.", autocompletion=choices.kinds
+        ),
     ] = "diffusion",
-    preset: PresetOfPrior = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="Start from a preset of the kind.", autocompletion=choices.presets_of_kind),
+    ] = None,
     settings: Set = None,
     compile: Compile = False,
     seed: Seed = 0,

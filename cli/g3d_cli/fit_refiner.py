@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from g3d_cli import choices
 from g3d_cli.execute import execute
 from g3d_cli.options import (
     AllowChange,
@@ -41,7 +42,10 @@ def fit_refiner(
     ] = None,
     drawn_from: DrawnFrom = None,
     any_camera: AnyCamera = False,
-    preset: Annotated[str | None, typer.Option("--preset", help="paper (the default), laptop or smoke.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="paper (the default), laptop or smoke.", autocompletion=choices.refiners),
+    ] = None,
     settings: Set = None,
     compile: Compile = False,
     seed: Seed = 0,

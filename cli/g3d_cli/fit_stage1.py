@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from g3d_cli import choices
 from g3d_cli.execute import execute
 from g3d_cli.options import (
     AllowChange,
@@ -16,7 +17,6 @@ from g3d_cli.options import (
     Keep,
     Out,
     Overwrite,
-    Preset,
     Resume,
     SaveEvery,
     Seed,
@@ -28,12 +28,19 @@ EXAMPLE = "g3d fit-stage1 mnif --data demo/data --preset smoke --out demo/model"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog=f"\b\nExample: {EXAMPLE}")
+@app.command(
+    cls=choices.OfMethod,
+    epilog=f"{choices.listed('METHOD, of which fit-stage1 METHOD --help shows presets and settings:', choices.METHODS)}\n\n"
+    f"\b\nExample: {EXAMPLE}",
+)
 def fit_stage1(
-    method: Annotated[str, typer.Argument(help="The method, e.g. mnif.")],
+    method: Annotated[str, typer.Argument(help="One of those below.", autocompletion=choices.methods)],
     data: Annotated[Path, typer.Option("--data", help="A dataset made by prepare-data.", show_default=False)],
     out: Out,
-    preset: Preset = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="Start from a preset of the method.", autocompletion=choices.presets_of_method),
+    ] = None,
     init: Annotated[
         Path | None,
         typer.Option(

@@ -32,7 +32,6 @@ Backend = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
 Preset = Annotated[str | None, typer.Option("--preset", help="Start from a preset of the method.")]
-PresetOfPrior = Annotated[str | None, typer.Option("--preset", help="Start from a preset of the kind.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting, key=value; may be repeated.")]
 
 AnyCamera = Annotated[

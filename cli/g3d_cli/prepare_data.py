@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from g3d_cli.choices import names
 from g3d_cli.execute import execute
 from g3d_cli.options import DryRun, Json, Out, Overwrite, Seed
 
@@ -82,6 +83,11 @@ class _OfSource(TyperCommand):
             self.epilog = whole
 
 
+def _sources(incomplete: str) -> list[str]:
+    """Completion of SOURCE."""
+    return [name for name in names(dict.fromkeys(_EXAMPLES), "g3d.sources") if name.startswith(incomplete)]
+
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -91,7 +97,7 @@ def _option(name: str, help: str, **more: Any) -> Any:
 
 @app.command(cls=_OfSource, epilog=f"{SOURCES}\n\n\b\nExample: {EXAMPLE}")
 def prepare_data(
-    source: Annotated[str, typer.Argument(help="One of those below.", show_default=False)],
+    source: Annotated[str, typer.Argument(help="One of those below.", show_default=False, autocompletion=_sources)],
     out: Out,
     input: Annotated[str | None, typer.Argument(help="What the source reads.", show_default=False)] = None,
     size: Annotated[int | None, _option("--size", "Width and height of a picture, pixels.")] = None,

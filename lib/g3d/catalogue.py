@@ -101,7 +101,7 @@ def _presets(presets: Mapping[str, Any], default: Any) -> list[dict[str, Any]]:
 
 def _settings(cls: type[Any], needs: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     hints = get_type_hints(cls)
-    return [_setting(f, hints[f.name], needs) for f in dataclasses.fields(cls)]
+    return [_setting(f, hints[f.name], needs) for f in config.ordered(cls)]
 
 
 def _setting(field: "dataclasses.Field[Any]", hint: Any, needs: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import types
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, field, fields
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -30,14 +29,21 @@ def override(config: C, pairs: Iterable[str], owner: str) -> C:
     return from_json(type(config), {**as_json(config), **changes}, owner, changed=changes)
 
 
+def ordered(config: Any) -> "list[Field[Any]]":
+    """The fields of a settings class or object: its own first, then those that it shares with others (of a base class)."""
+    cls = config if isinstance(config, type) else type(config)
+    shared = {f.name for base in cls.__mro__[1:] if dataclasses.is_dataclass(base) for f in fields(base)}
+    return sorted(fields(config), key=lambda f: f.name in shared)
+
+
 def names(config: Any) -> list[str]:
     """The settings of a settings class or object, in order."""
-    return [f.name for f in fields(config)]
+    return [f.name for f in ordered(config)]
 
 
 def as_json(config: Any) -> dict[str, Any]:
     """A settings object => plain JSON values (tuples become lists)."""
-    return {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
+    return {f.name: _plain(getattr(config, f.name)) for f in ordered(config)}
 
 
 def _plain(value: Any) -> Any:
@@ -148,4 +154,4 @@ def _check_range(value: Any, spec: "Field[Any]", where: str) -> None:
 def describe(config: Any) -> list[tuple[str, Any, str]]:
     """(name, value, documentation) of every setting, for `--dry-run` and `info`."""
     assert dataclasses.is_dataclass(config)
-    return [(f.name, getattr(config, f.name), f.metadata.get("doc", "")) for f in typing.cast(Any, fields(config))]
+    return [(f.name, getattr(config, f.name), f.metadata.get("doc", "")) for f in ordered(config)]

@@ -52,7 +52,7 @@ def measure(pairs: list[str]) -> str:
     for work in (
         lambda: training.generator_step(game, views, device),
         lambda: training.discriminator_step(game, batch, device),
-        lambda: training.penalty_step(game, batch, device),
+        lambda: training.r1_step(game, batch, device),
     ):
         start = time.process_time()
         work()

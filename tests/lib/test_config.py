@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pytest
-from g3d.config import as_json, describe, differences, from_json, override, preset, setting
+from g3d.config import as_json, describe, differences, from_json, names, override, preset, setting
 from g3d.errors import G3dError
 from g3d.methods import METHODS
 
@@ -135,3 +135,13 @@ def test_what_is_allowed_is_said_once() -> None:
     with pytest.raises(G3dError) as method:
         METHODS.get("zzzz")
     assert str(method.value).count("hypernerfgan") == 1
+
+
+def test_own_settings_come_before_shared_ones() -> None:
+    @dataclass(frozen=True)
+    class Own(Settings):
+        width: int = setting(8, "W")
+        mirror: bool = setting(True, "as the paper")
+
+    assert names(Own)[0] == "width" and names(Own())[1:] == names(Settings)
+    assert list(as_json(Own())) == names(Own) and as_json(Own())["mirror"] is True

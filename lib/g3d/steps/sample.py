@@ -1,6 +1,6 @@
 """`sample`: new scenes from a model, and its prior where it needs one; or at once their pictures, or their latents."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from g3d.methods import decoding, method
 from g3d.methods.contract import Method
 from g3d.methods.decoding import model_settings
 from g3d.priors import Prior, prior
-from g3d.progress import SILENT, Progress, Tell
-from g3d.scenes.scene import World
+from g3d.progress import SILENT, Progress, Tell, track
+from g3d.scenes.scene import Scene, World
 from g3d.seeds import parse_seeds
 from g3d.storage import artifacts, files
 
@@ -107,6 +107,16 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     return {**result, "written": [*result["written"], *written]}
 
 
+def scenes(options: Options, progress: Progress = SILENT) -> Iterator[Scene]:
+    """The scenes of the samples one after the other, in memory: what `run` writes to `out`, which is not asked for here."""
+    found, device = _checked(options, written=False), pick_device(options.device)
+    model = decoding.load(found.method, found.model, device)
+    draw = _drawn(found, model, options, device, lambda step, of: None)
+    parts = list(batched(found.numbers, options.batch))
+    for numbers in track(parts, len(parts), "batches of scenes", progress):
+        yield from decoding.scenes_of(found.method, model, draw(numbers), found.decoding)
+
+
 def _drawn(found: _Checked, model: Any, options: Options, device: torch.device, tell: Tell) -> Draw:
     """Numbers of samples => their latents, by the prior, or by the model itself; and the camera that each is baked at."""
     conditions = _conditions(found, options)
@@ -170,7 +180,8 @@ def _one_each(plan: CameraPlan) -> bool:
     return plan.one_view(None) and plan.kind != "far"
 
 
-def _checked(options: Options) -> _Checked:
+def _checked(options: Options, written: bool = True) -> _Checked:
+    """What the options stand for; `written`: that there is something to write, and can be."""
     head = artifacts.check(files.inside(options.model, "model.safetensors"), "model", role="the model")
     found = method(str(head.config["method"]))
     _check_cameras(options, found)
@@ -191,8 +202,8 @@ def _checked(options: Options) -> _Checked:
         sampling = config.override(found.draw.settings(), theirs, f"sampling from {found.name}")
     check_batch(options.batch)
     return _Checked(
-        head, found, prior_head, _numbers(options), _classes(options, kind, prior_head), _target(options, head, prior_head),
-        sampling, config.override(found.decode_settings(), ours, found.name),
+        head, found, prior_head, _numbers(options), _classes(options, kind, prior_head),
+        _target(options, head, prior_head, written), sampling, config.override(found.decode_settings(), ours, found.name),
     )  # fmt: skip
 
 
@@ -209,14 +220,14 @@ def _check_cameras(options: Options, found: Method[Any, Any]) -> None:
         )
 
 
-def _target(options: Options, head: artifacts.Header, prior_head: artifacts.Header | None) -> Target:
+def _target(options: Options, head: artifacts.Header, prior_head: artifacts.Header | None, written: bool) -> Target:
     inputs = (head.path, *([prior_head.path] if prior_head else []))
     target = Target(options.out, options.images, options.drawing, options.overwrite, inputs, options.seed)
     if options.latents is not None:
         mine = _of_killed(options, head, prior_head)
         files.refuse_existing(options.latents, options.overwrite or mine, inputs)
         files.refuse_overlap([options.latents, *(p for p in (options.out, options.images) if p is not None)])
-    if options.latents is None or target.wanted:
+    if written and (options.latents is None or target.wanted):
         target.check()
     return target
 

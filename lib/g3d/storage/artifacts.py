@@ -78,12 +78,12 @@ def header(path: Path) -> Header:
 
 
 def check(path: Path, *kinds: str, role: str = "the file") -> Header:
-    """The header of `path` if it is one of `kinds` (`scene` stands for every kind of scene), else a sentence."""
+    """The header of `path` if it is one of `kinds` (`scene` stands for every kind of scene; none: of any), else a sentence."""
     existing(path, role)
     if path.is_dir():
-        raise G3dError(f"{role} '{path}' is a folder; give a file that holds {_article(kinds)}")
+        raise G3dError(f"{role} '{path}' is a folder; give a file{f' that holds {_article(kinds)}' if kinds else ''}")
     result = header(path)
-    if not any(result.kind == kind or result.kind.startswith(kind + "/") for kind in kinds):
+    if kinds and not any(result.kind == kind or result.kind.startswith(kind + "/") for kind in kinds):
         raise G3dError(
             f"{role} '{path}' holds {result.kind} ({ARTIFACTS[result.kind].what}); wanted is {_article(kinds)}"
         )
@@ -91,7 +91,7 @@ def check(path: Path, *kinds: str, role: str = "the file") -> Header:
 
 
 def read(path: Path, *kinds: str, role: str = "the file", device: str = "cpu") -> Artifact:
-    """Read a file of one of `kinds` with its tensors on `device`."""
+    """Read a file of one of `kinds` (none: of any) with its tensors on `device`."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

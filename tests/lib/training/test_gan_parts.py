@@ -4,7 +4,7 @@ import pytest
 import torch
 from g3d import distributed
 from g3d.errors import G3dError
-from g3d.training import ema, lazy, players
+from g3d.training import ema, gan, lazy
 from g3d.training.ada import Controller
 from torch import nn
 
@@ -83,6 +83,6 @@ def test_a_step_is_clipped_and_a_missing_gradient_is_zero() -> None:
     """Two weights, one without a gradient: SGD of rate 1 moves the other by the clipped gradient."""
     a, b = nn.Parameter(torch.tensor([3.0, 4.0])), nn.Parameter(torch.tensor([1.0]))
     a.grad = torch.tensor([30.0, 40.0])
-    players.move(torch.optim.SGD([a, b], lr=1.0), [a, b], clip=5.0)
+    gan.optimizer_step(torch.optim.SGD([a, b], lr=1.0), [a, b], clip=5.0)
     torch.testing.assert_close(a.detach(), torch.tensor([0.0, 0.0]))
     assert b.item() == 1 and b.grad is not None and float(b.grad) == 0

@@ -8,6 +8,7 @@ from typing import Literal
 
 from g3d.config import setting
 from g3d.methods.contract import Needs
+from g3d.training.gan import AdversarialSettings
 
 PAPER = "GSGAN: Adversarial Learning for Hierarchical Generation of 3D Gaussian Splats (Hyun, Heo; NeurIPS 2024)"
 CHILDREN = 4  # r, children of a point at the next level
@@ -15,7 +16,7 @@ CAMERA_NUMBERS = 25  # of a condition: camera to world (16), intrinsics over the
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AdversarialSettings):
     """Letters: L levels, N points at level 0, W numbers of a style."""
 
     resolution: int = setting(256, "side of the pictures, pixels: the scale at which levels end is 1 / this", low=4)
@@ -59,26 +60,15 @@ class Config:
         "data", "colour behind all Gaussians: black [c], or the dataset's background"
     )
 
-    d_channel_base: int = setting(32768, "channels of the discriminator at side s: this / s", low=1)
-    d_channel_max: int = setting(512, "most channels of the discriminator", low=1, high=2048)
     pose_dim: int = setting(64, "numbers of a pose embedding", low=1, high=1024)
-    batch: int = setting(32, "pictures a step", low=1, high=1 << 20)
-    micro_batch: int = setting(0, "pictures whose gradients are in memory at once, 0 for all of the step's", low=0)
-    deviation: Literal["part", "batch"] = setting(
-        "part",
-        "the discriminator's minibatch deviation compares what is in memory at once [c], or all of a step's pictures",
-    )
     kimg: float = setting(10_000.0, "length, in thousands of real pictures seen", low=0, high=1e9)
-    g_lr: float = setting(2.5e-3, "Adam, generator", low=0)
     d_lr: float = setting(2e-3, "Adam, discriminator", low=0)
     g_clip: float = setting(20.0, "largest norm of the generator's gradient; 0: any [c]", low=0)
     d_clip: float = setting(5.0, "largest norm of the discriminator's gradient; 0: any [c]", low=0)
     r1_gamma: float = setting(
         1.0, "gamma: gamma / 2 of it weighs the squared gradient [c]; eq. 8 has no half, which is 2 here [p]", low=0
     )
-    r1_interval: int = setting(16, "steps from one R1 to the next; 0 for none", low=0)
     ema_kimg: float = setting(10.0, "half-life of the average of the weights, thousands of pictures", low=0)
-    ema_rampup: float = setting(0.05, "the half-life is at most this share of the pictures seen; 0 for no limit", low=0)
     pose_weight: float = setting(1.0, "of the contrastive pose loss (eq. 9)", low=0)
     pose_temperature: float = setting(0.1, "tau of that loss", low=1e-4)
     center_weight: float = setting(1.0, "of L_center (eq. 10): 1 FFHQ, 10 AFHQ", low=0)
@@ -111,10 +101,6 @@ class Config:
     )
     blur_kimg: float = setting(200.0, "thousands of pictures until that blur is gone", low=0)
     augment: Literal["none", "fixed", "ada"] = setting("none", "augment_p as it stands, or moved to ada_target (AFHQ)")
-    augment_set: Literal["flip_crop", "colour", "bg", "bgc"] = setting("bgc", "transforms; see nets/augment.py")
-    augment_p: float = setting(0.0, "probability of each transform; where it starts, for ada", low=0, high=1)
-    ada_target: float = setting(0.6, "sign statistic that ada aims at", low=-1, high=1)
-    ada_kimg: float = setting(500.0, "thousands of pictures in which ada can move p from 0 to 1", low=0.001)
 
     def __post_init__(self) -> None:
         if not self.channels:

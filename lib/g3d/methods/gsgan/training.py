@@ -8,7 +8,7 @@ Letters: B pictures, H W their sides.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,35 +24,21 @@ from g3d.methods.gsgan.codec import described, scene_of
 from g3d.methods.gsgan.config import Config
 from g3d.methods.gsgan.discriminator import PoseDiscriminator
 from g3d.methods.gsgan.networks import Generator, Levels
-from g3d.nets import augment
 from g3d.render.splat import rasterize
 from g3d.scenes.scene import Corner, World
 from g3d.seeds import rng
-from g3d.training import ema, lazy, players, whole_batch
-from g3d.training.ada import Controller
+from g3d.training import ema, gan, lazy, whole_batch
 from g3d.training.prefetch import prefetch
 from g3d.training.run import Run
 
 
-class Game(NamedTuple):
-    """The two players and what moves them."""
+class Game(gan.GanState[Config, World, Generator, PoseDiscriminator]):
+    """The two players, and what the discriminator sees."""
 
-    config: Config
-    world: World
-    generator: Generator
-    discriminator: PoseDiscriminator
-    average: Generator
-    g_optimiser: torch.optim.Optimizer
-    d_optimiser: torch.optim.Optimizer
-    controller: Controller
-
-    def look(self, images: Tensor, drawn: Tensor, seen: int) -> tuple[Tensor, Tensor]:
-        """Features that `head` makes logits of and pose embeddings, of pictures blurred as after `seen` real ones, then
+    def look(self, images: Tensor, drawn: Tensor, n_img: int) -> tuple[Tensor, Tensor]:
+        """Features that `head` makes logits of and pose embeddings, of pictures blurred as after `n_img` real ones, then
         augmented as `drawn` says."""
-        images = blurred(images, blur_px(self.config, seen))
-        if self.config.augment != "none":
-            images = augment.augment(images, self.controller.p, augment.SETS[self.config.augment_set], drawn)
-        return self.discriminator.look(images)
+        return self.discriminator.look(self.augmented(blurred(images, blur_px(self.config, n_img)), drawn))
 
     def head(self, features: Tensor) -> Tensor:
         """Logits of pictures, which the minibatch deviation compares."""
@@ -65,7 +51,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     distributed.check_batch(config.batch)
     source = Source(config, dataset, run.seed)
     game = start(config, world, run.seed, run.device)
-    state = players.restore(game, run)
+    state = gan.restore(game, run)
     total = math.ceil(config.kimg * 1000 / config.batch)
     mine = distributed.share(torch.arange(config.batch))
 
@@ -75,13 +61,13 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     threads = 2 if run.device.type == "cuda" else 0
     with prefetch(lambda step: source.draw(step, mine), total, threads=threads) as batches:
         for step in run.steps(total, "fit-stage1 gsgan", state.pack, publish):
-            batch, seen = batches(step), step * config.batch
-            figures: dict[str, Any] = generator_step(game, batch.for_generator, seen, run.device)
+            batch, n_img = batches(step), step * config.batch
+            figures: dict[str, Any] = generator_step(game, batch.for_generator, n_img, run.device)
             game.generator.mapping.track(figures.pop("w_mean"))
-            figures |= discriminator_step(game, batch, seen, run.device)
+            figures |= discriminator_step(game, batch, n_img, run.device)
             if lazy.due(step, config.r1_interval):
-                figures["r1"] = penalty_step(game, batch, seen, run.device)
-            decay = ema.half_life_decay(config.batch, config.ema_kimg * 1000, seen, config.ema_rampup or None)
+                figures["r1"] = r1_step(game, batch, n_img, run.device)
+            decay = ema.half_life_decay(config.batch, config.ema_kimg * 1000, n_img, config.ema_rampup or None)
             ema.update(game.average, game.generator, decay)
             if config.augment == "ada":
                 game.controller.see(figures["real_sign"] * config.batch, config.batch)
@@ -89,19 +75,19 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
             run.log(step, total, figures.pop("d_loss"), config.batch, augment_p=game.controller.p, **figures)
 
 
-def generator_step(game: Game, wanted: Wanted, seen: int, device: torch.device) -> dict[str, Tensor]:
+def generator_step(game: Game, wanted: Wanted, n_img: int, device: torch.device) -> dict[str, Tensor]:
     """Move the generator; returns its losses, the mean style [W], mean and deviation of the logits, over all processes."""
     config = game.config
     game.discriminator.requires_grad_(False)
-    game.g_optimiser.zero_grad(set_to_none=True)
-    parts = distributed.micro_batches(slice(0, len(wanted.z)), config.micro_batch)
+    game.g_optimizer.zero_grad(set_to_none=True)
+    parts = gan.micro_batches(game, len(wanted.z))
     first = whole_batch.ours(config.batch).start
     own = game.discriminator.camera(numbers_of(wanted.to(device), config))  # [b, E], constants here
     cameras = whole_batch.gathered(own, config.batch)  # [B, E]
 
     def look(part: slice) -> Tensor:
         few = wanted.part(part).to(device)
-        return game.look(generate(game, few, seen)[1], few.augment, seen)[0]
+        return game.look(generate(game, few, n_img)[1], few.augment, n_img)[0]
 
     loss, known = adversarial.generator_loss, None
     if config.deviation == "batch":
@@ -109,8 +95,8 @@ def generator_step(game: Game, wanted: Wanted, seen: int, device: torch.device) 
     sums: dict[str, Tensor] = {}
     for part in parts:
         few = wanted.part(part).to(device)
-        levels, images, w = generate(game, few, seen)
-        features, pose = game.look(images, few.augment, seen)
+        levels, images, w = generate(game, few, n_img)
+        features, pose = game.look(images, few.augment, n_img)
         logits, values, fooling = whole_batch.seen(features, part, game.head, loss, known)
         coarsest = (levels.anchors or levels.gaussians)[0].means
         terms = {
@@ -125,19 +111,19 @@ def generator_step(game: Game, wanted: Wanted, seen: int, device: torch.device) 
         more = {"w_mean": w.sum(dim=0), "fake_logit": logits.sum(), "square": logits.square().sum()}
         for name, value in ({"generator_loss": values.sum()} | terms | more).items():
             sums[name] = sums.get(name, 0) + value.detach()
-    players.move(game.g_optimiser, game.generator.parameters(), config.g_clip or None)
+    gan.optimizer_step(game.g_optimizer, game.generator.parameters(), config.g_clip or None)
     game.discriminator.requires_grad_(True)
     found = {name: distributed.sum_value(value) / config.batch for name, value in sums.items()}
     found["fake_logit_std"] = (found.pop("square") - found["fake_logit"].square()).clamp(min=0).sqrt()
     return found
 
 
-def discriminator_step(game: Game, batch: Batch, seen: int, device: torch.device) -> dict[str, Tensor]:
+def discriminator_step(game: Game, batch: Batch, n_img: int, device: torch.device) -> dict[str, Tensor]:
     """Move the discriminator; returns its adversarial and pose loss and the mean sign of its logits of real pictures."""
     config = game.config
-    game.d_optimiser.zero_grad(set_to_none=True)
+    game.d_optimizer.zero_grad(set_to_none=True)
     sums = {name: torch.zeros((), device=device) for name in ("d_loss", "d_pose_loss", "real_sign")}
-    parts = distributed.micro_batches(slice(0, len(batch.real)), config.micro_batch)
+    parts = gan.micro_batches(game, len(batch.real))
     first = whole_batch.ours(config.batch).start
     own = game.discriminator.camera(batch.real_cameras.to(device))  # [b, E]
     cameras = whole_batch.gathered(own, config.batch).requires_grad_()  # [B, E]
@@ -145,11 +131,11 @@ def discriminator_step(game: Game, batch: Batch, seen: int, device: torch.device
     def of_fakes(part: slice) -> Tensor:
         few = batch.for_discriminator.part(part).to(device)
         with torch.no_grad():
-            _, images, _ = generate(game, few, seen)
-        return game.look(images, few.augment, seen)[0]
+            _, images, _ = generate(game, few, n_img)
+        return game.look(images, few.augment, n_img)[0]
 
     def of_reals(part: slice) -> tuple[Tensor, Tensor]:
-        return game.look(batch.real[part].to(device), batch.real_augment[part].to(device), seen)
+        return game.look(batch.real[part].to(device), batch.real_augment[part].to(device), n_img)
 
     known_fakes = known_reals = None
     if config.deviation == "batch":
@@ -167,37 +153,24 @@ def discriminator_step(game: Game, batch: Batch, seen: int, device: torch.device
         for name, value in zip(sums, (fakes.sum() + reals.sum(), contrast, logits.sign().sum()), strict=True):
             sums[name] += value.detach()
     own.backward(whole_batch.returned(cameras.grad, config.batch))
-    players.move(game.d_optimiser, game.discriminator.parameters(), config.d_clip or None)
+    gan.optimizer_step(game.d_optimizer, game.discriminator.parameters(), config.d_clip or None)
     return {name: distributed.sum_value(value) / config.batch for name, value in sums.items()}
 
 
-def penalty_step(game: Game, batch: Batch, seen: int, device: torch.device) -> Tensor:
+def r1_step(game: Game, batch: Batch, n_img: int, device: torch.device) -> Tensor:
     """Move the discriminator by R1 alone, as much as in all the steps since the last time; returns R1 without gamma."""
-    config = game.config
-    game.d_optimiser.zero_grad(set_to_none=True)
-    value, weight = torch.zeros((), device=device), config.r1_gamma * config.r1_interval
-    parts = distributed.micro_batches(slice(0, len(batch.real)), config.micro_batch)
 
     def look(real: Tensor, part: slice) -> Tensor:
-        return game.look(real, batch.penalty_augment[part].to(device), seen)[0]
+        return game.look(real, batch.penalty_augment[part].to(device), n_img)[0]
 
-    if config.deviation == "batch":
-        value = whole_batch.r1(look, game.head, batch.real.to(device), parts, config.batch, weight)
-        parts = []
-    for part in parts:
-        real = batch.real[part].to(device).requires_grad_()
-        found = adversarial.r1(game.head(look(real, part)), real).sum() / config.batch
-        (found * weight).backward()
-        value = value + found.detach()
-    players.move(game.d_optimiser, game.discriminator.parameters(), config.d_clip or None)
-    return distributed.sum_value(value)
+    return gan.r1_step(game, batch.real, look, game.head, device, game.config.d_clip or None)
 
 
-def generate(game: Game, wanted: Wanted, seen: int) -> tuple[Levels, Tensor, Tensor]:
+def generate(game: Game, wanted: Wanted, n_img: int) -> tuple[Levels, Tensor, Tensor]:
     """Levels, pictures [B, 3, H, W] (-1 and above: colours have no upper clamp) and styles w [B, W]."""
     net, config = game.generator, game.config
     w = net.mapping(wanted.z, wanted.seen_by_mapping)
-    if net.background is not None and seen >= config.background_from_kimg * 1000:
+    if net.background is not None and n_img >= config.background_from_kimg * 1000:
         net.background.begun.fill_(1)
     levels = net(net.styles(w), numbers_of(wanted, config))
     return levels, painted(levels, wanted, game.world, config.resolution), w
@@ -216,9 +189,9 @@ def numbers_of(wanted: Wanted, config: Config) -> Tensor:
     return camera_conditioning(wanted.cameras(config.resolution, config.resolution))
 
 
-def blur_px(config: Config, seen: int) -> float:
-    """Standard deviation of the blur after `seen` real pictures: falls to 0 in a straight line."""
-    return config.blur_px * max(0.0, 1 - seen / (config.blur_kimg * 1000)) if config.blur_kimg else 0.0
+def blur_px(config: Config, n_img: int) -> float:
+    """Standard deviation of the blur after `n_img` real pictures: falls to 0 in a straight line."""
+    return config.blur_px * max(0.0, 1 - n_img / (config.blur_kimg * 1000)) if config.blur_kimg else 0.0
 
 
 def blurred(images: Tensor, std_px: float) -> Tensor:
@@ -254,7 +227,7 @@ def start(config: Config, world: World, seed: int, device: torch.device) -> Game
     judge = PoseDiscriminator(config.resolution, config, rng(seed, 0, "discriminator")).to(device)
     average = ema.averaged(net)
     assert isinstance(average, Generator)
-    return Game(config, world, net, judge, average, *players.movers(net, judge, config, device))
+    return Game(config, world, net, judge, average, *gan.make_optimizers(net, judge, config, device))
 
 
 def write(game: Game, run: Run) -> None:

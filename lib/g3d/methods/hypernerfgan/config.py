@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 from g3d.config import setting
 from g3d.methods.contract import Needs
+from g3d.training.gan import AdversarialSettings
 
 PAPER = "HyperNeRFGAN: Hypernetwork approach to 3D NeRF GAN (Kania et al.; arXiv:2301.11631), and a report that reproduces it"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AdversarialSettings):
     """Letters: P side of a patch, N_s samples of a ray, r rank, gamma weight of R1."""
 
     layers: int = setting(4, "layers of the field before its output: 4 (carla, planes) or 8 [c]", low=1, high=64)
@@ -47,28 +48,13 @@ class Config:
         "area", "how cameras are spread over these ranges"
     )
     opaque_end: bool = setting(False, "the last interval is infinitely long (the public code; for imported weights)")
-    d_channel_base: int = setting(32768, "channels of the discriminator at side s: this / s", low=1)
-    d_channel_max: int = setting(512, "most channels of the discriminator", low=1, high=2048)
     batch: int = setting(4, "pictures a step", low=1, high=1 << 20)
-    micro_batch: int = setting(0, "pictures whose gradients are in memory at once, 0 for all of the step's", low=0)
-    deviation: Literal["part", "batch"] = setting(
-        "part",
-        "the discriminator's minibatch deviation compares what is in memory at once [c], or all of a step's pictures",
-    )
-    kimg: float = setting(25_000.0, "length, in thousands of real pictures seen", low=0, high=1e9)
     g_lr: float = setting(2.5e-3, "Adam, generator ([c]; the report says 2e-3)", low=0)
-    d_lr: float = setting(2.5e-3, "Adam, discriminator", low=0)
-    r1_gamma: float = setting(1.0, "gamma, weight of R1", low=0)
-    r1_interval: int = setting(16, "steps from one R1 to the next; 0 for none", low=0)
-    ema_kimg: float = setting(20.0, "half-life of the average of the weights, thousands of pictures", low=0)
-    ema_rampup: float = setting(0.05, "the half-life is at most this share of the pictures seen; 0 for no limit", low=0)
     augment: Literal["none", "fixed", "ada"] = setting(
         "fixed", "augment_p as it stands [c], or moved to ada_target [r]"
     )
     augment_set: Literal["flip_crop", "colour", "bg", "bgc"] = setting("flip_crop", "transforms; see nets/augment.py")
     augment_p: float = setting(0.5, "probability of each transform; where it starts, for ada", low=0, high=1)
-    ada_target: float = setting(0.6, "sign statistic that ada aims at", low=-1, high=1)
-    ada_kimg: float = setting(500.0, "thousands of pictures in which ada can move p from 0 to 1", low=0.001)
     checkpoint: bool = setting(False, "activation checkpointing: less memory, the field is evaluated twice")
     points_per_chunk: int = setting(8192, "points that go through the field at once", low=1)
 

@@ -8,7 +8,7 @@ Letters: B pictures, P side of a patch, R = P * P rays, N samples of a ray.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,39 +23,22 @@ from g3d.methods.hypernerfgan.codec import described
 from g3d.methods.hypernerfgan.config import Config
 from g3d.methods.hypernerfgan.networks import Generator, network
 from g3d.methods.hypernerfgan.patches import Batch, PatchSource, Views
-from g3d.nets import augment
 from g3d.nets.discriminator import Discriminator
 from g3d.render import volume
 from g3d.scenes import mlp
 from g3d.scenes.scene import World
 from g3d.seeds import rng
-from g3d.training import ema, lazy, players, whole_batch
-from g3d.training.ada import Controller
+from g3d.training import ema, gan, lazy, whole_batch
 from g3d.training.prefetch import prefetch
 from g3d.training.run import Run
 
 
-class Game(NamedTuple):
-    """The two players and what moves them."""
-
-    config: Config
-    world: World
-    generator: Generator
-    discriminator: Discriminator
-    average: Generator
-    g_optimiser: torch.optim.Optimizer
-    d_optimiser: torch.optim.Optimizer
-    controller: Controller
-
-    @property
-    def kinds(self) -> tuple[augment.Kind, ...]:
-        """The transforms that the discriminator's pictures go through."""
-        return () if self.config.augment == "none" else augment.SETS[self.config.augment_set]
+class Game(gan.GanState[Config, World, Generator, Discriminator]):
+    """The two players, and what the discriminator sees."""
 
     def look(self, images: Tensor, drawn: Tensor) -> Tensor:
         """Features of pictures [B, 3, P, P], augmented as `drawn` says, that `head` makes logits of."""
-        seen = augment.augment(images, self.controller.p, self.kinds, drawn) if self.kinds else images
-        return self.discriminator.trunk(seen)
+        return self.discriminator.trunk(self.augmented(images, drawn))
 
     def head(self, features: Tensor) -> Tensor:
         """Logits of pictures, which the minibatch deviation compares."""
@@ -69,7 +52,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
     assert world.camera_prior is not None
     source = PatchSource(config, dataset, world, world.camera_prior, run.seed)
     game = start(config, world, run.seed, run.device)
-    state = players.restore(game, run)
+    state = gan.restore(game, run)
     total = math.ceil(config.kimg * 1000 / config.batch)
     mine = distributed.share(torch.arange(config.batch))
     rampup = config.ema_rampup or None
@@ -87,7 +70,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
             d_loss, signs = discriminator_step(game, batch, run.device)
             figures: dict[str, Any] = {"real_sign": signs / config.batch}
             if lazy.due(step, config.r1_interval):
-                figures["r1"] = penalty_step(game, batch, run.device)
+                figures["r1"] = r1_step(game, batch, run.device)
             decay = ema.half_life_decay(config.batch, config.ema_kimg * 1000, step * config.batch, rampup)
             ema.update(game.average, game.generator, decay)
             if config.augment == "ada":
@@ -100,9 +83,9 @@ def generator_step(game: Game, views: Views, device: torch.device) -> tuple[Tens
     """Move the generator; returns its loss and the mean style [W], both over all processes."""
     config = game.config
     game.discriminator.requires_grad_(False)
-    game.g_optimiser.zero_grad(set_to_none=True)
+    game.g_optimizer.zero_grad(set_to_none=True)
     loss, w_sum = torch.zeros((), device=device), torch.zeros(config.w_dim, device=device)
-    parts, known = _parts(len(views.z), config), None
+    parts, known = gan.micro_batches(game, len(views.z)), None
 
     def look(part: slice) -> tuple[Tensor, Tensor]:
         few = views.part(part).to(device)
@@ -116,7 +99,7 @@ def generator_step(game: Game, views: Views, device: torch.device) -> tuple[Tens
         _, values, fooling = whole_batch.seen(features, part, game.head, adversarial.generator_loss, known)
         (fooling / config.batch).backward()
         loss, w_sum = loss + values.detach().sum() / config.batch, w_sum + w.detach().sum(dim=0)
-    players.move(game.g_optimiser, game.generator.parameters())
+    gan.optimizer_step(game.g_optimizer, game.generator.parameters())
     game.discriminator.requires_grad_(True)
     return distributed.sum_value(loss), distributed.sum_value(w_sum) / config.batch
 
@@ -124,9 +107,9 @@ def generator_step(game: Game, views: Views, device: torch.device) -> tuple[Tens
 def discriminator_step(game: Game, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
     """Move the discriminator; returns its loss and the sum of the signs of its logits of real pictures."""
     config = game.config
-    game.d_optimiser.zero_grad(set_to_none=True)
+    game.d_optimizer.zero_grad(set_to_none=True)
     loss, signs = torch.zeros((), device=device), torch.zeros((), device=device)
-    parts = _parts(len(batch.real), config)
+    parts = gan.micro_batches(game, len(batch.real))
 
     def of_fakes(part: slice) -> Tensor:
         few = batch.for_discriminator.part(part).to(device)
@@ -148,30 +131,17 @@ def discriminator_step(game: Game, batch: Batch, device: torch.device) -> tuple[
         (real / config.batch).backward()
         loss = loss + fakes.detach().sum() / config.batch + reals.detach().sum() / config.batch
         signs = signs + logits.detach().sign().sum()
-    players.move(game.d_optimiser, game.discriminator.parameters())
+    gan.optimizer_step(game.d_optimizer, game.discriminator.parameters())
     return distributed.sum_value(loss), distributed.sum_value(signs)
 
 
-def penalty_step(game: Game, batch: Batch, device: torch.device) -> Tensor:
+def r1_step(game: Game, batch: Batch, device: torch.device) -> Tensor:
     """Move the discriminator by R1 alone, as much as in all the steps since the last time (eq. 10); returns R1 without gamma."""
-    config = game.config
-    game.d_optimiser.zero_grad(set_to_none=True)
-    value, weight = torch.zeros((), device=device), config.r1_gamma * config.r1_interval
-    parts = _parts(len(batch.real), config)
 
     def look(real: Tensor, part: slice) -> Tensor:
         return game.look(real, batch.penalty_augment[part].to(device))
 
-    if config.deviation == "batch":
-        value = whole_batch.r1(look, game.head, batch.real.to(device), parts, config.batch, weight)
-        parts = []
-    for part in parts:
-        real = batch.real[part].to(device).requires_grad_()
-        found = adversarial.r1(game.head(look(real, part)), real).sum() / config.batch
-        (found * weight).backward()
-        value = value + found.detach()
-    players.move(game.d_optimiser, game.discriminator.parameters())
-    return distributed.sum_value(value)
+    return gan.r1_step(game, batch.real, look, game.head, device)
 
 
 def generate(net: Generator, views: Views, config: Config, world: World) -> tuple[Tensor, Tensor]:
@@ -250,13 +220,9 @@ def start(config: Config, world: World, seed: int, device: torch.device) -> Game
     ).to(device)  # fmt: skip
     average = ema.averaged(net)
     assert isinstance(average, Generator)
-    return Game(config, world, net, judge, average, *players.movers(net, judge, config, device))
+    return Game(config, world, net, judge, average, *gan.make_optimizers(net, judge, config, device))
 
 
 def write(game: Game, run: Run) -> None:
     """Publish the average."""
     run.write("model.safetensors", "model", game.average.state_dict(), described(game.config, game.world))
-
-
-def _parts(count: int, config: Config) -> list[slice]:
-    return distributed.micro_batches(slice(0, count), config.micro_batch)

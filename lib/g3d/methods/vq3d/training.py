@@ -25,7 +25,7 @@ from g3d.methods.vq3d.quantiser import Tally
 from g3d.nets.discriminator import Discriminator
 from g3d.scenes.scene import World
 from g3d.seeds import rng
-from g3d.training import checkpoint, lazy, optimisers, players, schedules
+from g3d.training import checkpoint, gan, lazy, optimisers, schedules
 from g3d.training.prefetch import prefetch
 from g3d.training.run import Run
 
@@ -169,7 +169,7 @@ def discriminator_step(
                 cost = cost + config.r1_gamma * config.r1_interval * adversarial.r1(logits, real)
             (cost.sum() / config.batch).backward()
             loss = loss + cost.detach().sum() / config.batch
-    players.move(game.d_optimiser, [p for net in playing for p in net.parameters()])
+    gan.optimizer_step(game.d_optimiser, [p for net in playing for p in net.parameters()])
     return {"d_loss": distributed.sum_value(loss)}
 
 
@@ -221,7 +221,7 @@ def start(config: Config, world: World, seed: int, device: torch.device) -> Game
     main, novel = critic(3, "vq3d main"), critic(4 if config.novel_disparity else 3, "vq3d novel")
     moved = optimisers.adamw([model], config.lr, (0.9, 0.99), config.weight_decay)
     both = [*main.parameters(), *novel.parameters()]
-    d_optimiser = lazy.adam(both, config.d_lr, players.BETAS, config.r1_interval)
+    d_optimiser = lazy.adam(both, config.d_lr, gan.BETAS, config.r1_interval)
     return Game(config, world, model, main, novel, moved, d_optimiser, objective.perceptual_of(config, device))
 
 

@@ -199,13 +199,13 @@ def gradients(data: Dataset, *pairs: str, batch: int = 4, group: int = 1) -> lis
     game, source = made(data, *PAIRS, f"batch={batch}", *pairs)
     lively(game).discriminator.real.group = group
     drawn, found = source.draw(0, distributed.share(torch.arange(batch))), []
-    for optimiser in (game.g_optimiser, game.d_optimiser):
+    for optimiser in (game.g_optimizer, game.d_optimizer):
         optimiser.param_groups[0]["lr"] = 0.0
     figures = [training.generator_step(game, drawn.for_generator, 0, CPU)]
     found += [p.grad.clone() for p in game.generator.parameters() if p.grad is not None]
     figures.append(training.discriminator_step(game, drawn, 0, CPU))
     found += [p.grad.clone() for p in game.discriminator.parameters() if p.grad is not None]
-    figures.append({"r1": training.penalty_step(game, drawn, 0, CPU)})
+    figures.append({"r1": training.r1_step(game, drawn, 0, CPU)})
     found += [p.grad.clone() for p in game.discriminator.parameters() if p.grad is not None]
     assert len(found) > 60
     return [*found, *(value for some in figures for value in some.values())]
@@ -259,9 +259,9 @@ def test_gradients_are_clipped(data: Dataset) -> None:
 
 def test_the_penalty_is_r1_times_gamma_times_the_interval(data: Dataset) -> None:
     game, source = made(data, "r1_gamma=0.7", "r1_interval=5", "d_clip=1e9", "blur_px=0")
-    game.d_optimiser.param_groups[0]["lr"] = 0.0
+    game.d_optimizer.param_groups[0]["lr"] = 0.0
     batch = source.draw(0, slice(0, 4))
-    value = training.penalty_step(game, batch, 0, CPU)
+    value = training.r1_step(game, batch, 0, CPU)
     real = batch.real.clone().requires_grad_()
     wanted = adversarial.r1(game.discriminator(real)[0], real).mean()
     assert float(value) == pytest.approx(float(wanted.detach()), rel=1e-4)

@@ -131,13 +131,13 @@ def gradients(data: Dataset, *pairs: str, batch: int = 4, group: int = 1) -> lis
     game, source = made(data, f"batch={batch}", "augment=fixed", "augment_p=0.5", "augment_set=bgc", *pairs)
     game.discriminator.group = group
     drawn, found = source.draw(0, distributed.share(torch.arange(batch))), []
-    for optimiser in (game.g_optimiser, game.d_optimiser):
+    for optimiser in (game.g_optimizer, game.d_optimizer):
         optimiser.param_groups[0]["lr"] = 0.0
     figures = [*training.generator_step(game, drawn.for_generator, CPU)]
     found += [p.grad.clone() for p in game.generator.parameters() if p.grad is not None]
     figures += training.discriminator_step(game, drawn, CPU)
     found += [p.grad.clone() for p in game.discriminator.parameters() if p.grad is not None]
-    figures.append(training.penalty_step(game, drawn, CPU))
+    figures.append(training.r1_step(game, drawn, CPU))
     found += [p.grad.clone() for p in game.discriminator.parameters() if p.grad is not None]
     assert len(found) > 30
     return found + figures
@@ -164,9 +164,9 @@ def test_processes_and_parts_compare_the_whole_batch(data: Dataset, count: int, 
 
 def test_the_penalty_is_r1_times_gamma_times_the_interval(data: Dataset) -> None:
     game, source = made(data, "batch=4", "augment=none", "r1_gamma=0.7", "r1_interval=5")
-    game.d_optimiser.param_groups[0]["lr"] = 0.0
+    game.d_optimizer.param_groups[0]["lr"] = 0.0
     batch = source.draw(0, slice(0, 4))
-    value = training.penalty_step(game, batch, CPU)
+    value = training.r1_step(game, batch, CPU)
     real = batch.real.clone().requires_grad_()
     (slope,) = torch.autograd.grad(game.discriminator(real).sum(), real)
     assert float(value) == pytest.approx(0.5 * float(slope.square().sum()) / 4, rel=1e-4)
