@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import typer
-from commands import g3d
+from commands import Pipeline, g3d
 from g3d.methods import METHODS
 from g3d.priors import prior
 from g3d.steps.prepare_data import foreign_options
@@ -241,25 +241,49 @@ def test_the_changelog_has_sections() -> None:
 
 
 @pytest.mark.slow
-def test_python_examples_run(
+def test_python_examples_of_steps_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In order, each going on where the one before it ended."""
-    examples = [content for language, content in blocks("docs/python.md") if language == "python"]
+    examples = [code for code in python_of("docs/python.md") if "g3d.load(" not in code]
     assert len(examples) == 2
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "example"}
-    for example in examples:
-        exec(compile(example, "docs/python.md", "exec"), names)
+    executed(examples, tmp_path, monkeypatch)
     said = capsys.readouterr().out
     assert "dB of training views" in said and "MlpField torch.Size([1, 16, 16, 3])" in said and "phi" in said
     assert (tmp_path / "views").is_dir()
 
 
-def test_only_the_python_of_two_pages_is_left_to_run() -> None:
-    assert [page for page in PAGES if any(language == "python" for language, _ in blocks(page))] == [
-        "docs/new-method.md", "docs/python.md",
-    ]  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_python_examples_of_models_run(
+    page: str, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the runs and the data that they name."""
+    (tmp_path / "runs").mkdir()
+    for name, made in (("runs/cars", pipeline.model), ("runs/prior", pipeline.prior), ("data", pipeline.data)):
+        (tmp_path / name).symlink_to(made)
+    (example,) = (code for code in python_of(page) if "g3d.load(" in code)
+    names = executed([example], tmp_path, monkeypatch)
+    assert names["pictures"].shape == (12, 64, 64, 3)
+    assert page == "README.md" or (tmp_path / "first.safetensors").is_file()
+
+
+def python_of(page: str) -> list[str]:
+    return [content for language, content in blocks(page) if language == "python"]
+
+
+def executed(examples: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The names that examples leave, run one after the other in a folder."""
+    monkeypatch.chdir(folder)
+    names: dict[str, Any] = {"__name__": "example"}
+    for example in examples:
+        exec(compile(example, "example", "exec"), names)
+    return names
+
+
+def test_no_other_page_has_python() -> None:
+    """That of new-method.md is run by test_new_method.py."""
+    assert [page for page in PAGES if python_of(page)] == ["README.md", "docs/new-method.md", "docs/python.md"]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
