@@ -66,7 +66,7 @@ class SampleSettings:
 PRESETS: dict[str, Config] = {
     # INFAMOUS-NeRF, section 3.2: the default
     "paper": Config(),
-    # pictures of 64 pixels, under an hour of a core (RESULTS): whole ones, since squares cut out of them do not say where they lie
+    # pictures of 64 pixels, under an hour of a core (RESULTS): whole ones, since squares cut out do not say where they lie
     "laptop": Config(
         channels=32, multipliers=(1, 2, 2, 2), attention=(), noised="change", predict="x0", batch=4, steps=7000, lr=8e-4,
         lr_floor=0.05, warmup=100, ema=0.995, ddim_steps=20,
