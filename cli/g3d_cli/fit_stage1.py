@@ -7,7 +7,7 @@ import typer
 
 from g3d_cli import choices
 from g3d_cli.execute import execute
-from g3d_cli.options import Fitted, Out, fits
+from g3d_cli.options import Fitted, Out, Preset, fits
 
 EXAMPLE = "g3d fit-stage1 mnif --data demo/data --preset smoke --out demo/model"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -23,10 +23,7 @@ def fit_stage1(
     method: Annotated[str, typer.Argument(help="One of those below.", autocompletion=choices.methods)],
     data: Annotated[Path, typer.Option("--data", help="A dataset made by prepare-data.", show_default=False)],
     out: Out,
-    preset: Annotated[
-        str | None,
-        typer.Option("--preset", help="Start from a preset of the method.", autocompletion=choices.presets_of_method),
-    ] = None,
+    preset: Preset = None,
     init: Annotated[
         Path | None,
         typer.Option(

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from g3d.errors import G3dError
 
+from g3d_cli import choices
+
 Out = Annotated[Path, typer.Option("--out", help="What to write.", show_default=False)]
 MaybeOut = Annotated[Path | None, typer.Option("--out", help="Folder of scenes to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
@@ -34,7 +36,10 @@ Backend = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
-Preset = Annotated[str | None, typer.Option("--preset", help="Start from a preset of the method.")]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", help="Start from a preset of the method.", autocompletion=choices.presets_of_method),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting, key=value; may be repeated.")]
 
 AnyCamera = Annotated[
