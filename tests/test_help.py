@@ -118,6 +118,7 @@ def test_completion_knows_methods_presets_kinds_and_sources() -> None:
     assert _completed("g3d fit-prior x --kind ") >= set(PRIORS.own)
     assert "vim-base" in _completed("g3d fit-prior x --kind autoregressive --preset ")
     assert _completed("g3d prepare-data ") >= set(SOURCES.own)
+    assert "cars64" in _completed("g3d import-checkpoint gsgan x.pkl --preset ")
     assert _completed("g3d fit-refiner a b --preset ") == set(REFINERS)
 
 

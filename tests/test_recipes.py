@@ -305,7 +305,10 @@ def test_the_ablations_of_hypernerfgan_print_fid(tmp_path: Path) -> None:
 def test_the_ablations_of_gsgan_print_fid(tmp_path: Path) -> None:
     found = run("ablations/gsgan.sh", tmp_path, "data", "out", "0", fitted="gsgan")
     assert len(found.of("fit_stage1")) == 6 and len(found.of("eval_fid")) == 6
-    assert "table 3, fid" in table(found) and (found.folder / "out/figure-7-logits.png").is_file()
+    assert "table 3, fid" in table(found)
+    (compared,) = found.of("compare")
+    assert len(compared.options["runs"]) == 6 and compared.options["curves"] == ["fake_logit", "fake_logit_std"]
+    assert set(compared.options["runs"]) == {one.options["out"] for one in found.of("fit_stage1")}
 
 
 def test_the_ablations_of_mnif_small(tmp_path: Path) -> None:

@@ -7,22 +7,7 @@ import typer
 
 from g3d_cli import choices
 from g3d_cli.execute import execute
-from g3d_cli.options import (
-    AllowChange,
-    CheckpointEvery,
-    Compile,
-    Device,
-    DryRun,
-    Json,
-    Keep,
-    Out,
-    Overwrite,
-    Resume,
-    SaveEvery,
-    Seed,
-    Set,
-    with_flags,
-)
+from g3d_cli.options import Fitted, Out, fits
 
 EXAMPLE = "g3d fit-prior demo/model --kind gaussian --out demo/prior"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -33,6 +18,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
     epilog=f"{choices.listed('Kinds, of which fit-prior --kind K --help shows presets and settings:', choices.KINDS)}\n\n"
     f"\b\nExample: {EXAMPLE}",
 )
+@fits
 def fit_prior(
     latents: Annotated[
         list[Path], typer.Argument(help="Latents, or a run that has some; several are fitted together.")
@@ -48,24 +34,11 @@ def fit_prior(
         str | None,
         typer.Option("--preset", help="Start from a preset of the kind.", autocompletion=choices.presets_of_kind),
     ] = None,
-    settings: Set = None,
-    compile: Compile = False,
-    seed: Seed = 0,
-    device: Device = "auto",
-    checkpoint_every: CheckpointEvery = 0,
-    keep: Keep = 0,
-    save_every: SaveEvery = 60.0,
-    resume: Resume = False,
-    allow_change: AllowChange = False,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    dry_run: DryRun = False,
+    *,
+    fitted: Fitted,
 ) -> None:
     """Fit a prior to latents, from which `sample` then draws."""
     options = {
-        "latents": latents[0], "more": latents[1:], "out": out, "kind": kind, "preset": preset,
-        "settings": with_flags(settings, compile), "seed": seed, "device": device, "resume": resume, "overwrite": overwrite,
-        "allow_change": allow_change, "checkpoint_every": checkpoint_every, "keep": keep,
-        "save_every_s": save_every,
+        "latents": latents[0], "more": latents[1:], "out": out, "kind": kind, "preset": preset, **fitted.options,
     }  # fmt: skip
-    execute("fit_prior", options, as_json=as_json, dry_run=dry_run)
+    execute("fit_prior", options, as_json=fitted.as_json, dry_run=fitted.dry_run)

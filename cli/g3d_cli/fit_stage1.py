@@ -7,22 +7,7 @@ import typer
 
 from g3d_cli import choices
 from g3d_cli.execute import execute
-from g3d_cli.options import (
-    AllowChange,
-    CheckpointEvery,
-    Compile,
-    Device,
-    DryRun,
-    Json,
-    Keep,
-    Out,
-    Overwrite,
-    Resume,
-    SaveEvery,
-    Seed,
-    Set,
-    with_flags,
-)
+from g3d_cli.options import Fitted, Out, Preset, fits
 
 EXAMPLE = "g3d fit-stage1 mnif --data demo/data --preset smoke --out demo/model"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -33,14 +18,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
     epilog=f"{choices.listed('METHOD, of which fit-stage1 METHOD --help shows presets and settings:', choices.METHODS)}\n\n"
     f"\b\nExample: {EXAMPLE}",
 )
+@fits
 def fit_stage1(
     method: Annotated[str, typer.Argument(help="One of those below.", autocompletion=choices.methods)],
     data: Annotated[Path, typer.Option("--data", help="A dataset made by prepare-data.", show_default=False)],
     out: Out,
-    preset: Annotated[
-        str | None,
-        typer.Option("--preset", help="Start from a preset of the method.", autocompletion=choices.presets_of_method),
-    ] = None,
+    preset: Preset = None,
     init: Annotated[
         Path | None,
         typer.Option(
@@ -49,24 +32,11 @@ def fit_stage1(
             "that are fitted with a model start afresh.",
         ),
     ] = None,
-    settings: Set = None,
-    compile: Compile = False,
-    seed: Seed = 0,
-    device: Device = "auto",
-    checkpoint_every: CheckpointEvery = 0,
-    keep: Keep = 0,
-    save_every: SaveEvery = 60.0,
-    resume: Resume = False,
-    allow_change: AllowChange = False,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    dry_run: DryRun = False,
+    *,
+    fitted: Fitted,
 ) -> None:
     """Fit the first stage of a method to a dataset. Start it with torchrun to use several processes."""
     options = {
-        "method": method, "data": data, "out": out, "preset": preset, "settings": with_flags(settings, compile), "seed": seed,
-        "device": device, "resume": resume, "overwrite": overwrite,
-        "allow_change": allow_change, "checkpoint_every": checkpoint_every, "keep": keep,
-        "save_every_s": save_every, "init": init,
+        "method": method, "data": data, "out": out, "preset": preset, "init": init, **fitted.options,
     }  # fmt: skip
-    execute("fit_stage1", options, as_json=as_json, dry_run=dry_run)
+    execute("fit_stage1", options, as_json=fitted.as_json, dry_run=fitted.dry_run)

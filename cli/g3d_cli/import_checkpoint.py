@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from g3d_cli import choices
 from g3d_cli.execute import execute
 from g3d_cli.options import DryRun, Json, Out, Overwrite, Preset, Set
 
@@ -14,7 +15,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def import_checkpoint(
-    method: Annotated[str, typer.Argument(help="The method: hypernerfgan or gsgan.")],
+    method: Annotated[str, typer.Argument(help="The method: hypernerfgan or gsgan.", autocompletion=choices.methods)],
     file: Annotated[Path, typer.Argument(help="Its checkpoint (.pkl), or a state dict (.safetensors).")],
     out: Out,
     preset: Preset = None,

@@ -1,10 +1,15 @@
 """Options that several commands share: the same word means the same everywhere."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from g3d.errors import G3dError
+
+from g3d_cli import choices
 
 Out = Annotated[Path, typer.Option("--out", help="What to write.", show_default=False)]
 MaybeOut = Annotated[Path | None, typer.Option("--out", help="Folder of scenes to write.")]
@@ -31,7 +36,10 @@ Backend = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
-Preset = Annotated[str | None, typer.Option("--preset", help="Start from a preset of the method.")]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", help="Start from a preset of the method.", autocompletion=choices.presets_of_method),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting, key=value; may be repeated.")]
 
 AnyCamera = Annotated[
@@ -85,6 +93,43 @@ Compile = Annotated[bool, typer.Option("--compile", help="Short for --set compil
 def with_flags(settings: list[str] | None, compile: bool) -> tuple[str, ...]:
     """The pairs of `--set`, with those that have an option of their own. A method without the setting refuses it."""
     return (*(settings or ()), *(["compile=true"] if compile else []))
+
+
+_FITTING: dict[str, tuple[Any, Any]] = {
+    "settings": (Set, None), "compile": (Compile, False), "seed": (Seed, 0), "device": (Device, "auto"),
+    "checkpoint_every": (CheckpointEvery, 0), "keep": (Keep, 0), "save_every": (SaveEvery, 60.0), "resume": (Resume, False),
+    "allow_change": (AllowChange, False), "overwrite": (Overwrite, False), "as_json": (Json, False), "dry_run": (DryRun, False),
+}  # fmt: skip
+"""What every command that fits something takes behind its own options => how it is parsed, its default."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The values of these: those of the step, and the two that are the command's own."""
+
+    options: dict[str, Any]
+    as_json: bool
+    dry_run: bool
+
+
+def fits(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, whose last argument is a `Fitted`, with the options of a fit in its place."""
+    own = list(inspect.signature(command).parameters.values())[:-1]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=parsed, default=default)
+        for name, (parsed, default) in _FITTING.items()
+    ]
+
+    def fitting(**words: Any) -> None:
+        given = {name: words.pop(name) for name in _FITTING}
+        how = {"as_json": given.pop("as_json"), "dry_run": given.pop("dry_run")}
+        given["settings"] = with_flags(given["settings"], given.pop("compile"))
+        given["save_every_s"] = given.pop("save_every")
+        command(**words, fitted=Fitted(given, **how))
+
+    fitting.__name__, fitting.__doc__ = command.__name__, command.__doc__
+    fitting.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    return fitting
 
 
 def with_short(settings: list[str] | None, **short: float | None) -> tuple[str, ...]:

@@ -5,7 +5,6 @@
 # Rows that are there already are kept, so an interrupted table goes on; a run that was cut off begins anew.
 # The background is drawn from the beginning (background_from_kimg=0).
 # EXTRACTOR=auto|inception|efficientnet|random|FILE: see ../fid.sh  SAMPLES=1000 (50000: the paper's; 0: only the runs' own figures, of 256)
-# PYTHON=python3: the Python that g3d is installed in (figure 7)
 set -eu
 DATA=${1:?give a dataset}
 D=${2:-runs/ablation-gsgan}
@@ -54,4 +53,5 @@ behind="--set background=true --set background_from_kimg=0"
 python3 "$HERE/table.py" "$D" anchors \
     $(python3 "$HERE/leading.py" "$D" "table 3" anchors background scale position clipped-scale no-constraints) \
     --order "recall" recall no-constraints clipped-scale position scale background anchors | tee "$D/table.md"
-"${PYTHON:-python3}" "$HERE/logits.py" "$D" "$D/figure-7-logits.png"
+# Figure 7: the discriminator's logits of generated pictures, and their deviation within a batch, a colour a row.
+g3d compare "$D"/*/[0-9]*/ --curves fake_logit,fake_logit_std --html "$D/figure-7-logits.html" --overwrite > "$D/compare.txt"

@@ -58,14 +58,20 @@ def test_the_page_has_a_line_for_each_run_in_the_colour_of_its_group(tmp_path: P
     runs = [made(tmp_path / "a" / str(seed), seed, 20.0 + seed) for seed in range(2)]
     runs.append(made(tmp_path / "b" / "0", 0, 30.0, width=128))
     for number, run in enumerate(runs):
-        lines = [{"step": step, "loss": 1.0 / step + number, "logit": -step} for step in (1, 2, 3)]
+        lines: list[dict[str, float]] = [{"step": s, "loss": 1.0 / s + number, "logit": -s} for s in (1, 2, 3)]
+        lines[0]["once"] = number
         (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 4, "lo')
     runs.append(made(tmp_path / "c" / "0", 0, None, lr=0.5))  # one that ended at once
     page, some = tmp_path / "all.html", tmp_path / "some.html"
     assert g3d("compare", *runs, "--html", page).code == 0
     text = page.read_text()
-    assert text.count("<svg") == 2 and "<script" not in text and not re.search(r"(src|href)=", text)
-    assert [text.count(f'class="curve g{i}"') for i in range(4)] == [4, 2, 0, 0]
+    assert (
+        text.count("<svg") == 3
+        and text.count("<circle") == 3
+        and "<script" not in text
+        and not re.search(r"(src|href)=", text)
+    )
+    assert [text.count(f'class="curve g{i}"') for i in range(4)] == [6, 3, 0, 0]
     loss = text.split("loss</text>")[1].split("</svg>")[0]
     ends = [[float(v) for v in line.split()[-1].split(",")] for line in re.findall(r'points="([^"]+)"', loss)]
     assert len(ends) == 3 and len({x for x, _ in ends}) == 1  # one axis for all

@@ -34,7 +34,11 @@ def chart(title: str, steps: Sequence[float], values: Sequence[float], *, log: b
 
 def overlaid(title: str, lines: Sequence[Line], *, log: bool = False) -> str:
     """Several curves in one chart, each in the colour of its class."""
-    parts, _, drawn = _drawn(title, lines, log)
+    parts, place, drawn = _drawn(title, lines, log)
+    for css, curve in drawn:
+        if len(curve) == 1:  # no line goes through one point
+            x, y = place(*curve[0])
+            parts.append(f'<circle class="{css}" fill="currentColor" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>')
     return "".join([*parts, "</svg>"] if drawn else parts)
 
 

@@ -50,4 +50,4 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
             f"<td class='number'>{escape(text(row[n])) if row.get(n) is not None else ''}</td>" for n in names
         )
         lines.append(f"<tr><td class='g{i % len(_COLOURS)}'>&#9632;</td>{cells}</tr>")
-    return f"<table><tr><th></th>{head}</tr>{''.join(lines)}</table>"
+    return f"<div style='overflow-x: auto'><table><tr><th></th>{head}</tr>{''.join(lines)}</table></div>"
