@@ -13,7 +13,7 @@ from g3d import cameras, config, distributed, images
 from g3d.device import pick_device
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
-from g3d.refiners import SampleSettings, load, refine
+from g3d.refiners import Config, SampleSettings, load, refine
 from g3d.storage import artifacts, files, manifest, named
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _checked(options: Options) -> tuple[artifacts.Header, SampleSettings]:
     if not isinstance(head.config["settings"], dict):
         raise G3dError(f"'{head.path}' (refiner): its metadata 'settings' is no table; fit the refiner again")
     settings = config.override(SampleSettings(), options.settings, "refine")
-    most = int(head.config["settings"].get("time_steps", 0))
+    most = config.from_json(Config, head.config["settings"], f"the refiner '{head.path}'").time_steps
     if settings.ddim_steps is not None and settings.ddim_steps > most:
         raise G3dError(f"ddim_steps is {settings.ddim_steps}, but the refiner has {most} steps; give at most that")
     files.refuse_existing(options.out, options.overwrite, (options.images, head.path))

@@ -225,6 +225,8 @@ def _check_rule(head: Header, rule: ArtifactRule) -> None:
         _check_names(head, bound.get("N", 0))
     if head.kind == "shapes":
         _check_bounds(head)
+    if head.kind == "state":
+        _check_step(head)
 
 
 def _check_names(head: Header, count: int) -> None:
@@ -235,6 +237,16 @@ def _check_names(head: Header, count: int) -> None:
         raise G3dError(
             f"'{head.path}' (latents): the metadata 'names' {found}; wanted is a name for each of the {count} latents of "
             "its tensors"
+        )
+
+
+def _check_step(head: Header) -> None:
+    """How many steps were made."""
+    step = head.config["step"]
+    if type(step) is not int or not 0 <= step < 1 << 53:
+        raise G3dError(
+            f"'{head.path}' (state): its metadata 'step' is {str(step)[:40]!r}; wanted is the number of steps made; begin the "
+            "run anew with --overwrite"
         )
 
 

@@ -257,6 +257,20 @@ def test_a_state_with_a_digest_resumes(tmp_path: Path, monkeypatch: pytest.Monke
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.parametrize("step", [[3], "3", None, -1, True, 1 << 60, 3.0])
+def test_a_state_of_no_number_of_steps_is_refused(
+    step: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started(tmp_path / "run") as run:
+        fit(run, 5)
+    state = artifacts.read(tmp_path / "run" / "state.safetensors", "state")
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts, "_check_step", lambda head: None)
+        artifacts.write(tmp_path / "run" / "state.safetensors", "state", state.values, {**state.config, "step": step})
+    with pytest.raises(G3dError, match="its metadata 'step' is"), started(tmp_path / "run", resume=True):
+        raise AssertionError("the block must not run")
+
+
 def test_changed_settings_stop_or_are_recorded(tmp_path: Path) -> None:
     with started(tmp_path / "run") as run:
         fit(run, 5)
