@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": {"images", "storage"},
     "render": {"cameras", "config", "kernels", "scenes"},
     "drawing": {"cameras", "config", "data", "distributed", "export", "images", "render", "scenes", "storage"},
+    "conversion": {"cameras", "losses", "render", "scenes"},
     "sources": {"cameras", "data", "depth_estimator", "device", "images", "polygons", "storage"},
     "training": {"config", "distributed", "storage"},
     "metrics": {"distributed", "images", "losses"},
@@ -54,8 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalogue": {"config", "methods", "priors", "sources"},
 }  # fmt: skip
 SHARED = {
-    "cameras", "config", "data", "depth_estimator", "device", "distributed", "drawing", "evaluation", "export", "images",
-    "latents", "losses", "metrics", "render", "scenes", "storage", "training",
+    "cameras", "config", "conversion", "data", "depth_estimator", "device", "distributed", "drawing", "evaluation", "export",
+    "images", "latents", "losses", "metrics", "render", "scenes", "storage", "training",
 }  # fmt: skip
 OF_STEPS: dict[str, set[str]] = {
     "fit_stage1": {"methods"},
@@ -75,7 +76,7 @@ OF_STEPS: dict[str, set[str]] = {
 made them."""
 OF_FILES = (
     "render", "export_ply", "eval_fid", "eval_recon", "eval_geometry", "eval_consistency", "eval_identity", "eval_transfer",
-    "eval_shapes", "edit", "sheet", "report", "compare",
+    "eval_shapes", "edit", "sheet", "report", "compare", "convert",
 )  # fmt: skip
 STEPS = {name: SHARED | OF_STEPS.get(name, set()) for name in (*OF_STEPS, *OF_FILES)}
 

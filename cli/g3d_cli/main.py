@@ -24,6 +24,7 @@ COMMANDS = {
     "fit-refiner": "Fit a refiner of pictures to pairs, coarse and true.",
     "refine": "Make pictures better by a refiner.",
     "export-ply": "Write scenes as PLY meshes, points or splats.",
+    "convert": "Fit 3D Gaussians to scenes of another kind, so that splat viewers open them.",
     "import-ply": "Read a PLY of 3D Gaussians as a scene.",
     "import-checkpoint": "Make a model from a checkpoint of a method's public code, without executing it.",
     "eval-fid": "Compare two sets of images by their features: FID, KID, precision, recall, diversity.",
