@@ -21,6 +21,8 @@ COMMANDS = {
     "decode": "Turn latents into scenes.",
     "edit": "Change latents: paths and grids between items.",
     "render": "Draw scenes as images, depth and video.",
+    "export-html": "Write one page that turns scenes in any browser, without a network.",
+    "view": "Look at scenes, a model, splats or posed pictures in a browser.",
     "fit-refiner": "Fit a refiner of pictures to pairs, coarse and true.",
     "refine": "Make pictures better by a refiner.",
     "export-ply": "Write scenes as PLY meshes, points or splats.",

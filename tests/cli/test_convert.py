@@ -7,37 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 from commands import g3d, refused
-from g3d.cameras import CameraPrior
 from g3d.conversion.views import drawn_views, psnr
 from g3d.progress import SILENT
 from g3d.render import render_scene
-from g3d.scenes.mlp import Activation, Encoding, Layer, Network, Output
-from g3d.scenes.scene import Gaussians, MlpField, Scene, World
+from g3d.scenes.scene import Gaussians, Scene, World
 from g3d.scenes.scene_file import load_scene, save_scene
 from g3d.storage import artifacts
-from toy_scenes import gaussians, image_field, occupancy, radiance, triplane
+from toy_scenes import gaussians, image_field, occupancy, radiance, triplane, two_branches
 
 SMALL = ("--num", 400, "--views", 24, "--size", 24, "--steps", 300)
-
-
-def two_branches(size: int = 24) -> MlpField:
-    """A dense ball at the origin by one branch, coloured by place and direction by another."""
-    sine = Activation("sin")
-    layers = (
-        Layer("shape", ("x",), sine), Layer("shape2", ("shape",), Activation("linear")),
-        Layer("paint", ("x", "direction"), Activation("linear")),
-    )  # fmt: skip
-    outputs = {
-        "density": Output("shape2", 0, 1, Activation("relu")), "rgb": Output("paint", 0, 3, Activation("sigmoid")),
-    }  # fmt: skip
-    # density = 30 (cos 2x + cos 2y + cos 2z - 2.2): positive near the origin alone
-    weights = {
-        "shape": (2 * torch.eye(3)[None], torch.full((1, 3), torch.pi / 2)),
-        "shape2": (torch.full((1, 1, 3), 30.0), torch.full((1, 1), -66.0)),
-        "paint": (torch.cat([3 * torch.eye(3), 0.3 * torch.eye(3)], dim=1)[None], torch.zeros(1, 3)),
-    }
-    world = World(((-1.0,) * 3, (1.0,) * 3), samples=32, camera_prior=CameraPrior(3.0, 40.0, size, size))  # type: ignore[arg-type]
-    return MlpField(weights, Network(layers, outputs, {"x": Encoding(), "direction": Encoding()}), world)
 
 
 KINDS: dict[

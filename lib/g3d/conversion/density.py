@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from g3d.cameras import Cameras
+from g3d.render.splat.turn import rotations
 
 GRADIENT = 2e-4  # of the loss by the centre's place in the picture, which is 2 wide
 LARGE = 0.01  # of the extent: from this standard deviation on a Gaussian is split, not cloned
@@ -68,15 +69,3 @@ def _half(of: Parameters, which: Tensor, rng: torch.Generator) -> Parameters:
     moved = part["means"] + torch.einsum("nij,nj->ni", axes, noise)
     smaller = part["log_scales"] - torch.log(torch.tensor(SHRINK))
     return {**part, "means": moved, "log_scales": smaller}
-
-
-def rotations(quats: Tensor) -> Tensor:
-    """wxyz [N, 4], of any length => [N, 3, 3]."""
-    w, x, y, z = torch.nn.functional.normalize(quats, dim=1).unbind(1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    matrices: Tensor = torch.stack(rows, dim=1).unflatten(1, (3, 3))
-    return matrices

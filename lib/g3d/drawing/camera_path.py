@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from g3d.cameras import Cameras, from_transforms, to_transforms
 from g3d.errors import G3dError
+from g3d.render.splat.turn import rotations
 from g3d.storage import files
 
 VIEWS_A_SPAN = 24  # between two key frames, where nobody says how many: a second of a video
@@ -72,8 +73,8 @@ def along(path: Path3D, count: int) -> Cameras:
     focal_px, centre_px = keys.intrinsics.double().split(2, dim=1)
     numbers = torch.cat([keys.c2w[:, :3, 3].double(), focal_px.log(), centre_px], dim=1)  # [K, 7]
     found = _catmull_rom(numbers[before], numbers[here], numbers[there], numbers[beyond], t)
-    quats = _continuous(_quaternions(keys.c2w[:, :3, :3].double()))
-    turn = _rotations(_squad(quats[before], quats[here], quats[there], quats[beyond], t))
+    quats = _continuous(quaternions(keys.c2w[:, :3, :3].double()))
+    turn = rotations(_squad(quats[before], quats[here], quats[there], quats[beyond], t))
     c2w = torch.eye(4, dtype=torch.float64).repeat(count, 1, 1)
     c2w[:, :3, :3], c2w[:, :3, 3] = turn, found[:, :3]
     intrinsics = torch.cat([found[:, 3:5].exp(), found[:, 5:]], dim=1)
@@ -146,7 +147,7 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return torch.cat([w * s - (v * u).sum(dim=1, keepdim=True), w * u + s * v + torch.linalg.cross(v, u)], dim=1)
 
 
-def _quaternions(rotations: Tensor) -> Tensor:
+def quaternions(rotations: Tensor) -> Tensor:
     """[K, 3, 3] => unit wxyz [K, 4]: the eigenvector of the largest eigenvalue (Bar-Itzhack 2000), stable everywhere."""
     m = rotations
     xx, yy, zz = m[:, 0, 0], m[:, 1, 1], m[:, 2, 2]
@@ -158,12 +159,3 @@ def _quaternions(rotations: Tensor) -> Tensor:
     whole = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
     vectors: Tensor = torch.linalg.eigh(whole).eigenvectors
     return vectors[:, :, -1]
-
-
-def _rotations(q: Tensor) -> Tensor:
-    """Unit wxyz [N, 4] => [N, 3, 3]."""
-    w, v = q[:, :1, None], q[:, 1:]
-    cross = torch.linalg.cross(v[:, None].expand(-1, 3, -1), torch.eye(3).to(v).expand(len(q), 3, 3)).transpose(1, 2)
-    eye = torch.eye(3).to(q)
-    turns: Tensor = eye + 2 * w * cross + 2 * (v[:, :, None] * v[:, None] - (v * v).sum(dim=1)[:, None, None] * eye)
-    return turns

@@ -4,7 +4,8 @@ import math
 
 import torch
 from g3d.cameras import Cameras
-from g3d.conversion.density import GRADIENT, SHRINK, Pull, changed, rotations
+from g3d.conversion.density import GRADIENT, SHRINK, Pull, changed
+from g3d.render.splat.turn import rotations
 
 GENERATOR = torch.Generator
 
