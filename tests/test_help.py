@@ -78,6 +78,9 @@ def test_the_example_of_the_help_runs(
     more = {
         "prepare-data": ["--workers", "1"], "fit-stage1": ["--set", "epochs=1"],
         "export-ply": ["--level", "0.0975"],  # a smoke model is a fog
+        "export-html": ["--level", "0.0975"],
+        "view": ["--port", "0"],
+        "convert": ["--num", "50", "--views", "2", "--size", "12", "--steps", "2"],
     }  # fmt: skip
     result = g3d(*words[1:], *more.get(command, []))
     assert result.code == 0, result.err

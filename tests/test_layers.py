@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "device": set(),
     "depth_estimator": {"device", "images", "storage"},
-    "importers": {"storage"},
+    "importers": {"cameras", "render", "scenes", "storage"},
     "kernels": set(),
     "polygons": set(),
     "losses": {"nets"},
@@ -39,6 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": {"images", "storage"},
     "render": {"cameras", "config", "kernels", "scenes"},
     "drawing": {"cameras", "config", "data", "distributed", "export", "images", "render", "scenes", "storage"},
+    "conversion": {"cameras", "losses", "render", "scenes"},
+    "viewing": {"cameras", "config", "drawing", "images", "render", "scenes"},
     "sources": {"cameras", "data", "depth_estimator", "device", "images", "polygons", "storage"},
     "training": {"config", "distributed", "losses", "nets", "storage"},
     "metrics": {"distributed", "images", "losses"},
@@ -57,8 +59,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }  # fmt: skip
 SHARED = {
-    "cameras", "config", "data", "depth_estimator", "device", "distributed", "drawing", "evaluation", "export", "images",
-    "latents", "losses", "metrics", "render", "scenes", "storage", "training",
+    "cameras", "config", "conversion", "data", "depth_estimator", "device", "distributed", "drawing", "evaluation", "export",
+    "images", "latents", "losses", "metrics", "render", "scenes", "storage", "training",
+    "viewing",
 }  # fmt: skip
 OF_STEPS: dict[str, set[str]] = {
     "fit_stage1": {"methods"},
@@ -73,12 +76,14 @@ OF_STEPS: dict[str, set[str]] = {
     "prepare_data": {"sources"},
     "import_ply": {"importers"},
     "info": {"catalogue"},
+    "view": {"importers", "methods", "priors"},
 }
 """What a step may import besides SHARED. The others, those of files alone, reach neither methods nor priors: scenes outlive what
 made them."""
 OF_FILES = (
     "render", "export_ply", "eval_fid", "eval_recon", "eval_geometry", "eval_consistency", "eval_identity", "eval_transfer",
-    "eval_shapes", "edit", "sheet", "report", "compare",
+    "eval_shapes", "edit", "sheet", "report", "compare", "convert",
+    "export_html",
 )  # fmt: skip
 STEPS = {name: SHARED | OF_STEPS.get(name, set()) for name in (*OF_STEPS, *OF_FILES)}
 

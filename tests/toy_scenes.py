@@ -52,6 +52,26 @@ def gaussians(size: int = 8, far_along_z: float = 0.0) -> Gaussians:
     )
 
 
+def two_branches(size: int = 24) -> MlpField:
+    """A dense ball at the origin by one branch, coloured by place and direction by another."""
+    sine = Activation("sin")
+    layers = (
+        Layer("shape", ("x",), sine), Layer("shape2", ("shape",), Activation("linear")),
+        Layer("paint", ("x", "direction"), Activation("linear")),
+    )  # fmt: skip
+    outputs = {
+        "density": Output("shape2", 0, 1, Activation("relu")), "rgb": Output("paint", 0, 3, Activation("sigmoid")),
+    }  # fmt: skip
+    # density = 30 (cos 2x + cos 2y + cos 2z - 2.2): positive near the origin alone
+    weights = {
+        "shape": (2 * torch.eye(3)[None], torch.full((1, 3), torch.pi / 2)),
+        "shape2": (torch.full((1, 1, 3), 30.0), torch.full((1, 1), -66.0)),
+        "paint": (torch.cat([3 * torch.eye(3), 0.3 * torch.eye(3)], dim=1)[None], torch.zeros(1, 3)),
+    }
+    world = World(((-1.0,) * 3, (1.0,) * 3), samples=32, camera_prior=CameraPrior(3.0, 40.0, size, size))  # type: ignore[arg-type]
+    return MlpField(weights, Network(layers, outputs, {"x": Encoding(), "direction": Encoding()}), world)
+
+
 def every_kind() -> dict[str, Scene]:
     """By name, the 3D ones with pictures of two sizes."""
     return {

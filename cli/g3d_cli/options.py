@@ -61,7 +61,7 @@ CamerasOption = Annotated[
     typer.Option(
         "--cameras",
         help="default, orbit[:N], spiral[:N], grid[:RxC], far[:X], disc:R[:N], ring:R[:N] (R: world units), prior, "
-        "dataset:DIR[:SPLIT], file:JSON.",
+        "dataset:DIR[:SPLIT], file:JSON, path:JSON[:N] (key frames).",
     ),
 ]
 Size = Annotated[

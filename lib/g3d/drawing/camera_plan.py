@@ -10,6 +10,7 @@ ring:R[:N]         N views (60) evenly on the rim of that disc
 prior              one view a scene, drawn from where the training cameras stood
 dataset:DIR[:SPLIT]   the views of the item that the scene shows; one view of the set, drawn, for a scene without a name
 file:JSON          the cameras of a transforms.json
+path:JSON[:N]      N views along a smooth path through them, its key frames (24 between two)
 """
 
 import math
@@ -23,13 +24,14 @@ from g3d.cameras import SIDE_MOST, CameraPrior, Cameras, read_transforms
 from g3d.data.columns import SPLITS
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
+from g3d.drawing.camera_path import along, read_path
 from g3d.errors import G3dError, did_you_mean
 from g3d.scenes.scene import Scene, World
 from g3d.seeds import rng
 
 VIEWS_MOST = 10_000  # of a scene, as for the views of an object in a dataset
 FAR_MOST = 1_000_000
-KINDS = ("orbit", "spiral", "grid", "far", "disc", "ring", "prior", "default", "dataset", "file")
+KINDS = ("orbit", "spiral", "grid", "far", "disc", "ring", "prior", "default", "dataset", "file", "path")
 
 
 class CameraPlan:
@@ -62,6 +64,8 @@ class CameraPlan:
                 self._open_dataset()
             case "file":
                 self._file = read_transforms(Path(self.argument))
+            case "path":
+                self._file = self._read_path()
             case _ if self.argument:
                 raise G3dError(f"the cameras '{self.spec}' take no ':'; write --cameras {self.kind}")
 
@@ -152,6 +156,14 @@ class CameraPlan:
         self._dataset = open_dataset(Path(folder))
         if self._dataset.cameras is None:
             raise G3dError(f"'{folder}' has no cameras; use a dataset of posed views")
+
+    def _read_path(self) -> Cameras:
+        name, _, count = self.argument.rpartition(":")
+        if not name or not count.isdecimal() or Path(self.argument).exists():
+            name, count = self.argument, ""
+        path = read_path(Path(name))
+        self.argument = count
+        return along(path, *self._parse(r"\d+", str(path.usual_views), VIEWS_MOST))
 
     def _angles(self, words: list[str]) -> tuple[tuple[float, float], tuple[float, float]] | None:
         """`A,B` and `E,F` => two ranges; none for no words."""

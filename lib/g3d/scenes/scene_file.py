@@ -26,14 +26,16 @@ def save_scene(
     seed: int | None = None,
     parents: Mapping[str, str] | None = None,
     left_out: Mapping[str, Sequence[str]] | None = None,
+    fitted: Mapping[str, Any] | None = None,
 ) -> str:
     """Write one scene (a batch of one) as a file that renders with nothing else; return its digest.
 
-    `item` is the name of what the scene shows, where it has one."""
+    `item` is the name of what the scene shows, where it has one; `fitted` says how well it was fitted to another scene."""
     assert len(scene) == 1, "a scene file holds one scene"
     config: dict[str, Any] = {"world": scene.world.as_json(), **({"item": item} if item else {})}
     if left_out:  # rows of the file that it came from, by reason: how many, and the first ones
         config["left_out"] = {why: [len(rows), *rows[:10]] for why, rows in left_out.items()}
+    config |= {"fitted": dict(fitted)} if fitted else {}
     match scene:
         case Gaussians():
             kind = "gaussians"

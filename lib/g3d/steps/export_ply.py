@@ -1,17 +1,15 @@
 """`export-ply`: scenes => PLY files: meshes or points with colours, or splats, in world units."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from g3d.device import pick_device
+from g3d.drawing.surfaces import colour_of, surface_mesh
 from g3d.errors import Failure, G3dError, did_you_mean
-from g3d.export.colour import surface_colour
-from g3d.export.mesh import Mesh, evaluate, field_mesh
+from g3d.export.mesh import evaluate
 from g3d.export.mesh_formats import write_glb, write_obj
 from g3d.export.ply import write_mesh, write_points
 from g3d.export.points import surface_points
@@ -20,11 +18,10 @@ from g3d.images import to_u8
 from g3d.progress import SILENT, Progress
 from g3d.render.splat import turn
 from g3d.render.splat.harmonics import sh_colour
-from g3d.scenes.scene import Field, Gaussians, MlpField, query, query_output, to
+from g3d.scenes.scene import Gaussians, to
 from g3d.scenes.scene_file import load_scene, scene_files
 from g3d.storage import artifacts, files
 
-SURFACE = 0.1  # of the bounds' diagonal: what a surface may be thick
 FORMS = ("mesh", "points", "splats")
 RESOLUTION, NUM, SEED = 128, 20000, 0  # where they are not given
 NUM_MOST = 10_000_000
@@ -94,7 +91,7 @@ def _export(file: Path, out: Path, options: Options, device: torch.device, progr
     try:
         if isinstance(scene, Gaussians):
             return _splats(scene, out, options.up or "y") if options.form == "splats" else _gaussians(scene, out)
-        mesh = _mesh(scene, options, device, progress)
+        mesh = surface_mesh(scene, options.resolution or RESOLUTION, options.level, device, progress)
         if options.form == "points":
             points, normals = surface_points(mesh.vertices, mesh.faces, options.num or NUM, options.seed or SEED)
             write_points(out, points, to_u8(evaluate(colour_of(scene), points, device)), normals)
@@ -105,52 +102,6 @@ def _export(file: Path, out: Path, options: Options, device: torch.device, progr
         raise G3dError(f"'{file}': {error}") from error
     _WRITERS[out.suffix.lower()](out, mesh.vertices, mesh.faces, mesh.colours)
     return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
-
-
-def _mesh(scene: Field, options: Options, device: torch.device, progress: Progress) -> Mesh:
-    level = default_level(scene) if options.level is None else options.level
-    return field_mesh(
-        density_of(scene),
-        colour_of(scene),
-        scene.world.bounds,
-        options.resolution or RESOLUTION,
-        level,
-        device=device,
-        progress=progress,
-        within=options.level is not None,
-    )
-
-
-def default_level(scene: Field) -> float:
-    """Occupancy 1/2; density at which SURFACE, a tenth of the bounds' diagonal, is half opaque."""
-    if isinstance(scene, MlpField) and scene.signal == "occupancy":
-        return 0.5
-    diagonal = math.dist(*scene.world.bounds)
-    return math.log(2) / (SURFACE * diagonal)
-
-
-def density_of(scene: Field) -> Any:
-    """The field as a callable, points [P, 3] => [P]."""
-    if isinstance(scene, MlpField) and scene.signal == "occupancy":
-        return lambda points: query_output(scene, points[None], "occupancy")[0, :, 0]
-    return lambda points: query(scene, points[None], _from_above(points))[1][0]
-
-
-def colour_of(scene: Field) -> Any:
-    """Its colour at the surface, points [P, 3] => [P, 3]; grey where the field has none."""
-    if isinstance(scene, MlpField) and scene.signal == "occupancy":
-        return lambda points: torch.full_like(points, 0.65)
-
-    def ask(points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        rgb, density = query(scene, points[None], directions[None])
-        return rgb[0], density[0]
-
-    return surface_colour(ask, SURFACE * math.dist(*scene.world.bounds))
-
-
-def _from_above(points: Tensor) -> Tensor:
-    """The density does not depend on the direction, but a field may ask for one."""
-    return torch.tensor([0.0, -1.0, 0.0], device=points.device).expand(1, *points.shape)
 
 
 def _gaussians(scene: Gaussians, out: Path) -> dict[str, Any]:

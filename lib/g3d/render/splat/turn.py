@@ -47,6 +47,18 @@ def sh_turn(rotation: Tensor, count: int) -> Tensor:
     return solution
 
 
+def rotations(quats: Tensor) -> Tensor:
+    """wxyz [N, 4], of any length => [N, 3, 3]."""
+    w, x, y, z = torch.nn.functional.normalize(quats, dim=1).unbind(1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    matrices: Tensor = torch.stack(rows, dim=1).unflatten(1, (3, 3))
+    return matrices
+
+
 def _quaternion(rotation: Tensor) -> Tensor:
     """wxyz of a rotation about x."""
     angle = math.atan2(float(rotation[2, 1]), float(rotation[1, 1]))

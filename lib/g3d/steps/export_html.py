@@ -1,0 +1,125 @@
+"""`export-html`: scenes => one self-contained page that turns them: splats of 3D Gaussians, meshes of fields."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from g3d.cameras import CameraPrior
+from g3d.drawing.surfaces import surface_mesh
+from g3d.errors import Failure, G3dError
+from g3d.export.page import Shape, page
+from g3d.images import to_u8
+from g3d.progress import SILENT, Progress, track
+from g3d.render.splat.harmonics import sh_colour
+from g3d.render.splat.turn import rotations
+from g3d.scenes.scene import Field, Gaussians, World
+from g3d.scenes.scene_file import load_scene, scene_files
+from g3d.storage import artifacts, files
+
+RESOLUTION = 96
+FAR_BOUNDS = 2.6  # half-diagonals of the bounds at which a scene without cameras is looked at
+
+
+@dataclass(frozen=True)
+class Options:
+    """Scenes (a file or a folder), the page, and how fine and how dense the surface of fields is (None: not given)."""
+
+    scenes: Path
+    out: Path
+    title: str | None = None
+    resolution: int | None = None
+    level: float | None = None
+    overwrite: bool = False
+
+
+def resolve(options: Options) -> dict[str, Any]:
+    """The settings as they will be used."""
+    scenes = _checked(options)
+    return {
+        "scenes": len(scenes),
+        "title": _title(options),
+        "resolution": options.resolution or RESOLUTION,
+        "level": options.level,
+        "out": str(options.out),
+    }
+
+
+def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
+    """Write the page."""
+    scenes = _checked(options)
+    shapes = [_shape(file, options) for file in track(scenes, len(scenes), "scenes", progress)]
+    text = page(_title(options), shapes)
+    with files.atomic(options.out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return {"written": [str(options.out)], "scenes": len(shapes), "bytes": len(text.encode())}
+
+
+def _title(options: Options) -> str:
+    return options.title if options.title is not None else options.scenes.resolve().stem
+
+
+def _shape(file: Path, options: Options) -> Shape:
+    scene = load_scene(file)
+    prior = scene.world.camera_prior or _around(scene.world)
+    try:
+        if isinstance(scene, Gaussians):
+            kind, arrays = "splats", _splats(scene, prior)
+        else:
+            kind, arrays = "mesh", _mesh(scene, options.resolution or RESOLUTION, options.level)
+    except Failure:
+        raise
+    except G3dError as error:
+        raise G3dError(f"'{file}': {error}") from error
+    return Shape(
+        file.stem, kind, arrays, scene.world.background, prior.target, prior.radius_world,
+        prior.default_azimuth_deg, prior.default_elevation_deg, min(prior.fov_deg, 120.0),
+    )  # fmt: skip
+
+
+def _around(world: World) -> CameraPrior:
+    """Cameras for a scene that records none: around the middle of its bounds."""
+    low, high = world.bounds
+    middle = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2)
+    return CameraPrior(FAR_BOUNDS * math.dist(low, high) / 2, 45.0, 512, 512, target=middle)
+
+
+def _splats(scene: Gaussians, prior: CameraPrior) -> dict[str, Any]:
+    """Means, covariances and colours, which are those that the default camera sees; rows that are no numbers are left out."""
+    means, logits = scene.means[0], scene.opacity_logits[0]
+    half = rotations(scene.quats[0]) * scene.log_scales[0].clamp(max=10).exp()[:, None]
+    full = half @ half.transpose(1, 2)  # [N, 3, 3]
+    cov = full[:, [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]]
+    eye = prior.default().c2w[0, :3, 3]
+    rgb = (sh_colour(scene.sh[0], means - eye) + 0.5).clamp(0, 1)
+    rgba = torch.cat([rgb, logits.sigmoid()[:, None]], dim=1)
+    fine = torch.isfinite(torch.cat([means, cov, rgba], dim=1)).all(dim=1)
+    if not bool(fine.any()):
+        raise G3dError("it holds no Gaussians that can be drawn")
+    return {"means": means[fine].numpy(), "cov": cov[fine].numpy(), "rgba": to_u8(rgba[fine].numpy())}
+
+
+def _mesh(scene: Field, resolution: int, level: float | None) -> dict[str, Any]:
+    mesh = surface_mesh(scene, resolution, level, torch.device("cpu"))
+    return {"vertices": mesh.vertices, "faces": mesh.faces.astype(np.int32), "rgb": mesh.colours}
+
+
+def _checked(options: Options) -> list[Path]:
+    """The scene files, once the page can be written and every option has an effect."""
+    if options.out.suffix.lower() not in (".html", ".htm"):
+        raise G3dError(f"the page '{options.out}' must be a file that ends in .html; rename it")
+    if options.resolution is not None and not 2 <= options.resolution <= 512:
+        raise G3dError(f"--resolution is {options.resolution}; it must lie between 2 and 512")
+    scenes = scene_files(options.scenes)
+    heads = [artifacts.header(file) for file in scenes]
+    for head in heads:
+        if head.config.get("signal") == "image":
+            raise G3dError(f"'{head.path}': an image field is flat, there is nothing to turn; use g3d render")
+    for name in ("resolution", "level"):
+        if getattr(options, name) is not None and all(head.kind == "scene/gaussians" for head in heads):
+            raise G3dError(f"--{name} has no effect: 3D Gaussians are not meshed; leave it out")
+    files.refuse_existing(options.out, options.overwrite, (options.scenes,))
+    return scenes

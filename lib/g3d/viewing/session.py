@@ -1,0 +1,257 @@
+"""One browser: its controls, its camera, what it sees. Several browsers do not know of each other."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from g3d.cameras import SIDE_MOST, CameraPrior, Cameras
+from g3d.drawing.camera_path import Path3D, path_json
+from g3d.errors import G3dError
+from g3d.images import U8, encode
+from g3d.render import ImageSettings, default_settings
+from g3d.render.gaussians import GaussianSettings
+from g3d.scenes.scene import Gaussians, MlpField, Scene, Triplane
+from g3d.viewing import shapes
+from g3d.viewing.artist import Artist, Wish
+from g3d.viewing.picture import KINDS, drawn, fitted
+from g3d.viewing.poses import camera_of, fov_rad, move
+from g3d.viewing.settings_panel import SettingsPanel, settings_with
+from g3d.viewing.subject import Subject
+
+HEIGHT_PX, LEAST_PX = 512, 64  # of the resting picture
+ANYWHERE = CameraPrior(3.0, 45.0, 512, 512)  # where a scene records no cameras
+PICTURE = "picture"
+_BY_BROWSER = {"Gaussians": "splats", "MlpField": "mesh", "Triplane": "mesh"}
+
+
+class Session:
+    """What a browser sees and controls."""
+
+    def __init__(self, client: Any, subject: Subject):
+        self._client, self._subject = client, subject
+        self._lock = threading.RLock()  # callbacks come from many threads
+        self._scene: Scene | U8 | None = None
+        self._panel: SettingsPanel | None = None
+        self._shape: Any = None  # what the browser draws
+        self._shape_of: Any = None
+        self._keys: list[Cameras] = []
+        self._next_camera = 0
+        self.picture: U8 | None = None  # the last one that was sent, and whether it is the fine one
+        self.fine = False
+        self.artist = Artist(self._deliver, self._complain)
+        self._build()
+        if subject.photographs is not None:
+            for handle in shapes.add_frusta(client.scene, subject.photographs):
+                handle.on_click(self._heeded(lambda event: self._to_photograph(int(event.target.name[-6:]))))
+        self._heeded(lambda _: self._load(first=True))(None)
+        client.camera.on_update(self._heeded(lambda _: self._redraw()))
+
+    def close(self) -> None:
+        """The browser is gone."""
+        self.artist.close()
+
+    def _build(self) -> None:
+        """The controls that every subject has."""
+        gui, subject, redraw = self._client.gui, self._subject, self._heeded(lambda _: self._redraw())
+        reload = self._heeded(lambda _: self._load())
+        self.note = gui.add_markdown("", visible=False)
+        several = len(subject.names) > 1
+        self.number = gui.add_slider("Scene", 0, max(1, len(subject.names) - 1), 1, 0, visible=several)
+        self.number.on_update(reload)
+        self.name = gui.add_markdown("")
+        self.knobs = {}
+        for knob in subject.knobs:
+            whole = knob.step == 1
+            numbers = [int(x) if whole else x for x in (knob.low, knob.high, knob.step, knob.value)]
+            control: Any = gui.add_slider(knob.name, *numbers)
+            control.on_update(reload)
+            self.knobs[knob.name] = control
+        self.show = gui.add_dropdown("Show", list(KINDS), initial_value=KINDS[0])
+        self.way = gui.add_dropdown("Drawn as", (PICTURE, "splats", "mesh"), initial_value=PICTURE)
+        self.background = gui.add_rgb("Background", (255, 255, 255))
+        self.fov = gui.add_slider("Field of view", 5.0, 120.0, 0.5, 45.0)
+        self.height = gui.add_slider("Rows at rest", LEAST_PX, 2048, 16, HEIGHT_PX)
+        for control in (self.show, self.way, self.background, self.height):
+            control.on_update(redraw)
+        self.fov.on_update(self._heeded(lambda _: self._set_fov()))
+        self._button("Default camera", lambda: self._to_default())
+        self._button("Next training camera", lambda: self._to_training())
+        with gui.add_folder("Camera path", expand_by_default=False):
+            self.closed = gui.add_checkbox("Closed", False)
+            self._button("Add key frame", lambda: self._add_key())
+            self._button("Clear", lambda: self._keys.clear())
+            self._button("Save path", lambda: self._save_path())
+        with gui.add_folder("Screenshot", expand_by_default=False):
+            self.shot = gui.add_vector2("Width, height", (512.0, 512.0), min=(1, 1), max=(SIDE_MOST, SIDE_MOST), step=1)
+            self._button("Save picture", lambda: self._screenshot())
+
+    def _button(self, label: str, action: Callable[[], object]) -> None:
+        self._client.gui.add_button(label).on_click(self._heeded(lambda _: action()))
+
+    def _heeded(self, action: Callable[[Any], object]) -> Callable[[Any], None]:
+        """A callback one at a time, whose failure is a sentence in the panel."""
+
+        def call(event: Any) -> None:
+            with self._lock:
+                try:
+                    action(event)
+                except Exception as error:  # whatever happens in one browser must not reach the terminal as a traceback
+                    self._complain(error)
+
+        return call
+
+    def _complain(self, error: Exception) -> None:
+        known = isinstance(error, G3dError | OSError)
+        self._say(f"**{error if known else f'{type(error).__name__}: {error}'}**")
+
+    def _say(self, text: str) -> None:
+        self.note.content, self.note.visible = text, bool(text)
+
+    def _load(self, first: bool = False) -> None:
+        """The scene that the controls name; one that is gone is said, and the one before stays."""
+        values = {name: control.value for name, control in self.knobs.items()}
+        place = min(int(self.number.value), len(self._subject.names) - 1)
+        self._scene = self._subject.load(place, values) if self._subject.names else None
+        self.name.content = self._subject.names[place] if self._subject.names else self._subject.title
+        if isinstance(self._scene, Gaussians | MlpField | Triplane):
+            defaults = default_settings(self._scene)
+            if self._panel is None or not self._panel.fits(defaults):
+                if self._panel is not None:
+                    self._panel.remove()
+                self._panel = SettingsPanel(
+                    self._client.gui, defaults, lambda: self._heeded(lambda _: self._redraw())(None)
+                )
+            flat = isinstance(defaults, ImageSettings)
+            self.way.options = (PICTURE,) if flat else (PICTURE, _BY_BROWSER[type(self._scene).__name__])
+            if first:
+                self.background.value = tuple(round(255 * x) for x in self._scene.world.background)
+        if first:
+            self._to_default()
+        self._redraw()
+
+    def _settings(self, scene: Scene) -> Any:
+        defaults = default_settings(scene)
+        assert self._panel is not None
+        flat = isinstance(defaults, ImageSettings)
+        return settings_with(defaults, self._panel.pairs(), None if flat else [x / 255 for x in self.background.value])
+
+    def _redraw(self) -> None:
+        """Ask for what the controls and the camera say."""
+        camera = camera_of(self._client.camera, int(self.height.value))
+        if not isinstance(self._scene, Gaussians | MlpField | Triplane):
+            self.artist.ask(None)
+            if self._scene is not None:
+                self._deliver(fitted(self._scene, camera.width, camera.height), True)
+            return
+        settings = self._settings(self._scene)
+        if self.way.value == PICTURE:
+            self._drop_shape()
+            flat = isinstance(settings, ImageSettings)
+            self.artist.ask(Wish(self._scene, settings, camera, self.show.value, rests=flat))
+        else:
+            self.artist.ask(None)
+            self._show_shape(self._scene, settings, camera)
+        self._say("")
+
+    def _show_shape(self, scene: Scene, settings: Any, camera: Cameras) -> None:
+        """What the browser turns by itself, sent again only when it changes."""
+        self._client.scene.set_background_image(_plain(settings.background), format="png")
+        of = (scene, settings)
+        if self._shape is not None and self._shape_of[0] is scene and self._shape_of[1] == settings:
+            return
+        self._drop_shape()
+        if isinstance(scene, Gaussians):
+            assert isinstance(settings, GaussianSettings)
+            self._shape = shapes.add_splats(self._client.scene, scene, settings, camera)
+        else:
+            self._shape = shapes.add_mesh(self._client.scene, scene)
+        self._shape_of = of
+
+    def _drop_shape(self) -> None:
+        if self._shape is not None:
+            self._shape.remove()
+        self._shape = None
+
+    def _deliver(self, picture: U8, fine: bool) -> None:
+        """Send a picture: exact at rest, small on the way while the camera moves."""
+        self._client.scene.set_background_image(picture, format="png" if fine else "jpeg")
+        self.picture, self.fine = picture, fine
+
+    def _prior(self) -> CameraPrior:
+        scene = self._scene
+        known = scene.world.camera_prior if isinstance(scene, Gaussians | MlpField | Triplane) else None
+        return known or ANYWHERE
+
+    def _go(self, camera: Cameras) -> None:
+        prior = self._prior()
+        self.fov.value = round(2 * torch.rad2deg(torch.tensor(fov_rad(camera) / 2)).item(), 1)
+        move(self._client.camera, camera, prior.radius_world)
+
+    def _to_default(self) -> None:
+        shots = self._subject.photographs
+        self._go(self._prior().default() if shots is None else shots.cameras[0])
+
+    def _to_training(self) -> None:
+        """The next of the photographs' cameras, or of those that the model's training views were drawn from."""
+        shots = self._subject.photographs
+        if shots is not None:
+            self._to_photograph(self._next_camera % len(shots.cameras))
+        else:
+            self._go(self._prior().sample(0, [self._next_camera]))
+            self._next_camera += 1
+
+    def _to_photograph(self, number: int) -> None:
+        assert self._subject.photographs is not None
+        self._next_camera = number + 1
+        self._go(self._subject.photographs.cameras[number])
+        if number < len(self._subject.names):
+            self.number.value = number
+
+    def _set_fov(self) -> None:
+        self._client.camera.fov = float(torch.deg2rad(torch.tensor(float(self.fov.value))))
+        self._redraw()
+
+    def _add_key(self) -> None:
+        self._keys.append(camera_of(self._client.camera, int(self.height.value)))
+        self._say(f"{len(self._keys)} key frames")
+
+    def path_bytes(self) -> bytes:
+        """The key frames as `render --cameras path:JSON` reads them, all of the first one's size."""
+        if not self._keys:
+            raise G3dError("there are no key frames yet; add some")
+        first = self._keys[0]
+        c2w, k = (torch.cat([getattr(key, name) for key in self._keys]) for name in ("c2w", "intrinsics"))
+        scale = torch.tensor([[first.height / key.height] for key in self._keys])
+        k = torch.cat([k[:, :2] * scale, first.intrinsics[:, 2:].expand(len(k), 2)], dim=1)
+        keys = replace(first, c2w=c2w, intrinsics=k)
+        return (
+            json.dumps(path_json(Path3D(keys, bool(self.closed.value) and len(keys) > 1)), indent=1) + "\n"
+        ).encode()
+
+    def _save_path(self) -> None:
+        self._client.send_file_download("path.json", self.path_bytes(), save_immediately=True)
+
+    def screenshot(self, width: int, height: int) -> U8:
+        """The scene from where the browser looks, at any size."""
+        if not isinstance(self._scene, Gaussians | MlpField | Triplane):
+            raise G3dError("there is no scene to draw; save the picture itself")
+        camera = camera_of(self._client.camera, height)
+        k = camera.intrinsics.clone()
+        k[:, 2:] = torch.tensor([width / 2, height / 2])
+        wide = replace(camera, intrinsics=k, width=width, height=height)
+        made = drawn(self._scene, wide, self._settings(self._scene), None, self.show.value)
+        assert made is not None
+        return made
+
+    def _screenshot(self) -> None:
+        width, height = (int(x) for x in self.shot.value)
+        self._client.send_file_download("picture.png", encode(self.screenshot(width, height)), save_immediately=True)
+
+
+def _plain(colour: Any) -> U8:
+    """A picture of one colour."""
+    return (torch.tensor(colour) * 255).round().to(torch.uint8).expand(2, 2, 3).contiguous().numpy()

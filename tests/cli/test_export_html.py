@@ -1,0 +1,108 @@
+"""`g3d export-html`: one page, nothing to fetch, opened from a disk in a real browser."""
+
+import base64
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from browser import Page, browser, until
+from commands import g3d, refused
+from g3d.cameras import focal_from_fov
+from g3d.render import render_scene
+from g3d.scenes.scene import Gaussians
+from g3d.scenes.scene_file import save_scene
+from toy_scenes import gaussians, image_field, occupancy, radiance, two_branches, world
+
+
+def crowd() -> Gaussians:
+    """Long, turned Gaussians of several colours, one behind the other."""
+    g = torch.Generator().manual_seed(1)
+    n = 12
+    means = torch.rand(1, n, 3, generator=g) * 1.6 - 0.8
+    log_scales = torch.rand(1, n, 3, generator=g) * 1.8 - 3.0
+    sh = torch.rand(1, n, 1, 3, generator=g) * 3 - 1.5
+    quats, logits = torch.randn(1, n, 4, generator=g), torch.rand(1, n, generator=g) * 4 - 1
+    return Gaussians(means, log_scales, quats, logits, sh, world(64))
+
+
+def data_of(path: Path) -> Any:
+    found = re.search(r'<script type="application/json" id="scenes">(.*?)</script>', path.read_text(), re.S)
+    assert found
+    return json.loads(found[1])
+
+
+def test_the_page_holds_the_numbers_and_fetches_nothing(tmp_path: Path) -> None:
+    scene = crowd()
+    save_scene(tmp_path / "a.safetensors", scene)
+    words = ("export-html", tmp_path / "a.safetensors", "--title", "<b>&", "--out")
+    assert g3d(*words, tmp_path / "p.html").code == 0
+    text = (tmp_path / "p.html").read_text()
+    assert "<title>&lt;b&gt;&amp;</title>" in text and "{{" not in text
+    assert not re.search(r"https?://|//cdn|src=|@import|url\(", text) and "default-src 'none'" in text
+    (found,) = data_of(tmp_path / "p.html")
+    means = np.frombuffer(gzip.decompress(base64.b64decode(found["arrays"]["means"]["data"])), np.float32)
+    assert np.array_equal(means.reshape(-1, 3), scene.means[0].numpy())
+    assert found["kind"] == "splats" and found["radius_world"] == 3.0 and found["name"] == "a"
+    assert g3d(*words, tmp_path / "q.html").code == 0
+    assert (tmp_path / "q.html").read_bytes() == (tmp_path / "p.html").read_bytes()
+
+
+def test_refusals(tmp_path: Path) -> None:
+    for name, scene in {"flat": image_field(), "splats": gaussians(), "fog": radiance()}.items():
+        save_scene(tmp_path / f"{name}.safetensors", scene)
+    page = ("--out", tmp_path / "p.html")
+    refused(g3d("export-html", tmp_path / "flat.safetensors", *page), "image field", "nothing to turn")
+    refused(g3d("export-html", tmp_path / "splats.safetensors", "--resolution", 9, *page), "--resolution has no effect")
+    refused(g3d("export-html", tmp_path / "fog.safetensors", "--resolution", 1, *page), "--resolution is 1")
+    refused(g3d("export-html", tmp_path / "fog.safetensors", "--out", tmp_path / "p.pdf"), "ends in .html")
+    (tmp_path / "p.html").write_text("mine")
+    refused(g3d("export-html", tmp_path / "fog.safetensors", *page), "exists")
+
+
+def _frames(page: Page) -> int:
+    return int(page.run("document.getElementById('view').dataset.drawn || 0"))
+
+
+@pytest.mark.slow
+def test_it_turns_scenes_in_a_browser_from_the_disk(tmp_path: Path) -> None:
+    """Splats agree with our own rasteriser; a mesh is seen; keys and mouse turn them; no errors, no network."""
+    scene = crowd()
+    for number, kind in enumerate((scene, two_branches(), occupancy())):
+        save_scene(tmp_path / "s" / f"{number:06d}.safetensors", kind)
+    done = g3d("export-html", tmp_path / "s", "--resolution", 24, "--out", tmp_path / "p.html")
+    assert done.code == 0, done.err
+    with browser() as program:
+        page = program.open((tmp_path / "p.html").as_uri())
+        until(lambda: page.run("document.readyState") == "complete" and _frames(page) > 0)
+        seen = page.picture()
+        assert _matches(seen, scene)
+        before = _frames(page)
+        page.drag(300, 200, 80, 0)
+        until(lambda: _frames(page) > before)
+        assert np.abs(page.picture().astype(int) - seen).max() > 20
+        for number, name in ((1, "000001"), (2, "000002")):
+            before = _frames(page)
+            page.run("document.getElementById('after').click()")
+            until(lambda b=before: _frames(page) > b)  # type: ignore[misc]
+            assert page.run("document.getElementById('name').textContent") == f"{name} ({number + 1} of 3)"
+            assert page.picture()[:300].std() > 5
+        assert not [line for line in page.log if '"error"' in line or "exception" in line], page.log
+        page.close()
+
+
+def _matches(seen: Any, scene: Gaussians) -> bool:
+    """The page's square middle, but for the bar below, against our rasteriser from the default camera."""
+    height, width = seen.shape[:2]
+    prior = scene.world.camera_prior
+    assert prior is not None
+    camera = prior.default().resized(height, height)
+    assert abs(float(camera.intrinsics[0, 0]) - focal_from_fov(prior.fov_deg, height)) < 1e-3
+    drawn = (render_scene(scene, camera).rgb[0].numpy() * 255).round()
+    left = (width - height) // 2
+    apart = np.abs(seen[:, left : left + height].astype(int) - drawn)[: height - 70]
+    return bool(np.percentile(apart, 99.5) <= 6 and drawn[: height - 70].std() > 20)
