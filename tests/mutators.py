@@ -93,7 +93,7 @@ def in_json(data: bytes, stream: Stream) -> bytes:
                 holder[key] = stream.choice(places)[0] if stream.randrange(2) else [holder[key], holder[key]]
             case 3 if isinstance(holder[key], int | float) and not isinstance(holder[key], bool):
                 holder[key] = stream.choice(
-                    (-holder[key], min(holder[key], 10**290) * 1e9, holder[key] + 1, 0, 2**31, 1e308, -1)
+                    (-holder[key], max(-1e290, min(holder[key], 1e290)) * 1e9, holder[key] + 1, 0, 2**31, 1e308, -1)
                 )
             case _:
                 holder[key] = odd(stream)
