@@ -15,7 +15,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def view(
     what: Annotated[
-        Path, typer.Argument(help="Scenes, a PLY of splats, a run or model, or pictures with transforms.json.")
+        Path,
+        typer.Argument(help="Scenes, a PLY of splats, a run or model, a dataset, or pictures with transforms.json."),
     ],
     prior: Annotated[Path | None, typer.Option("--prior", help="A prior of the model's latents.")] = None,
     up: Annotated[

@@ -11,6 +11,7 @@ import pytest
 from browser import HEIGHT, WIDTH, Page, browser, until
 from commands import Pipeline, g3d, refused
 from g3d import images
+from g3d.data.opening import open_dataset
 from g3d.scenes.scene_file import save_scene
 from g3d.steps.view import Options, _subject
 from g3d.viewing.server import Shown, shown
@@ -52,6 +53,10 @@ def test_what_is_seen_of_what(pipeline: Pipeline, tmp_path: Path) -> None:
     assert g3d("render", tmp_path / "s", "--cameras", "orbit:3", "--out", tmp_path / "i").code == 0
     shots = _subject(Options(tmp_path / "i")).photographs
     assert shots is not None and len(shots.pictures) == len(shots.cameras) == 3
+    data = _subject(Options(pipeline.data))
+    assert len(data.names) == 32 and data.names[9] == f"000009, {open_dataset(pipeline.data).object_names[1]}"
+    assert np.array_equal(data.load(9, {}), images.read_image(pipeline.data / "images" / "000009.png"))
+    assert data.photographs is not None and len(data.photographs.pictures) == len(data.photographs.cameras) == 8
     subject = _subject(Options(pipeline.model, pipeline.prior))
     values: dict[str, Any] = {knob.name: knob.value for knob in subject.knobs}
     one, same, other = (subject.load(0, values | more) for more in ({}, {}, {"Seed": 1}))

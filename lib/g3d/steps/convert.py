@@ -102,8 +102,7 @@ def _coefficients(scene: Scene) -> int:
 def _checked(options: Options) -> list[Path]:
     """The scene files, once all of them can be converted and the output written."""
     if options.form not in FORMS:
-        raise G3dError(f"--to is '{options.form}', to which nothing is converted{did_you_mean(options.form, FORMS)}; "
-                       f"allowed: {', '.join(FORMS)}")  # fmt: skip
+        raise G3dError(f"--to is '{options.form}', to which nothing is converted{did_you_mean(options.form, FORMS)}")  # fmt: skip
     ranges = {
         "num": (1, NUM_MOST), "views": (1, VIEWS_MOST), "size": (WINDOW_PX, SIDE_MOST), "steps": (1, STEPS_MOST),
     }  # fmt: skip

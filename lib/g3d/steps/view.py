@@ -11,6 +11,7 @@ import torch
 
 from g3d import config, images, latents
 from g3d.cameras import from_transforms
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, existing
 from g3d.importers.splat_scene import gaussians_of
 from g3d.importers.splats import read_splats
@@ -80,6 +81,8 @@ def _subject(options: Options) -> Subject:
         raise G3dError(f"--up turns a PLY, and '{what}' is none; leave it out")
     if is_model:
         return _model(what, options.prior)
+    if (what / "dataset.json").is_file():
+        return _dataset(what)
     if what.is_file() or any(what.glob("*.safetensors")):
         return of_scenes(what.name, scene_files(what))
     return _pictures(what)
@@ -120,6 +123,17 @@ def _pictures(folder: Path) -> Subject:
     paths = [found.path / p for p in places]
     shots = Photographs([images.read_image(p) for p in paths], cameras[list(chosen)])
     return replace(of_pictures(folder.name, paths), photographs=shots)
+
+
+def _dataset(folder: Path) -> Subject:
+    """All pictures of a dataset, with the frusta of its first object, whose views come first, where it has cameras."""
+    data = open_dataset(folder)
+    names = [f"{view:06d}, {data.object_names[int(obj)]}" for view, obj in enumerate(data.view_object)]
+    subject = Subject(folder.name, names, lambda number, _: data.pictures([number])[0])
+    if data.cameras is None:
+        return subject
+    views = data.views(0)[:FRUSTA_MOST]
+    return replace(subject, photographs=Photographs(list(data.pictures(views)), data.cameras[views.tolist()]))
 
 
 def _model(what: Path, prior_path: Path | None) -> Subject:
