@@ -306,3 +306,13 @@ def test_a_dataset_of_more_views_than_there_can_be(pipeline: Pipeline, tmp_path:
 def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
     with pytest.raises(G3dError, match="longer than a name can be"):
         named.inside(tmp_path, name, "a frame")
+
+
+def test_a_zip_with_a_member_without_a_name(pipeline: Pipeline, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w") as odd:
+        for name in ("a.png", "b.png", "x"):
+            odd.writestr(name, (pipeline.data / "images" / "000000.png").read_bytes())
+        odd.infolist()[2].filename = ""
+    for words in (["sheet"], ["eval-fid", pipeline.data, "--extractor", "random"], ["prepare-data", "images"]):
+        done = g3d(*words, tmp_path / "odd.zip", "--out", tmp_path / "out.png")
+        refused(done, "odd.zip", "without a name")

@@ -28,7 +28,7 @@ def _opened(path: Path, size: int, changed_ns: int) -> zipfile.ZipFile:
 
 def check(path: Path, max_unpacked_gb: float) -> dict[str, zipfile.ZipInfo]:
     """The files in a zip by name, in the order of their names; a zip that could do harm is refused before any is read."""
-    members = [m for m in opened(path).infolist() if not m.is_dir()]
+    members = [m for m in opened(path).infolist() if not m.filename.endswith("/")]
     for m in members:
         trouble = _harm(m)
         if trouble:
@@ -48,6 +48,8 @@ def check(path: Path, max_unpacked_gb: float) -> dict[str, zipfile.ZipInfo]:
 
 def _harm(m: zipfile.ZipInfo) -> str:
     """Why a member of a zip is not read; empty if it may be."""
+    if not m.filename:
+        return "a member without a name; write the zip again"
     parts = m.filename.split("/")
     if m.filename.startswith("/") or ".." in parts or "\\" in m.filename or re.match("[A-Za-z]:", m.filename):
         return "a path that leaves the folder or is not written with '/'; write the zip again with relative paths"
