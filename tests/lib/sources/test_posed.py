@@ -31,6 +31,7 @@ def _changed(row: int, column: int, value: float) -> Any:
     ("c2w", "words"),
     [
         (_changed(0, 3, math.nan), "'view 3' has numbers that are not finite"),
+        (_changed(2, 3, 1.6e60), "'view 3' stands 1e\\+12 or more from the origin"),
         (_changed(2, 2, math.inf), "'view 3' has numbers that are not finite"),
         (_changed(3, 3, 0.0), "'view 3' has a last row that is not 0 0 0 1"),
         (POSES * np.array([0.0, 1, 1, 1]), "'view 0' is singular"),

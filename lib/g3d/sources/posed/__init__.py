@@ -20,6 +20,7 @@ from g3d.sources import Made, Summary
 
 F64 = NDArray[np.float64]
 UPS = ("auto", "x", "y", "z", "-x", "-y", "-z")
+FARTHEST = 1e12  # world units or pixels: single precision cannot square 1e20
 _ROTATION_TOLERANCE = 1e-2  # of R R^T - 1: text files with few digits pass, a scale or a shear does not
 _SINGULAR = 1e-6  # determinant
 _SNAP_DEG = 5.0  # an axis found nearer than this to a coordinate axis is that axis
@@ -64,6 +65,7 @@ def check_poses(c2w: F64, name: Callable[[int], str]) -> None:
         skew = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max((1, 2))
         faults = (
             (~np.isfinite(c2w).all((1, 2)), "has numbers that are not finite"),
+            (~(np.abs(c2w[:, :3, 3]).max(1) < FARTHEST), f"stands {FARTHEST:g} or more from the origin"),
             (np.abs(c2w[:, 3] - [0, 0, 0, 1]).max(1) > 1e-4, "has a last row that is not 0 0 0 1"),
             (np.abs(determinant) < _SINGULAR, "is singular"),
             (determinant < 0, "is left-handed: it mirrors the world"),
@@ -78,11 +80,11 @@ def check_poses(c2w: F64, name: Callable[[int], str]) -> None:
 
 def check_intrinsics(k: F64, name: Callable[[int], str]) -> None:
     """Refuse the first of fx fy cx cy [N, 4] that no camera has."""
-    bad = ~np.isfinite(k).all(1) | ~(k[:, :2] > 0).all(1)
+    bad = ~(np.abs(k) < FARTHEST).all(1) | ~(k[:, :2] > 0).all(1)
     if bad.any():
         first = int(bad.argmax())
-        raise G3dError(f"the camera of {name(first)} has the intrinsics {k[first].tolist()} (fx fy cx cy); they are finite, and "
-                       "focal lengths are above 0; correct it")  # fmt: skip
+        raise G3dError(f"the camera of {name(first)} has the intrinsics {k[first].tolist()} (fx fy cx cy); they are below "
+                       f"{FARTHEST:g}, and focal lengths are above 0; correct it")  # fmt: skip
 
 
 def matrix_of(numbers: Sequence[Any], sides: Sequence[int], name: str) -> F64:
