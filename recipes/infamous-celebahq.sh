@@ -5,7 +5,7 @@ set -eu
 MODEL=${1:?give a run of recipes/infamous-ffhq.sh}
 PICTURES=${2:?give the folder of pictures}
 LABELS=${3:?give the folder of labels}
-MARKS=${4:?give the folder of landmarks}
+MARKS=${4:?give the folder of landmarks, or dlib}
 D=${5:-runs/infamous-celebahq}
 
 [ -d "$D/data" ] || g3d prepare-data portraits "$PICTURES" --labels "$LABELS" --landmarks "$MARKS" --size "${SIZE:-512}" \

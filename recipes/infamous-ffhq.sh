@@ -1,14 +1,14 @@
 #!/bin/sh
 # INFAMOUS-NeRF fitted on to photographs (section 4, "In-the-Wild Performance"): 2,386 pictures of FFHQ with one of six expressions,
 # whose codes are those of the multi-view model; then 80 others are fitted (table 2). Labels: ffhq-features-dataset's JSON; landmarks:
-# a file of 68 points a picture.
+# a file of 68 points a picture, or dlib, which finds them.
 # usage: recipes/infamous-ffhq.sh MULTIVIEW_MODEL PICTURES LABELS LANDMARKS [OUT]
 #   HELD_OUT=80 SIZE=512 PRESET=ffhq512 EXPRESSIONS=20 STEPS=2000   (of encode)  MORE="--set steps=1000"  (of the fit)
 set -eu
 MODEL=${1:?give a run of recipes/infamous-facescape.sh}
 PICTURES=${2:?give the folder of pictures}
 LABELS=${3:?give the folder of ffhq-features-dataset}
-MARKS=${4:?give the folder of landmarks}
+MARKS=${4:?give the folder of landmarks, or dlib}
 D=${5:-runs/infamous-ffhq}
 
 [ -d "$D/data" ] || g3d prepare-data portraits "$PICTURES" --labels "$LABELS" --landmarks "$MARKS" --size "${SIZE:-512}" --skip-bad \

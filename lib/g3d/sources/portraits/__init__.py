@@ -16,6 +16,7 @@ from PIL import Image
 from g3d import images
 from g3d.data import pnp
 from g3d.errors import G3dError, existing
+from g3d.face_landmarks import DLIB, dlib_finder
 from g3d.sources import Collection, Item, Made, Request, Summary, View, needs_input
 from g3d.sources.faces import choices, frames
 from g3d.sources.faces.model import EXPRESSIONS
@@ -26,6 +27,7 @@ from g3d.sources.writing.licence import licence_of
 MOST_OFF_SHARE = 0.1  # of a picture's side, that landmarks may be off the mean face on the average
 LOW, HIGH = (-2.8, -3.8, -2.4), (2.8, 3.4, 2.7)  # corners of the box that heads lie in, world units
 BLACK = (0, 0, 0)
+_OTHERWISE = "give a folder of landmarks, --landmarks FOLDER"
 _ORIENTATION = 0x0112  # of EXIF: from 5 on sides are swapped
 
 
@@ -35,7 +37,7 @@ class Options:
 
     size: int = 256
     labels: Path | None = None  # a folder of features, a JSON a picture
-    landmarks: Path | None = None  # a folder of landmarks, a file a picture
+    landmarks: Path | None = None  # a folder of landmarks, a file a picture; or DLIB, which finds them
     expressions: int | str = len(EXPRESSIONS)  # what is known by number: those of the multi-view data
 
 
@@ -46,10 +48,14 @@ def collect(request: Request) -> Collection:
     for word in ("labels", "landmarks"):
         if getattr(options, word) is None:
             what = "emotions, as ffhq-features-dataset has them" if word == "labels" else "files of 68 landmarks"
-            raise G3dError(f"the source 'portraits' needs --{word}, a folder of {what}, one a picture")
+            more = f" (or --landmarks {DLIB}, which finds them)" if word == "landmarks" else ""
+            raise G3dError(f"the source 'portraits' needs --{word}, a folder of {what}, one a picture{more}")
     assert options.labels is not None and options.landmarks is not None
     features = existing(options.labels, "the folder of labels")
-    marks = existing(options.landmarks, "the folder of landmarks")
+    by_dlib = str(options.landmarks) == DLIB and not options.landmarks.exists()
+    if by_dlib:
+        dlib_finder(_OTHERWISE)  # refuses before any picture is read
+    marks = None if by_dlib else existing(options.landmarks, "the folder of landmarks")
     names = tuple(choices.NAMES[i] for i in choices.expressions(options.expressions))
     pictures = sorted(
         p for p in folder.rglob("*") if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".")
@@ -61,18 +67,19 @@ def collect(request: Request) -> Collection:
         twice = next(stem for stem in stems if stems.count(stem) > 1)
         raise G3dError(f"'{folder}' has two pictures named '{twice}', whose labels would be the same; rename one")
     for number, picture in enumerate(pictures):
-        own = tuple(marks / f"{picture.stem}{suffix}" for suffix in labels.LANDMARK_SUFFIXES)
+        own = tuple(marks / f"{picture.stem}{suffix}" for suffix in labels.LANDMARK_SUFFIXES) if marks else None
         shot = Shot(picture, features / f"{picture.stem}.json", own, number, options.size, names)
         items.append(Item(picture.stem, partial(make, shot), _stamp(shot)))
     settings: dict[str, Any] = {
         "input": folder.resolve().name,
         "size": options.size,
+        **({"landmarks": DLIB} if by_dlib else {}),
         **choices.settings(choices.expressions(options.expressions), None),
     }
     known = {"expression": names, "subject": stems}
     return Collection(
         f"portraits {folder.resolve().name}", items, licence_of(folder), settings, options.size, options.size, (0.0, 0.0, 0.0),
-        partial(describe, options.size), known, (folder, features, marks), len(items),
+        partial(describe, options.size), known, (folder, features, *([marks] if marks else [])), len(items),
     )  # fmt: skip
 
 
@@ -82,7 +89,7 @@ class Shot:
 
     picture: Path
     features: Path
-    landmarks: tuple[Path, ...]  # the first that is there
+    landmarks: tuple[Path, ...] | None  # the first that is there; None: they are looked for in the picture
     number: int
     size: int
     names: tuple[str, ...]  # of the expressions, by number
@@ -90,25 +97,21 @@ class Shot:
 
 def make(shot: Shot) -> Made:
     """One photograph as a subject with an expression, seen once."""
-    path = next((p for p in shot.landmarks if p.is_file()), None)
-    if path is None:
-        raise G3dError(
-            f"'{shot.picture}' has no landmarks '{shot.landmarks[0].with_suffix('')}' with {', '.join(labels.LANDMARK_SUFFIXES)}"
-        )
     name = labels.expression(shot.features)
     if name not in shot.names:
         raise G3dError(f"'{shot.picture}' shows '{name}', which --expressions leaves out ({', '.join(shot.names)})")
     data = shot.picture.read_bytes()
     picture = images.encode(images.decode_square(data, str(shot.picture), shot.size, BLACK), photo=True)
-    pixels = cropped(labels.landmarks(path), _size(shot.picture), shot.size)
+    whole, where = landmarks_of(shot, data)
+    pixels = cropped(whole, _size(shot.picture), shot.size)
     k = frames.intrinsics_px(shot.size).astype(np.float64)
     try:
         c2w, off = pnp.camera(MEAN_FACE_WORLD, pixels, k)
     except ValueError as error:
-        raise G3dError(f"no camera fits the landmarks '{path}': {error}; replace them") from error
+        raise G3dError(f"no camera fits the landmarks {where}: {error}; replace them") from error
     if off > MOST_OFF_SHARE * shot.size:
         raise G3dError(
-            f"the landmarks '{path}' are {off:.1f} pixels off a face on the average; they are not in the 68-point order"
+            f"the landmarks {where} are {off:.1f} pixels off a face on the average, or not in the 68-point order; replace them"
         )
     columns = {
         "c2w": c2w[None], "intrinsics": k[None], "subject": np.array([shot.number]),
@@ -116,6 +119,21 @@ def make(shot: Shot) -> Made:
     }  # fmt: skip
     entry = {"file": shot.picture.name, "subject": shot.number, "expression": name, "landmarks_off_px": round(off, 2)}
     return Made([View(picture)], columns, entry=entry, box=(LOW, HIGH))
+
+
+def landmarks_of(shot: Shot, data: bytes) -> tuple[labels.F64, str]:
+    """[68, 2] pixels of the whole photograph, from its file or found in it; and where they are from, for messages."""
+    if shot.landmarks is None:
+        found = dlib_finder(_OTHERWISE)(images.decode(data, str(shot.picture), BLACK))
+        if found is None:
+            raise G3dError(f"dlib's detector finds no face in '{shot.picture}'; {_OTHERWISE}")
+        return found, f"that dlib finds in '{shot.picture}'"
+    path = next((p for p in shot.landmarks if p.is_file()), None)
+    if path is None:
+        raise G3dError(
+            f"'{shot.picture}' has no landmarks '{shot.landmarks[0].with_suffix('')}' with {', '.join(labels.LANDMARK_SUFFIXES)}"
+        )
+    return labels.landmarks(path), f"'{path}'"
 
 
 def cropped(pixels: labels.F64, whole: tuple[int, int], size: int) -> labels.F64:
@@ -141,7 +159,7 @@ def _size(path: Path) -> tuple[int, int]:
 def _stamp(shot: Shot) -> str:
     """Size and time of the files that an item is made from."""
     found = []
-    for path in (shot.picture, shot.features, *shot.landmarks):
+    for path in (shot.picture, shot.features, *(shot.landmarks or ())):
         if path.is_file():
             stat = path.stat()
             found.append(f"{stat.st_size}-{stat.st_mtime_ns}")
