@@ -22,6 +22,7 @@ g3d fit-stage1 infamous-nerf --data "$D/data" --preset faces64 ${STEPS:+--set st
 g3d decode "$D/model" "$D/model" --render "$D/novel" --cameras "dataset:$D/data:test" --overwrite
 g3d eval-recon "$D/data" "$D/novel" --drawn-from "$D/model" --objects train --split test --by subject --out "$D/novel.json" --overwrite
 g3d eval-recon "$D/data" "$D/novel" --drawn-from "$D/model" --objects train --split test --masks --by subject --out "$D/novel_masks.json" --overwrite
+g3d eval-recon "$D/data" "$D/novel" --drawn-from "$D/model" --objects train --split test --region face --by subject --out "$D/novel_face.json" --overwrite
 g3d eval-transfer "$D/data" "$D/novel" --drawn-from "$D/model" --objects train --split test --out "$D/transfer_seen.json" --overwrite
 
 # Pairs never trained: the subject's codes with the expression of another subject, and the neutral faces beside them.
@@ -35,13 +36,19 @@ g3d eval-recon "$D/data" "$D/pairs" --drawn-from "$D/pairs.safetensors" --object
 g3d eval-transfer "$D/data" "$D/pairs" --drawn-from "$D/pairs.safetensors" --objects pairs,train --out "$D/transfer_unseen.json" --overwrite
 
 # Held-out subjects, from one picture each: the start (mean codes) and the end.
+judge() { # judge STEPS NAME OPTION...: views from held-out cameras
+    of="$D/encoded_$1" to="$D/encoded_$1_$2.json"; shift 2
+    g3d eval-recon "$D/data" "$of" --drawn-from "$of.safetensors" --objects test --split test --by subject "$@" --out "$to" --overwrite
+}
 ITEMS=""
 for s in 012 013 014 015; do for e in neutral mouth_stretch grin; do ITEMS="$ITEMS${ITEMS:+,}subject-$s/$e"; done; done
 for steps in 0 400; do
     g3d encode "$D/model" --data "$D/data" --split test --items "$ITEMS" --set steps=$steps --out "$D/encoded_$steps.safetensors" \
         --overwrite --json | tee "$D/encoded_$steps.json"
     g3d decode "$D/model" "$D/encoded_$steps.safetensors" --render "$D/encoded_$steps" --cameras "dataset:$D/data:test" --overwrite
-    g3d eval-recon "$D/data" "$D/encoded_$steps" --drawn-from "$D/encoded_$steps.safetensors" --objects test --split test --out "$D/encoded_${steps}_novel.json" --overwrite
+    judge $steps novel
+    judge $steps masks --masks
+    judge $steps face --region face
 done
 
 # Edits: six subjects, then those with the appearance, the shape and the expression of others.
