@@ -48,8 +48,8 @@ for row in $ROWS; do
     full) fit full ;;
     cnn) fit cnn --set backbone=cnn ;;
     cnn-no-reset) fit cnn-no-reset --set backbone=cnn --set reset_every=0 ;;
-    no-gan) fit no-gan --set gan_weight=0 --set novel_weight=0 ;;
-    no-novel) fit no-novel --set novel_weight=0 ;; # the main discriminator alone
+    no-gan) fit no-gan --set gan_from=1 --set novel_from=1 ;; # they never begin, whatever BASE says of when
+    no-novel) fit no-novel --set novel_from=1 ;; # the main discriminator alone
     no-scale) fit no-scale --set scale_weight=0 ;;
     no-nerf) fit no-nerf --set distortion_weight=0 --set interlevel_weight=0 ;;
     no-depth) fit no-depth --set depth_weight=0 ;;

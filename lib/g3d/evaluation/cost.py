@@ -13,7 +13,7 @@ from g3d.errors import G3dError
 from g3d.evaluation.shape_files import Lattice, field_grid
 from g3d.progress import Progress
 from g3d.render import rays, render_image_field, render_scene
-from g3d.scenes.scene import Gaussians, MlpField, Scene, tensors_of
+from g3d.scenes.scene import Gaussians, MlpField, Scene, tensors_of, unbounded
 
 IMAGE_PX = 64  # of an image field of a model that was not fitted to pictures
 
@@ -54,10 +54,12 @@ def grid_of(scene: Scene, cells: int, device: torch.device) -> View:
 
 
 def _points(scene: MlpField, camera: Cameras) -> int:
-    """Samples of the rays that pass the scene's bounds; the others ask for nothing."""
+    """Samples of the rays that pass the scene's bounds (or of all, where it has none); the others ask for nothing."""
     origin, directions = rays.camera_rays(camera)
     low, high = (torch.tensor(corner, device=origin.device) for corner in scene.world.bounds)
-    near, far = rays.clip_to_box(origin, directions, low, high, scene.world.near_world, scene.world.far_world)
+    near, far = rays.clip_to_box(
+        origin, directions, low, high, scene.world.near_world, scene.world.far_world, unbounded(scene)
+    )
     return int((far > near).sum()) * scene.world.samples
 
 

@@ -75,7 +75,8 @@ class Level(nn.Module):
 class UNet(nn.Module):
     """x [N, inputs, H, W], t [N] => [N, outputs, H, W]; a size that the levels do not divide is padded and cut again.
 
-    `multipliers`: of `channels`, for each level, half as large as the one before it; `attention`: levels that have it."""
+    `multipliers`: of `channels`, for each level, half as large as the one before it; `attention`: levels that have it; with
+    any of them the middle has it, too."""
 
     def __init__(
         self, inputs: int, outputs: int, channels: int, multipliers: Sequence[int], blocks: int,
@@ -95,7 +96,7 @@ class UNet(nn.Module):
                 self.halving.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
                 kept.append(width)
         self.middle = nn.ModuleList([Residual(width, width, time, dropout), Residual(width, width, time, dropout)])
-        self.between = SelfAttention(width) if self.halvings in attention else nn.Identity()
+        self.between = SelfAttention(width) if attention else nn.Identity()
         self.up, self.doubling = nn.ModuleList(), nn.ModuleList()
         for i, wide in reversed(list(enumerate(widths))):
             joined = []

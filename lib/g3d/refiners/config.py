@@ -16,7 +16,9 @@ class Config:
         (1, 1, 2, 2, 4, 4), "of the channels, a level each, halved in size", low=1, high=16
     )
     blocks: int = setting(1, "residual blocks of a level", low=1, high=8)
-    attention: tuple[int, ...] = setting((4,), "levels with self-attention, from 0; empty for none", low=0, high=15)
+    attention: tuple[int, ...] = setting(
+        (4,), "levels with self-attention, from 0, and behind the last; empty for none", low=0, high=15
+    )
     dropout: float = setting(0.0, "in residual blocks", low=0, high=0.9)
     time_steps: int = setting(1000, "T, steps of the noising", low=2, high=1 << 20)
     noised: Literal["picture", "change"] = setting(

@@ -28,6 +28,7 @@ from g3d.scenes.scene import (
     query_density,
     query_output,
     query_proposal,
+    unbounded,
 )
 
 POINTS_PER_CHUNK = 8192  # 4k-16k points a chunk stay in cache (measured); a GPU takes more
@@ -219,6 +220,8 @@ def empty_space(scene: Scene, cameras: Cameras, settings: RenderSettings) -> emp
     why_not = None
     if settings.opaque_end:  # the last sample, however thin, covers all that is left
         why_not = "with opaque_end nothing is empty at the end of a ray"
+    elif unbounded(scene):
+        why_not = "the scene goes on outside its bounds"
     elif mlp.reads(scene.network, "density", "direction"):  # what is empty from one side may not be from another
         why_not = "the scene's density depends on the direction"
     if why_not:
@@ -284,8 +287,7 @@ def _render_field(
     world, shape = scene.world, (camera.height, camera.width)
     origin, directions = rays.camera_rays(camera)  # [3], [HW, 3]
     low, high = (torch.tensor(c, device=origin.device) for c in world.bounds)
-    unbounded = isinstance(scene, Triplane) and scene.contraction == "sphere"
-    near, far = rays.clip_to_box(origin, directions, low, high, world.near_world, world.far_world, unbounded)
+    near, far = rays.clip_to_box(origin, directions, low, high, world.near_world, world.far_world, unbounded(scene))
     background = torch.tensor(settings.background, device=origin.device)
     hit = (far > near).nonzero().squeeze(1)
     rgb = background.repeat(shape[0] * shape[1], 1)

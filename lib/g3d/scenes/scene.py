@@ -61,6 +61,7 @@ class World:
     camera_prior: CameraPrior | None = None  # where the training cameras stood; also holds the default camera
     condition_camera: tuple[float, ...] | None = None  # the 25 numbers at which view-conditioned colours were baked
     imported: ImportedFrame | None = None
+    unbounded: bool = False  # a field that goes on outside the bounds, which are then of meshes alone
 
     def seen_by(self, cameras: Cameras) -> Cameras:
         """The cameras as they see this world: changed only for imported weights that were drawn in another way."""
@@ -69,6 +70,8 @@ class World:
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         plain = {k: v for k, v in asdict(self).items() if v is not None and k != "imported"}
+        if not self.unbounded:  # so that files of bounded scenes are as they were
+            del plain["unbounded"]
         frame = self.imported or ImportedFrame()
         plain |= {k: v for k, v in asdict(frame).items() if v is not None}
         return {**plain, **({"camera_prior": self.camera_prior.as_json()} if self.camera_prior else {})}
@@ -95,6 +98,7 @@ class World:
                 sane and all(low < high for low, high in zip(*world.bounds, strict=True)) and len(world.bounds[0]) == 3
             )
             sane = sane and (frame.fixed_fov_deg is None or 0 < float(frame.fixed_fov_deg) < 180)
+            sane = sane and type(world.unbounded) is bool
             sane = sane and (world.condition_camera is None or len(world.condition_camera) == 25)
             if world.image_size is not None:
                 sane = (
@@ -174,6 +178,11 @@ class Triplane:
 
 Scene = Gaussians | MlpField | Triplane
 Field = MlpField | Triplane
+
+
+def unbounded(scene: Field) -> bool:
+    """Whether rays are followed outside the bounds."""
+    return scene.world.unbounded or (isinstance(scene, Triplane) and scene.contraction == "sphere")
 
 
 def query(

@@ -39,7 +39,9 @@ class Config:
     cnn_channels: int = setting(128, "channels of the convolutions at full size; doubled twice on the way down", low=4)
     cnn_blocks: int = setting(2, "residual blocks at each size", low=1, high=16)
     checkpoint: bool = setting(False, "activation checkpointing of the transformers: less memory, more time")
-    precision: Literal["fp32", "bf16"] = setting("fp32", "of the transformers while they are fitted")
+    precision: Literal["fp32", "bf16"] = setting(
+        "fp32", "of the products of encoder and decoder, while they are fitted and after"
+    )
 
     codes: int = setting(8192, "K, codes of the book [VV]", low=2, high=1 << 20)
     code_dim: int = setting(32, "D, numbers of a code; latents and codes have norm 1 [VV]", low=1)
@@ -124,7 +126,7 @@ class Config:
     steps: int = setting(500_000, "steps [VV]", low=0)
     lr: float = setting(1e-4, "AdamW [VV]", low=0)
     lr_floor: float = setting(0.5, "share of it that the cosine ends at [VV: 5e-5]", low=0, high=1)
-    warmup: int = setting(5000, "steps of linear warm-up [VV]", low=0)
+    warmup: int = setting(50_000, "steps of linear warm-up [VV]", low=0)
     weight_decay: float = setting(1e-4, "of matrices [VV]", low=0)
     clip: float = setting(0.0, "largest norm of the gradient, 0 for none", low=0)
     flip: bool = setting(False, "half of the pictures are mirrored (choice)")
@@ -138,6 +140,10 @@ class Config:
             raise ValueError(f"plane_size is {self.plane_size}, no multiple of the {self.side} tokens of a side")
         if self.backbone == "vit" and (self.encoder_width % 4 or self.decoder_width % 4):
             raise ValueError("encoder_width and decoder_width must be multiples of 4, for the positions")
+        if self.backbone == "cnn" and self.scene == "implicit":
+            raise ValueError(
+                "scene=implicit takes the mean of the decoder's tokens, which backbone=cnn has not; use vit"
+            )
         if self.backbone == "cnn" and (self.patch & (self.patch - 1) or self.cnn_channels % 4):
             raise ValueError(
                 "backbone=cnn halves the picture: patch must be a power of 2, cnn_channels a multiple of 4"
@@ -159,11 +165,12 @@ _PLANES, _IMPLICIT = Needs("scene", ("triplane",)), Needs("scene", ("implicit",)
 _NOVEL = Needs("novel_weight", other_than=(0.0,))
 NEEDS = {
     **dict.fromkeys(("encoder_width", "encoder_depth", "decoder_width", "decoder_depth", "head_dim", "encoder_heads",
-                     "decoder_heads", "mlp_ratio", "output_layer", "checkpoint", "precision"), _VIT),
+                     "decoder_heads", "mlp_ratio", "output_layer", "checkpoint"), _VIT),
     **dict.fromkeys(("cnn_channels", "cnn_blocks"), _CNN),
     **dict.fromkeys(("plane_size", "plane_channels", "mlp_width", "mlp_hidden", "extent", "world_scale", "proposal_samples",
                      "interlevel_weight"), _PLANES),
     **dict.fromkeys(("implicit_width", "implicit_layers", "implicit_frequencies"), _IMPLICIT),
+    "rays": Needs("perceptual_weight", (0.0,)), "commitment": Needs("vq_weight", other_than=(0.0,)),
     "codebook_decay": Needs("codebook", ("ema",)), "reset_until": Needs("reset_every", other_than=(0,)),
     "perceptual": Needs("perceptual_weight", other_than=(0.0,)), "perceptual_file": Needs("perceptual", ("lpips",)),
     "depth_loss": Needs("depth_weight", other_than=(0.0,)), "small_scale": Needs("scale_weight", other_than=(0.0,)),

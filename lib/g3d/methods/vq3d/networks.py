@@ -49,7 +49,7 @@ class Autoencoder(nn.Module):
         with torch.autocast(codes.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             found = self.decoder(codes)
             if self.config.scene == "implicit":
-                mean: Tensor = (found.mean(dim=1) if found.dim() == 3 else found.mean(dim=(2, 3))).float()
+                mean: Tensor = found.mean(dim=1).float()
                 return mean
             if self.config.backbone == "vit":
                 found = vit.unpatched(self.head(found), 3 * self.config.plane_channels)
@@ -114,7 +114,7 @@ class Implicit(nn.Module):
         inputs = 3 * (1 + 2 * config.implicit_frequencies)
         self.layers = nn.ModuleList(nn.Linear(inputs if i == 0 else width, width) for i in range(layers))
         self.last = nn.Linear(width, 4)
-        features = config.decoder_width if config.backbone == "vit" else 3 * config.plane_channels
+        features = config.decoder_width
         self.modulation = nn.Linear(features, 2 * layers * width)
         nn.init.normal_(self.modulation.weight, std=0.3 / features**0.5)
         nn.init.zeros_(self.modulation.bias)

@@ -49,7 +49,7 @@ def terms(
         total = total + config.laplace_weight * shown["laplace"]
     if perceptual is not None:
         assert pixels is None  # it looks at whole pictures
-        shown["perceptual"] = perceptual(picture_of(view.rgb).clamp(0, 1), batch.pictures)
+        shown["perceptual"] = perceptual(picture_of(view.rgb), batch.pictures)
         total = total + config.perceptual_weight * shown["perceptual"]
     if config.depth_weight or config.scale_weight:
         align = alignment.accumulated if config.depth_loss == "accumulated" else alignment.pointwise

@@ -221,7 +221,7 @@ def start(config: Config, world: World, seed: int, device: torch.device) -> Game
     main, novel = critic(3, "vq3d main"), critic(4 if config.novel_disparity else 3, "vq3d novel")
     moved = optimisers.adamw([model], config.lr, (0.9, 0.99), config.weight_decay)
     both = [*main.parameters(), *novel.parameters()]
-    d_optimiser = lazy.adam(both, config.d_lr, gan.BETAS, config.r1_interval)
+    d_optimiser = lazy.adam(both, config.d_lr, gan.BETAS, 0)  # 0: R1 has no step of its own
     return Game(config, world, model, main, novel, moved, d_optimiser, objective.perceptual_of(config, device))
 
 

@@ -45,7 +45,7 @@ def world_of(config: Config, background: tuple[float, float, float]) -> World:
     return World(
         bounds=((r * x0, r * y0, r * z0), (r * x1, r * y1, r * z1)), near_world=config.near_world, far_world=config.far_world,
         background=background, samples=config.samples, proposal_samples=config.proposal_samples if planes else 0,
-        spacing="disparity", opaque_end=True, camera_prior=prior,
+        spacing="disparity", opaque_end=True, camera_prior=prior, unbounded=not planes,
     )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def test_mirrored_pictures_have_tokens_of_their_own(pictures: Path, fitted: Path
     assert torch.equal(found.tensors["tokens"], wanted)
 
 
-def test_profile_counts_the_papers_decoder_without_drawing_it(fitted: Path) -> None:
+def test_profile_counts_what_a_run_has(fitted: Path) -> None:
     found = json.loads(g3d("profile", "vq3d", "--preset", "smoke", "--size", 8, "--repeats", 1, "--json").out)
     assert (
         found["parameters"]
@@ -123,3 +123,34 @@ def test_from_tokens_to_new_scenes(pictures: Path, fitted: Path, tmp_path: Path)
         a, b = (images.read_image(tmp_path / folder / f"{i:06d}.png") for folder in ("r", "d"))
         assert np.abs(a.astype(int) - b).max() <= 1
     refused(g3d("sample", fitted, "--num", 1, "--out", tmp_path / "s"), "draws its latents from a prior")
+
+
+def test_classes_from_folders_of_pictures_to_samples_of_one(tmp_path: Path) -> None:
+    """Subfolders are classes; tokens carry them, the prior learns them, `--class` asks for some by their numbers."""
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 30), ("light", 220)):
+        for i in range(4):
+            picture = np.clip(level + rng.integers(-20, 20, (16, 16, 3)), 0, 255).astype(np.uint8)
+            images.write_image(tmp_path / "photos" / name / f"{i}.png", picture)
+    made = g3d("prepare-data", "--workers", 1, "images", tmp_path / "photos", "--size", 16, "--out", tmp_path / "data")
+    assert made.code == 0, made.err
+    without = ["--set", "depth_weight=0", "--set", "scale_weight=0", "--set", "steps=4"]
+    words = ["--data", tmp_path / "data", "--preset", "smoke", *without, "--out", tmp_path / "m"]
+    assert g3d("fit-stage1", "vq3d", *words).code == 0
+    tokens = tmp_path / "t.safetensors"
+    assert g3d("encode", tmp_path / "m", "--data", tmp_path / "data", "--split", "all", "--out", tokens).code == 0
+    found = latents.read(latents.check(tokens))
+    assert found.classes is not None and found.classes.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert found.tensors["tokens"][:4].float().mean() != found.tensors["tokens"][4:].float().mean()
+    assert g3d("fit-prior", tokens, "--kind", "autoregressive", "--preset", "smoke", "--out", tmp_path / "p").code == 0
+    drawn = {}
+    for words in ("0", "1", "0-1"):
+        out = ["--num", 2, "--latents", tmp_path / f"{words}.safetensors", "--out", tmp_path / f"s{words}"]
+        assert g3d("sample", tmp_path / "m", "--prior", tmp_path / "p", "--class", words, *out).code == 0
+        drawn[words] = latents.read(latents.check(tmp_path / f"{words}.safetensors"))
+        assert drawn[words].classes is not None
+    assert [d.classes.tolist() for d in drawn.values()] == [[0, 0], [1, 1], [0, 1]]
+    assert torch.equal(drawn["1"].tensors["tokens"][1], drawn["0-1"].tensors["tokens"][1])
+    assert not torch.equal(drawn["0"].tensors["tokens"][1], drawn["1"].tensors["tokens"][1])
+    out = ["--num", 1, "--class", "2", "--out", tmp_path / "g"]
+    refused(g3d("sample", tmp_path / "m", "--prior", tmp_path / "p", *out), "knows 2 classes", "choose --class from 0-1")

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from g3d.errors import G3dError
+from g3d.evaluation.cost import view_of
 from g3d.methods.vq3d import PRESETS, Autoencoder, vit
 from g3d.methods.vq3d.networks import over_pixels
 from g3d.methods.vq3d.quantiser import Quantiser, spread
 from g3d.methods.vq3d.views import canonical, in_disc, seen, world_of
-from g3d.scenes.scene import MlpField, Triplane, plane_features
+from g3d.render import FieldSettings, empty_space, render_with_disparity
+from g3d.scenes.scene import MlpField, Triplane, World, plane_features
 from torch import Tensor, nn
 
 SMOKE = PRESETS["smoke"]
@@ -105,9 +108,7 @@ def test_weights_sum_to_one_and_gradients_reach_everything() -> None:
     assert not idle
 
 
-@pytest.mark.parametrize(
-    "changes", [{"backbone": "cnn", "plane_size": 24}, {"scene": "implicit"}, {"scene": "implicit", "backbone": "cnn"}]
-)
+@pytest.mark.parametrize("changes", [{"backbone": "cnn", "plane_size": 24}, {"scene": "implicit"}])
 def test_the_other_decoders_draw_and_learn(changes: dict[str, object]) -> None:
     """Rows 2 and 7 of table 3."""
     config = replace(SMOKE, **changes)  # type: ignore[arg-type]
@@ -120,6 +121,56 @@ def test_the_other_decoders_draw_and_learn(changes: dict[str, object]) -> None:
     (view.rgb - pictures.flatten(2).transpose(1, 2)).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.encoder.parameters())
     assert float((view.rgb[0] - view.rgb[1]).detach().abs().max()) > 0  # scenes differ
+
+
+@pytest.mark.parametrize("kind", ["triplane", "implicit"])
+def test_scenes_are_drawn_as_they_were_fitted(kind: str) -> None:
+    """From the canonical camera and from beside it, to the far plane: outside of the bounds, too, which are of meshes."""
+    config = replace(SMOKE, scene=kind)  # type: ignore[arg-type]
+    model = Autoencoder(config, torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        if model.implicit is not None:  # thin, so that rays pass the bounds
+            model.implicit.last.bias[3] = -4.0
+        scene = model.scene(model(torch.rand(1, 3, 16, 16))[1], world_of(config, (0.0, 0.0, 0.0)))
+        for cameras in (canonical(config), in_disc(config, torch.tensor([[0.3, 0.8]]))):
+            drawn, sums = render_with_disparity(scene, cameras)
+            view = seen(scene, cameras, config)
+            torch.testing.assert_close(drawn.rgb[0].flatten(0, 1), view.rgb[0].clamp(0, 1), atol=1e-5, rtol=0)
+            torch.testing.assert_close(sums.first[0].flatten(), view.disparity[0], atol=1e-5, rtol=0)
+    if kind == "implicit":
+        assert float(drawn.depth.amax()) > 3.5, "no ray ends behind the bounds, so that this shows nothing"
+        assert World.from_json(scene.world.as_json(), "w") == scene.world
+        assert view_of(scene, None, torch.device("cpu"), "auto").points == 16 * 16 * config.samples
+        with pytest.raises(G3dError, match="goes on outside its bounds"):
+            empty_space(scene, cameras, FieldSettings(config.samples, False, skip_empty="on"))
+
+
+def test_activation_checkpointing_changes_no_gradient() -> None:
+    gradients = []
+    for wanted in (False, True):
+        model = Autoencoder(replace(SMOKE, checkpoint=wanted), torch.Generator().manual_seed(0))
+        found, made = model(torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)))
+        (made.square().mean() + found.loss.mean()).backward()
+        gradients.append([p.grad for p in (*model.encoder.parameters(), *model.decoder.parameters())])
+    for a, b in zip(*gradients, strict=True):
+        assert a is not None and b is not None and torch.equal(a, b)
+
+
+@pytest.mark.parametrize("backbone", ["vit", "cnn"])
+def test_bf16_is_of_the_products_alone(backbone: str) -> None:
+    """Near to single precision, not equal to it; weights, latents, planes and gradients stay single."""
+    made, latents = [], []
+    for precision in ("fp32", "bf16"):
+        config = replace(SMOKE, precision=precision, backbone=backbone)  # type: ignore[arg-type]
+        model = Autoencoder(config, torch.Generator().manual_seed(0))
+        latents.append(model.encode(torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))))
+        made.append(model.decode(torch.rand(2, config.tokens, 8, generator=torch.Generator().manual_seed(2))))
+        made[-1].square().mean().backward()
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+        assert all(p.grad is None or p.grad.dtype == torch.float32 for p in model.parameters())
+    for single, half in (made, latents):
+        assert half.dtype == torch.float32 and not torch.equal(single, half)
+        assert float((single - half).detach().abs().mean()) < 0.03 * float(single.detach().abs().mean())
 
 
 def test_novel_cameras_stand_in_the_disc_and_look_at_the_origin() -> None:

@@ -14,11 +14,15 @@ from commands import environment, g3d, refused
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
 from g3d.errors import Interrupted
+from g3d.losses.lpips import load_lpips
 from g3d.methods import settings_of
 from g3d.methods.vq3d import Config, objective, training
 from g3d.methods.vq3d.batches import PictureSource, unit_range
 from g3d.steps import fit_stage1
 from g3d.storage import artifacts
+from g3d.training import gan
+from safetensors.torch import save_file
+from toy_lpips import stand_in
 
 CPU = torch.device("cpu")
 FILES = ("model.safetensors", "state.safetensors")
@@ -138,6 +142,28 @@ def test_the_perceptual_distance_has_a_gradient(data: Dataset) -> None:
         assert float(figures["perceptual"]) > 0
 
 
+def test_discriminators_move_at_their_rate(data: Dataset) -> None:
+    """R1 has no step of its own, so that nothing is to be made up for (lazy regularisation would: 16 of 17)."""
+    game, _ = made(data)
+    (group,) = game.d_optimiser.param_groups
+    assert game.config.r1_interval == 16 and group["lr"] == game.config.d_lr and group["betas"] == gan.BETAS
+
+
+def test_lpips_of_a_file_moves_the_decoder(data: Dataset, tmp_path: Path) -> None:
+    """A VGG with random filters, as the package's files have it."""
+    save_file(stand_in("vgg"), tmp_path / "vgg.safetensors")
+    words = ("perceptual_weight=0.1", "perceptual=lpips", f"perceptual_file={tmp_path / 'vgg.safetensors'}")
+    game, source = made(data, *words)
+    batch = source.draw(0, slice(0, 4))
+    found, planes = game.model(batch.pictures)
+    view = training._canonical(game, game.model.scene(planes, game.world), batch, None)
+    cost = objective.terms(game.config, batch, found, view, None, game.perceptual)
+    wanted = load_lpips(tmp_path / "vgg.safetensors")(objective.picture_of(view.rgb), batch.pictures)
+    assert torch.equal(cost.shown["perceptual"], wanted) and float(wanted.detach().min()) > 0
+    (gradient,) = torch.autograd.grad(cost.shown["perceptual"].sum(), planes)
+    assert gradient.isfinite().all() and gradient.abs().sum() > 0
+
+
 def options(data: Path, out: Path, **changes: Any) -> fit_stage1.Options:
     return replace(fit_stage1.Options("vq3d", data, out, preset="smoke", device="cpu"), **changes)
 
@@ -200,6 +226,9 @@ def test_refusals(pictures: Path, tmp_path: Path) -> None:
     refused(fit(pictures, "perceptual=lpips"), "perceptual=lpips has no effect with perceptual_weight=0")
     refused(fit(pictures, "perceptual_weight=0.1", "perceptual=lpips"), "needs a file of weights")
     refused(fit(pictures, "cnn_blocks=1"), "cnn_blocks=1 has no effect with backbone=vit")
+    refused(fit(pictures, "perceptual_weight=0.1", "rays=8"), "rays=8 has no effect with perceptual_weight=0.1")
+    refused(fit(pictures, "vq_weight=0", "commitment=1"), "commitment=1.0 has no effect with vq_weight=0")
+    refused(fit(pictures, "scene=implicit", "backbone=cnn"), "backbone=cnn has not")
     refused(fit(pictures, "plane_size=18"), "no multiple of the 4 tokens")
     refused(fit(pictures, "patch=5"), "no multiple of patch=5")
     assert not (tmp_path / "m").exists()
