@@ -274,7 +274,8 @@ def test_our_own_sets_of_mnif(recipe: str, tmp_path: Path) -> None:
 
 def test_the_other_recipes(tmp_path: Path) -> None:
     """Those of no special protocol, whose words and settings are read all the same."""
-    run("demo.sh", tmp_path, "demo", fitted="mnif")
+    demo = run("demo.sh", tmp_path, "demo", fitted="mnif")
+    assert demo.of("sample")[0].options["out"] == Path("demo/scenes") and demo.said.endswith("g3d view demo/scenes\n")
     for recipe in ("vq3d-compcars.sh", "vq3d-imagenet.sh"):
         run(recipe, tmp_path, "in", "estimator.pt", recipe.partition(".")[0], fitted="vq3d")
 

@@ -1,4 +1,4 @@
-"""`g3d export-ply`: scenes as PLY files, meshes also as OBJ and GLB."""
+"""`g3d export-ply`: scenes as PLY files, meshes also as OBJ and GLB, splats as .splat."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,11 @@ def export_ply(
     out: Out,
     form: Annotated[str, typer.Option("--as", help="mesh, points, or splats (3D Gaussians for viewers).")] = "mesh",
     format: Annotated[
-        str | None, typer.Option("--format", help="ply, obj or glb, of --as mesh; default: that of --out, or ply.")
+        str | None,
+        typer.Option(
+            "--format",
+            help="ply, obj or glb of --as mesh, ply or splat of --as splats; default: that of --out, or ply.",
+        ),
     ] = None,
     resolution: Annotated[
         int | None, typer.Option("--resolution", help="Cells on the longest side of a field's bounds; default 128.")
@@ -44,7 +48,8 @@ def export_ply(
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Write scenes as PLY (meshes also as OBJ or GLB), one file each: coloured meshes, points or splats in world units."""
+    """Write scenes as PLY (meshes also as OBJ or GLB, splats as .splat), one file each: coloured meshes, points or splats in
+    world units."""
     options = {
         "scenes": scenes, "out": out, "form": form, "format": format, "resolution": resolution, "level": level,
         "num": num, "seed": seed,

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from browser import Page, browser, until
 from commands import g3d, refused
 from g3d.cameras import focal_from_fov
 from g3d.render import render_scene
-from g3d.scenes.scene import Gaussians
+from g3d.scenes.scene import Gaussians, World
 from g3d.scenes.scene_file import save_scene
-from toy_scenes import gaussians, image_field, occupancy, radiance, two_branches, world
+from toy_scenes import gaussians, image_field, occupancy, radiance, triplane, two_branches, world
 
 
 def crowd() -> Gaussians:
@@ -62,6 +63,45 @@ def test_refusals(tmp_path: Path) -> None:
     refused(g3d("export-html", tmp_path / "fog.safetensors", "--out", tmp_path / "p.pdf"), "ends in .html")
     (tmp_path / "p.html").write_text("mine")
     refused(g3d("export-html", tmp_path / "fog.safetensors", *page), "exists")
+
+
+def test_options_of_the_other_form_are_refused(tmp_path: Path) -> None:
+    fog, splats, blind = (tmp_path / f"{name}.safetensors" for name in ("fog", "splats", "blind"))
+    save_scene(fog, radiance())
+    save_scene(splats, gaussians())
+    save_scene(blind, replace(radiance(), world=World()))
+    page = ("--out", tmp_path / "p.html")
+    refused(g3d("export-html", fog, "--as", "splat", *page), "--as splat is unknown", "splats")
+    refused(g3d("export-html", fog, "--num", 9, *page), "--num has no effect: a mesh is not fitted")
+    refused(g3d("export-html", fog, "--as", "splats", "--level", 9, *page), "--level has no effect")
+    refused(g3d("export-html", fog, "--as", "splats", "--views", 0, *page), "--views is 0; it must lie between")
+    refused(g3d("export-html", splats, "--as", "splats", "--seed", 1, *page), "--seed has no effect", "are not fitted")
+    refused(g3d("export-html", splats, "--as", "mesh", *page), "no surface to mesh; leave --as out")
+    refused(g3d("export-html", blind, "--as", "splats", *page), "records no cameras", "--as mesh")
+    asked = g3d("export-html", fog, "--as", "splats", "--num", 7, *page, "--dry-run")
+    assert json.loads(asked.out) | {"as": "splats", "num": 7, "steps": 1000} == json.loads(asked.out)
+    plain = json.loads(g3d("export-html", fog, *page, "--dry-run").out)
+    assert plain["as"] == "mesh" and plain["resolution"] == 96 and "num" not in plain
+
+
+FEW = ("--num", 60, "--views", 3, "--size", 16, "--steps", 12, "--seed", 3)
+
+
+@pytest.mark.parametrize("kind", ["two_branches", "triplane"])
+def test_fields_become_the_splats_that_convert_makes(kind: str, tmp_path: Path) -> None:
+    """The page of a field with --as splats is, but for its name, that of the scene that `convert` makes with the same words."""
+    made = {"two_branches": two_branches, "triplane": triplane}[kind]()
+    save_scene(tmp_path / "a" / "car.safetensors", made)
+    done = g3d(
+        "export-html", tmp_path / "a", "--as", "splats", *FEW, "--title", "t", "--out", tmp_path / "p.html", "--json"
+    )
+    assert done.code == 0, done.err
+    assert done.json["fitted"]["car"]["steps"] == 12 and "dB of 20 held-out views" in done.err
+    assert g3d("convert", tmp_path / "a", *FEW, "--out", tmp_path / "b").code == 0
+    assert g3d("export-html", tmp_path / "b", "--title", "t", "--out", tmp_path / "q.html").code == 0
+    assert (tmp_path / "p.html").read_bytes() == (tmp_path / "q.html").read_bytes()
+    (found,) = data_of(tmp_path / "p.html")
+    assert found["kind"] == "splats" and 1 <= found["arrays"]["means"]["shape"][0] <= 60
 
 
 def _frames(page: Page) -> int:

@@ -1,9 +1,12 @@
 """`g3d export-ply`: meshes and points in world units."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
+import torch
 from commands import Pipeline, g3d, refused
+from g3d.export.splats import write_splat
 from g3d.scenes.scene_file import save_scene
 from g3d.steps import export_ply
 from g3d.steps.export_ply import Options
@@ -98,5 +101,43 @@ def test_forms_and_names_that_do_not_go_together(pipeline: Pipeline, tmp_path: P
     refused(g3d("export-ply", scene, "--out", tmp_path / "a.stl"), "asks for STL", ".ply, .obj or .glb")
     refused(g3d("export-ply", scene, "--out", tmp_path / "a.obj", "--format", "glb"), "contradict each other")
     refused(g3d("export-ply", scene, "--out", tmp_path / "a", "--format", "fbx"), "one of ply, obj, glb")
-    refused(g3d("export-ply", scene, "--as", "points", "--out", tmp_path / "a.obj"), "PLY alone")
+    refused(g3d("export-ply", scene, "--as", "points", "--out", tmp_path / "a.obj"), "PLY alone", "--as mesh")
+    refused(g3d("export-ply", scene, "--out", tmp_path / "a.splat"), "PLY or OBJ or GLB, not as SPLAT", "--as splats")
+    refused(g3d("export-ply", scene, "--as", "splats", "--format", "glb", "--out", tmp_path / "a"), "PLY or SPLAT")
+    refused(g3d("export-ply", scene, "--as", "splats", "--out", tmp_path / "a.sog"), "splat-transform makes SOG")
+    refused(g3d("export-ply", scene, "--as", "splats", "--format", "spz", "--out", tmp_path / "a"), "makes SPZ")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_splat_file_read_by_its_layout(tmp_path: Path) -> None:
+    """32 bytes each: the numbers of three Gaussians by hand, the largest and most opaque first; one is no number."""
+    means = torch.tensor([[[1.0, 2, 3], [4, 5, 6], [float("nan"), 0, 0], [7, 8, 9]]])
+    log_scales = torch.tensor([[[0.1, 0.2, 0.3], [1, 1, 1], [1, 1, 1], [0.1, 0.2, 0.3]]]).log()
+    quats = torch.tensor([[[2.0, 0, 0, 0], [0, 0, -3, 0], [1, 0, 0, 0], [1, 1, 1, 1]]])
+    logits = torch.tensor([[0.0, 0, 0, 100]])
+    sh = torch.zeros(1, 4, 4, 3)
+    sh[0, :, 0] = torch.tensor([[0.0, 9, -9], [0.5 / 0.2820948, 0, 0], [0, 0, 0], [0, 0, 0]])
+    sh[0, :, 1:] = 3.0  # by direction: left out
+    arrays = (t[0].numpy() for t in (means, log_scales, quats, logits, sh))
+    assert write_splat(tmp_path / "a.splat", *arrays) == 1
+    data = (tmp_path / "a.splat").read_bytes()
+    rows = [struct.unpack("<6f8B", data[i : i + 32]) for i in range(0, len(data), 32)]
+    assert len(rows) == 3
+    np.testing.assert_allclose([row[:3] for row in rows], [[4, 5, 6], [7, 8, 9], [1, 2, 3]])
+    np.testing.assert_allclose([row[3:6] for row in rows], [[1, 1, 1], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3]], rtol=1e-6)
+    assert [row[6:10] for row in rows] == [(255, 128, 128, 128), (128, 128, 128, 255), (128, 255, 0, 128)]
+    assert [row[10:] for row in rows] == [(128, 128, 0, 128), (192, 192, 192, 192), (255, 128, 128, 128)]
+
+
+def test_splat_and_ply_hold_the_same_splats(tmp_path: Path) -> None:
+    """Turned by --up, too; by the folder, and by a name."""
+    scene = gaussians(far_along_z=2.0)
+    save_scene(tmp_path / "s" / "g.safetensors", scene)
+    for up, z in (("y", -2.0), ("-y", 2.0)):
+        words = ("export-ply", tmp_path / "s", "--as", "splats", "--up", up)
+        assert g3d(*words, "--format", "splat", "--out", tmp_path / f"f{up}").code == 0
+        data = np.frombuffer((tmp_path / f"f{up}" / "g.splat").read_bytes(), np.float32).reshape(2, 8)
+        np.testing.assert_allclose(sorted(data[:, 2] / z), [0, 1], atol=1e-6)
+    one = g3d("export-ply", tmp_path / "s", "--as", "splats", "--out", tmp_path / "one.splat", "--json")
+    assert one.code == 0 and one.json["last"]["splats"] == 2
+    assert (tmp_path / "one.splat").read_bytes() == (tmp_path / "fy" / "g.splat").read_bytes()

@@ -72,9 +72,13 @@ class Adam:
             self._moments[name] = (moved[0], moved[1])
 
 
-def fitted(views: Views, world: World, how: Fit, progress: Progress) -> Gaussians:
-    """The scene that draws the views, with at most `how.num` Gaussians."""
-    points = surface_points(views, max(1, round(how.num * START_SHARE)), how.seed)
+def start_points(views: Views, how: Fit) -> Points:
+    """Where a fit begins."""
+    return surface_points(views, max(1, round(how.num * START_SHARE)), how.seed)
+
+
+def fitted(views: Views, points: Points, world: World, how: Fit, progress: Progress) -> Gaussians:
+    """The scene that draws the views, begun at the points, with at most `how.num` Gaussians."""
     extent = 1.1 * points.depth_world
     of = {name: tensor.requires_grad_() for name, tensor in _start(points, how.coefficients).items()}
     adam, pull = Adam(of), Pull(len(of["means"]))

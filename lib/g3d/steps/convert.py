@@ -6,22 +6,15 @@ from typing import Any
 
 import torch
 
-from g3d.cameras import SIDE_MOST
-from g3d.conversion.fit import Fit, fitted, held_out_psnr
-from g3d.conversion.views import drawn_views
+from g3d.conversion.whole import HELD_OUT, Plan, converted, told
 from g3d.errors import Failure, G3dError, did_you_mean
-from g3d.losses.paired import WINDOW_PX
 from g3d.progress import SILENT, Progress
 from g3d.render.splat import choose
-from g3d.scenes.mlp import reads
-from g3d.scenes.scene import Gaussians, MlpField, Scene, tensors_of
+from g3d.scenes.scene import Gaussians, tensors_of
 from g3d.scenes.scene_file import load_scene, save_scene, scene_files
 from g3d.storage import artifacts, files
 
 FORMS = ("gaussians",)
-HELD_OUT = 20
-NUM_MOST, VIEWS_MOST, STEPS_MOST = 5_000_000, 10_000, 1_000_000
-DIRECTIONAL = 4  # coefficients of a colour that depends on the direction
 
 
 @dataclass(frozen=True)
@@ -68,47 +61,28 @@ def _convert(file: Path, out: Path, options: Options, progress: Progress) -> dic
     odd = artifacts.not_finite(tensors_of(scene))
     if odd:
         raise G3dError(f"'{file}': its tensor '{odd}' holds NaN or infinity; make the scene again")
-    how = Fit(options.num, options.steps, _coefficients(scene), options.seed)
     try:
-        views = drawn_views(scene, options.views, options.size, options.seed, "views", progress)
-        held_out = drawn_views(scene, HELD_OUT, options.size, options.seed, "held-out views", progress)
-        found = fitted(views, scene.world, how, progress)
+        found, figures = converted(scene, _plan(options), progress)
     except Failure:
         raise
     except G3dError as error:
         raise G3dError(f"'{file}': {error}") from error
-    figures = {
-        "psnr_held_out": round(held_out_psnr(found, held_out), 2), "psnr_views": round(held_out_psnr(found, views), 2),
-        "gaussians": found.means.shape[1], "views": options.views, "held_out_views": HELD_OUT, "steps": options.steps,
-        "width": held_out.cameras.width, "height": held_out.cameras.height,
-    }  # fmt: skip
-    progress.log(
-        f"{file.stem}: {figures['psnr_held_out']:.2f} dB of {HELD_OUT} held-out views, {figures['gaussians']} Gaussians"
-    )
+    progress.log(told(file.stem, figures))
     save_scene(
         out, found, item=head.config.get("item"), seed=options.seed, parents={"scene": head.digest}, fitted=figures
     )
     return figures
 
 
-def _coefficients(scene: Scene) -> int:
-    """Of spherical harmonics: one where a colour is the same from everywhere."""
-    if not isinstance(scene, MlpField):
-        return 1
-    lit = scene.signal == "occupancy"  # its shading turns with the camera
-    return DIRECTIONAL if lit or reads(scene.network, "rgb", "direction") else 1
+def _plan(options: Options) -> Plan:
+    return Plan(options.num, options.views, options.size, options.steps, options.seed)
 
 
 def _checked(options: Options) -> list[Path]:
     """The scene files, once all of them can be converted and the output written."""
     if options.form not in FORMS:
         raise G3dError(f"--to is '{options.form}', to which nothing is converted{did_you_mean(options.form, FORMS)}")  # fmt: skip
-    ranges = {
-        "num": (1, NUM_MOST), "views": (1, VIEWS_MOST), "size": (WINDOW_PX, SIDE_MOST), "steps": (1, STEPS_MOST),
-    }  # fmt: skip
-    for name, (low, high) in ranges.items():
-        if not low <= getattr(options, name) <= high:
-            raise G3dError(f"--{name} is {getattr(options, name)}; it must lie between {low} and {high}")
+    _plan(options).check()
     scenes = scene_files(options.scenes)
     for file in scenes:
         head = artifacts.header(file)

@@ -1,5 +1,6 @@
-"""`export-ply`: scenes => PLY files: meshes or points with colours, or splats, in world units."""
+"""`export-ply`: scenes => PLY files (meshes also OBJ and GLB, splats also .splat) in world units."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from g3d.export.mesh import evaluate
 from g3d.export.mesh_formats import write_glb, write_obj
 from g3d.export.ply import write_mesh, write_points
 from g3d.export.points import surface_points
-from g3d.export.splats import write_splats
+from g3d.export.splats import write_splat, write_splats
 from g3d.images import to_u8
 from g3d.progress import SILENT, Progress
 from g3d.render.splat import turn
@@ -25,8 +26,12 @@ from g3d.storage import artifacts, files
 FORMS = ("mesh", "points", "splats")
 RESOLUTION, NUM, SEED = 128, 20000, 0  # where they are not given
 NUM_MOST = 10_000_000
-_WRITERS = {".ply": write_mesh, ".obj": write_obj, ".glb": write_glb}
-_SHAPES = (".stl", ".off", ".gltf", ".fbx", ".dae", ".usdz", ".usd", ".3mf", ".splat", ".spz", ".sog", ".xyz", ".pcd", ".npz",
+_MESHES = {".ply": write_mesh, ".obj": write_obj, ".glb": write_glb}
+_SPLATS = {".ply": write_splats, ".splat": write_splat}
+_WRITTEN: dict[str, Sequence[str]] = {"mesh": [*_MESHES], "points": [".ply"], "splats": [*_SPLATS]}
+_SUFFIXES = {suffix: None for form in _WRITTEN.values() for suffix in form}  # in this order
+_PACKED = (".spz", ".sog", ".ksplat")  # of splats, made of a PLY by other tools
+_SHAPES = (".stl", ".off", ".gltf", ".fbx", ".dae", ".usdz", ".usd", ".3mf", *_PACKED, ".xyz", ".pcd", ".npz",
            ".safetensors")  # fmt: skip
 
 
@@ -65,12 +70,12 @@ def resolve(options: Options) -> dict[str, Any]:
 
 
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
-    """Write one file a scene, under the scene's name; one scene goes to `out` itself where it ends in .ply, .obj or .glb."""
+    """Write one file a scene, under the scene's name; one scene goes to `out` itself where that is a file's name."""
     scenes = _checked(options)
     device = pick_device(options.device)
     figures: dict[str, Any] = {}
     dropped: dict[str, int] = {}
-    if options.out.suffix.lower() in _WRITERS:
+    if options.out.suffix.lower() in _SUFFIXES:
         figures = _export(scenes[0], options.out, options, device, progress)
     else:
         with files.output_folder(options.out, options.overwrite, (options.scenes,)) as folder:
@@ -100,7 +105,7 @@ def _export(file: Path, out: Path, options: Options, device: torch.device, progr
         raise
     except G3dError as error:
         raise G3dError(f"'{file}': {error}") from error
-    _WRITERS[out.suffix.lower()](out, mesh.vertices, mesh.faces, mesh.colours)
+    _MESHES[out.suffix.lower()](out, mesh.vertices, mesh.faces, mesh.colours)
     return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
 
 
@@ -116,7 +121,7 @@ def _splats(scene: Gaussians, out: Path, up: str) -> dict[str, Any]:
     """All that the Gaussians are, with `up` up; rows that are no numbers are left out, and counted."""
     turned = turn.turned(scene, turn.from_y_up(up))
     arrays = (getattr(turned, n)[0].cpu().numpy() for n in ("means", "log_scales", "quats", "opacity_logits", "sh"))
-    dropped = write_splats(out, *arrays)
+    dropped = _SPLATS[out.suffix.lower()](out, *arrays)
     return {"splats": scene.means.shape[1] - dropped, "dropped": dropped}
 
 
@@ -148,7 +153,7 @@ def _checked(options: Options) -> list[Path]:
             )
         elif options.form == "splats":
             raise G3dError(f"'{file}' holds no 3D Gaussians; use --as mesh or --as points")
-    if options.out.suffix.lower() in _WRITERS and len(scenes) != 1:
+    if options.out.suffix.lower() in _SUFFIXES and len(scenes) != 1:
         raise G3dError(f"'{options.out}' is one file, but '{options.scenes}' holds {len(scenes)} scenes; give a folder")
     files.refuse_existing(options.out, options.overwrite, (options.scenes,))
     return scenes
@@ -157,25 +162,35 @@ def _checked(options: Options) -> list[Path]:
 def _format(options: Options) -> str:
     """Of the files: as given, else that of `out`, else PLY."""
     suffix = options.out.suffix.lower()
-    return options.format or (suffix[1:] if suffix in _WRITERS else "ply")
+    return options.format or (suffix[1:] if suffix in _SUFFIXES else "ply")
 
 
 def _check_format(options: Options) -> None:
     """Refuse a form or a name that the files cannot have."""
-    known, suffix = ", ".join(s[1:] for s in _WRITERS), options.out.suffix.lower()
-    if options.format is not None and f".{options.format}" not in _WRITERS:
-        raise G3dError(f"--format is '{options.format}'; it is one of {known}")
-    if suffix in _SHAPES and suffix not in _WRITERS:
-        raise G3dError(f"'{options.out}' asks for {suffix[1:].upper()}, which is not written; name it .ply, .obj or .glb, or "
-                       "give a folder")  # fmt: skip
-    if suffix in _WRITERS and options.format not in (None, suffix[1:]):
+    suffix = options.out.suffix.lower()
+    if options.format is not None and f".{options.format}" not in _SUFFIXES:
+        raise G3dError(f"--format is '{options.format}'; it is one of {_names(_SUFFIXES)}{_elsewhere(options.format)}")
+    if suffix in _SHAPES and suffix not in _SUFFIXES:
+        raise G3dError(f"'{options.out}' asks for {suffix[1:].upper()}, which is not written; name it .ply, .obj or .glb "
+                       f"(splats: .ply or .splat), or give a folder{_elsewhere(suffix[1:])}")  # fmt: skip
+    if suffix in _SUFFIXES and options.format not in (None, suffix[1:]):
         raise G3dError(
             f"--format {options.format} and '{options.out}' contradict each other; leave --format out, or rename it"
         )
-    if options.form != "mesh" and _format(options) != "ply":
-        raise G3dError(
-            f"--as {options.form} is written as PLY alone, not as {_format(options).upper()}; use --as mesh, or .ply"
-        )
+    written, asked = _WRITTEN[options.form], _format(options)
+    if f".{asked}" not in written:
+        other = next(form for form, suffixes in _WRITTEN.items() if f".{asked}" in suffixes)
+        alone = f"PLY{' alone' if len(written) == 1 else ''}{''.join(f' or {s[1:].upper()}' for s in written[1:])}"
+        raise G3dError(f"--as {options.form} is written as {alone}, not as {asked.upper()}; use --as {other}, or .ply")
+
+
+def _names(suffixes: Iterable[str]) -> str:
+    return ", ".join(suffix[1:] for suffix in suffixes)
+
+
+def _elsewhere(name: str) -> str:
+    """Who writes a form of splats that is not written here."""
+    return f"; splat-transform makes {name.upper()} of a PLY of splats" if f".{name}" in _PACKED else ""
 
 
 def _refuse(options: Options, names: tuple[str, ...], why: str) -> None:

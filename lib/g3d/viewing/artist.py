@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 from g3d.cameras import Cameras
 from g3d.images import U8
-from g3d.render import ImageSettings, RenderSettings, empty, empty_space
+from g3d.render import FieldSettings, ImageSettings, RenderSettings, TriplaneSettings, empty, empty_space
 from g3d.scenes.scene import MlpField, Scene
 from g3d.viewing.picture import drawn
 
 BUDGET_S = 0.1  # for a picture while the camera moves
 REST_S = 0.25  # without a change, and the camera rests
 LEAST_PX, FIRST_PX = 24, 64  # rows of a coarse picture: the fewest, and the first time
+MOVING_SAMPLES = 32  # a ray of a coarse picture, at most: twice the rows say more than four times the samples
 GRID_VIEWS = 100  # that a scene is likely to be seen from, so that its empty space is worth finding
 
 
@@ -29,6 +30,18 @@ class Wish:
 
 
 Deliver = Callable[[U8, bool], None]  # a picture, and whether it is the fine one
+
+
+def hasty(settings: RenderSettings) -> RenderSettings:
+    """The settings of a coarse picture."""
+    match settings:
+        case FieldSettings():
+            return replace(settings, samples=min(settings.samples, MOVING_SAMPLES))
+        case TriplaneSettings():
+            proposal = min(settings.proposal_samples, MOVING_SAMPLES)
+            return replace(settings, samples=min(settings.samples, MOVING_SAMPLES), proposal_samples=proposal)
+        case _:
+            return settings
 
 
 class Artist:
@@ -85,7 +98,7 @@ class Artist:
         if not wish.rests:
             coarse = self._coarse(wish.camera)
             began = time.monotonic()
-            picture = drawn(wish.scene, coarse, wish.settings, self._grid, wish.show)
+            picture = drawn(wish.scene, coarse, hasty(wish.settings), self._grid, wish.show)
             assert picture is not None
             took = max(time.monotonic() - began, 1e-4)
             self.frames, self.seconds = self.frames + 1, self.seconds + took

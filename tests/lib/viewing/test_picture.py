@@ -9,9 +9,9 @@ import pytest
 import torch
 from g3d.cameras import CameraPrior
 from g3d.drawing.camera_path import quaternions
-from g3d.render import Rendering, default_settings, render_scene
+from g3d.render import FieldSettings, OccupancySettings, Rendering, TriplaneSettings, default_settings, render_scene
 from g3d.viewing import picture
-from g3d.viewing.artist import Artist, Wish
+from g3d.viewing.artist import Artist, Wish, hasty
 from g3d.viewing.picture import KINDS, drawn, fitted
 from g3d.viewing.poses import camera_of, move
 from toy_scenes import every_kind, gaussians, two_branches
@@ -65,6 +65,13 @@ def test_the_browsers_camera_there_and_back() -> None:
     move(moved, ours, 3.0)
     assert np.allclose(moved.look_at, PRIOR.target, atol=1e-5) and moved.up_direction == (0.0, 1.0, 0.0)
     assert moved.fov == pytest.approx(handle.fov)
+
+
+def test_a_moving_picture_has_fewer_samples_a_ray() -> None:
+    assert hasty(FieldSettings(128, True, (1, 0, 0))) == FieldSettings(32, True, (1, 0, 0))
+    assert hasty(FieldSettings(24)) == FieldSettings(24)
+    assert hasty(TriplaneSettings(16, 64)) == TriplaneSettings(16, 32)
+    assert hasty(OccupancySettings()) == OccupancySettings()
 
 
 def test_an_artist_draws_coarse_then_fine_and_the_last_wish_counts() -> None:
