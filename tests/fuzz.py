@@ -3,8 +3,10 @@
     python tests/fuzz.py --inputs 5000 --seed 0 [--only NUMBERS]
 
 Each input is read by a child forked from this process, which has torch in memory. Its resident memory may grow by 2 GB above what
-it started with, and it may work for 20 s (of a processor; waiting counts on the clock, three times as long, since machines
-are shared). Exit 0 is well, exit 2 with one sentence too; what is left where a command refused is a fault as well.
+it started with, and it may work for 20 s. These are a processor's seconds, since a shared machine's clock says nothing about the
+input: a child hangs when it has used more, or when it has used none at all for a minute of the clock (it waits for something, as
+for the other end of a FIFO), or, whatever it does, after ten minutes. Exit 0 is well, exit 2 with one sentence too; what is left
+where a command refused is a fault as well.
 """
 
 import argparse
@@ -28,7 +30,7 @@ import g3d
 import g3d_cli
 import mutators
 
-MEMORY, SECONDS, PATIENCE = 2 << 30, 20.0, 3
+MEMORY, SECONDS, STILL_S, CLOCK_S = 2 << 30, 20.0, 60.0, 600.0
 _TICK, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 Words = Callable[[Path, Path], Sequence[object]]  # (the input, the output) => a command
 
@@ -147,13 +149,16 @@ def watched(words: Sequence[str], said: Path) -> tuple[int, int, float, str]:
             sys.stdout.flush()
             os._exit(code)
     start, first, grown, why = time.monotonic(), _resident(pid), 0, ""
+    before, moved = 0.0, start  # the processor's seconds, and when they last became more
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             break
         grown = max(grown, _resident(pid) - first)
-        used, passed = _processor_s(pid), time.monotonic() - start
-        why = "over memory" if grown > MEMORY else "hang" if used > SECONDS or passed > PATIENCE * SECONDS else ""
+        used, now = _processor_s(pid), time.monotonic()
+        before, moved = (used, now) if used > before else (before, moved)
+        hangs = used > SECONDS or now - moved > STILL_S or now - start > CLOCK_S
+        why = "over memory" if grown > MEMORY else "hang" if hangs else ""
         if why:
             os.killpg(pid, signal.SIGKILL)
             status = os.waitpid(pid, 0)[1]

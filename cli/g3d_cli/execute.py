@@ -37,15 +37,17 @@ def execute(
     """Run `g3d.steps.<step>` with `Options(**options)`; `dry_run` prints the resolved settings instead.
 
     `drawing` are the options of its pictures, for the steps that draw."""
-    if step not in _SHARED and os.environ.get("RANK", "0") != "0":
-        return  # of several processes the first one does it
+    if step not in _SHARED and not _first():
+        return
     before = {number: signal.signal(number, _terminated) for number in _ENDING}
     try:
         module = importlib.import_module(f"g3d.steps.{step}")
         how = {"drawing": module.Drawing(**drawing)} if drawing is not None else {}
         resolved = module.Options(**options, **how)
         if dry_run:
-            print(json.dumps(module.resolve(resolved), indent=1, sort_keys=True, default=str))
+            text = json.dumps(module.resolve(resolved), indent=1, sort_keys=True, default=str)
+            if _first():
+                print(text)
             return
         from g3d_cli.progress import terminal_progress
 
@@ -69,6 +71,11 @@ def execute(
     _show(result, as_json)
 
 
+def _first() -> bool:
+    """Whether this process speaks, and does what is not shared out: of those that torchrun starts the first one does."""
+    return os.environ.get("WORLD_SIZE", "1") in ("", "1") or os.environ.get("RANK", "0") == "0"
+
+
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     """SIGTERM, and SIGUSR1 by which batch schedulers say that it comes, end a command the way Ctrl-C does: half-written
     outputs are removed. Training loops save first."""
@@ -76,7 +83,7 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _show(result: Mapping[str, Any], as_json: bool) -> None:
-    if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks
+    if not _first():
         return
     if as_json:
         print(json.dumps(_finite(result), sort_keys=True, default=str, allow_nan=False))

@@ -14,7 +14,7 @@ def pick_device(text: str) -> "torch.device":
     """`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`."""
     import torch
 
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", text):
         raise G3dError(f"the device '{text}' is unknown; allowed are auto, cpu, cuda and cuda:N")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if text == "cpu" or (text == "auto" and count == 0):

@@ -26,7 +26,7 @@ _control: Any = None  # the group that flags go over; None is the default one
 @contextmanager
 def processes(device: torch.device) -> Iterator[None]:
     """Join the group that torchrun's environment describes, and leave it; one process needs nothing."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if os.environ.get("WORLD_SIZE", "1") in ("", "1"):
         yield
         return
     if device.type == "cuda":

@@ -1,7 +1,6 @@
 """`eval-shapes`: two sets of shapes by Chamfer distance (coverage, MMD, 1-NN accuracy), or pairs of occupancy grids by name."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +101,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         manifest.note_changed(progress, options.true, options.test)
         compare = _compare_grids if options.grids else _compare_sets
         figures, series, label = compare(options, true, test, device, progress)
+        first = distributed.rank() == 0
     result = {**figures, **{k: v for k, v in resolved.items() if k not in ("out", "plot", "device", "form")}}
-    if os.environ.get("RANK", "0") != "0":
+    if not first:
         return result
     if options.plot is not None:
         plots.histogram(options.plot, series, f"{options.true} and {options.test}", label)
