@@ -23,7 +23,7 @@ from g3d.methods import METHODS
 from g3d.priors import prior
 from g3d.steps.prepare_data import foreign_options
 from g3d_cli.main import COMMANDS
-from test_recipes import Typed, check, parsed
+from recipe_words import Typed, check, parsed
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

@@ -1,6 +1,6 @@
 """The figures of one run of INFAMOUS-NeRF's ablation, from the JSON files that commands left in its folder, as one JSON object.
 
-usage: gather_infamous.py RUN
+usage: gather_infamous.py RUN [DONOR ...]      (whose epsilon unseen pairs got; default: of every one that was ever drawn)
 """
 
 import json
@@ -8,9 +8,10 @@ import statistics
 import sys
 from pathlib import Path
 
-run = Path(sys.argv[1])
+run, donors = Path(sys.argv[1]), sys.argv[2:]
 fitted = json.loads((run / "metrics.json").read_text())
-unseen = [json.loads(path.read_text()) for path in sorted(run.glob("unseen_*.json"))]
+paths = [run / f"unseen_{donor}.json" for donor in donors] or sorted(run.glob("unseen_*.json"))
+unseen = [json.loads(path.read_text()) for path in paths]
 pairs = [next(row for row in one["by_split"] if row["split"] == "pairs") for one in unseen]
 found = {
     "psnr_train_db": fitted["psnr_db"],

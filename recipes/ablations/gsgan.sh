@@ -28,10 +28,13 @@ fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverge
         # shellcheck disable=SC2086
         g3d fit-stage1 gsgan --data "$DATA" --preset "$PRESET" $BASE "$@" --seed "$seed" --overwrite --out "$run" || status=$?
         case $status in
-        0) measured "$run" && python3 "$HERE/gather_gan.py" "$run" > "$run.json" ;;
-        3) echo '{"diverged": true}' > "$run.json" ;;
+        0) ;;
+        3) echo '{"diverged": true}' > "$run.json"; continue ;;
         *) exit $status ;;
         esac
+        measured "$run"
+        python3 "$HERE/gather_gan.py" "$run" > "$run.json.part"
+        mv "$run.json.part" "$run.json"
     done
 }
 

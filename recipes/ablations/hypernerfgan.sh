@@ -31,10 +31,13 @@ fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverge
         g3d fit-stage1 hypernerfgan --data "$DATA" --preset "$PRESET" $BASE "$@" --seed "$seed" --checkpoint-every "$EVERY" \
             --out "$run" $resume || status=$?
         case $status in
-        0) measured "$run" && python3 "$HERE/gather_gan.py" "$run" > "$run.json" ;;
-        3) echo '{"diverged": true}' > "$run.json" ;;
+        0) ;;
+        3) echo '{"diverged": true}' > "$run.json"; continue ;;
         *) exit $status ;;
         esac
+        measured "$run"
+        python3 "$HERE/gather_gan.py" "$run" > "$run.json.part"
+        mv "$run.json.part" "$run.json"
     done
 }
 

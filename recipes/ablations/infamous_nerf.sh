@@ -53,7 +53,9 @@ fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverge
             g3d decode "$run" "$run/e.safetensors" --render "$run/encoded" --cameras "dataset:$DATA:test" --overwrite
             g3d eval-recon "$DATA" "$run/encoded" --drawn-from "$run/e.safetensors" --objects test --split test --out "$run/nvs.json" --overwrite
         fi
-        python3 "$HERE/gather_infamous.py" "$run" > "$run.json"
+        # shellcheck disable=SC2086
+        python3 "$HERE/gather_infamous.py" "$run" $donors > "$run.json.part"
+        mv "$run.json.part" "$run.json"
     done
 }
 
@@ -62,7 +64,7 @@ for row in $ROWS; do
     case $row in
     full) fit full ;;
     no-hypernetwork) fit no-hypernetwork --set hypernetwork=none ;;
-    no-surface) fit no-surface --set surface_weight=0 ;;
+    no-surface) fit no-surface --set surface_weight=0 --set surface=paper --set surface_sum=false ;; # the two belong to L_sur
     no-adaptive) fit no-adaptive --set sampling=uniform ;;
     naive) fit naive --set expression_table=naive ;;
     *) echo "there is no row '$row'" >&2; exit 2 ;;
@@ -72,6 +74,6 @@ done
 python3 "$HERE/table.py" "$D" full \
     --order "hypernetworks fit unseen subjects better" psnr_fit_db no-hypernetwork full \
     --order "and draw them better from elsewhere" psnr_nvs_db no-hypernetwork full \
-    --order "L_sur helps" psnr_nvs_db no-surface full \
+    --order "the surface loss helps" psnr_nvs_db no-surface full \
     --order "adaptive sampling helps" psnr_nvs_db no-adaptive full \
     --order "a shared table transfers expressions" residual_unseen full naive | tee "$D/table.md"

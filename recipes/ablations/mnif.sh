@@ -68,7 +68,8 @@ fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverge
             pictures "$run"
             case $row in epochs*) generated "$run" ;; esac
         fi
-        python3 "$HERE/gather.py" "$run" > "$run.json"
+        python3 "$HERE/gather.py" "$run" > "$run.json.part"
+        mv "$run.json.part" "$run.json"
     done
 }
 
