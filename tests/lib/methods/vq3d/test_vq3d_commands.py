@@ -153,4 +153,6 @@ def test_classes_from_folders_of_pictures_to_samples_of_one(tmp_path: Path) -> N
     assert torch.equal(drawn["1"].tensors["tokens"][1], drawn["0-1"].tensors["tokens"][1])
     assert not torch.equal(drawn["0"].tensors["tokens"][1], drawn["1"].tensors["tokens"][1])
     out = ["--num", 1, "--class", "2", "--out", tmp_path / "g"]
-    refused(g3d("sample", tmp_path / "m", "--prior", tmp_path / "p", *out), "knows 2 classes", "choose --class from 0-1")
+    refused(
+        g3d("sample", tmp_path / "m", "--prior", tmp_path / "p", *out), "knows 2 classes", "choose --class from 0-1"
+    )
