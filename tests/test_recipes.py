@@ -123,7 +123,11 @@ def test_the_other_recipes(tmp_path: Path) -> None:
     demo = run("demo.sh", tmp_path, "demo", fitted="mnif")
     assert demo.of("sample")[0].options["out"] == Path("demo/scenes") and demo.said.endswith("g3d view demo/scenes\n")
     for recipe in ("vq3d-compcars.sh", "vq3d-imagenet.sh"):
-        run(recipe, tmp_path, "in", "estimator.pt", recipe.partition(".")[0], fitted="vq3d")
+        out = recipe.partition(".")[0]
+        found = run(recipe, tmp_path, "in", "estimator.pt", out, fitted="vq3d", HELD_OUT="val", HOW="--top-k 100")
+        assert [one.options["num"] for one in found.of("sample")] == [50000, 1000]
+        assert all("top_k=100" in one.options["settings"] or one.has("--top-k", "100") for one in found.of("sample"))
+        assert found.of("eval_fid")[-1].has(f"{out}/held_out", f"{out}/reconstructed")
 
 
 def test_the_ablations_of_hypernerfgan_print_fid(tmp_path: Path) -> None:
