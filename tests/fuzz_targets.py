@@ -6,6 +6,7 @@ import struct
 import zipfile
 from pathlib import Path
 
+import fuzz_targets_tables
 import numpy as np
 from commands import g3d
 from fuzz import Target
@@ -20,7 +21,8 @@ def targets(room: Path) -> list[Target]:
     """All of them; the sound inputs are made in `room`."""
     made = room / "made"
     made.mkdir(parents=True)
-    return [*_of_scenes(made), *_of_models(made), *_of_pictures(made), *_of_meshes(made), *_of_runs(made)]
+    found = [*_of_scenes(made), *_of_models(made), *_of_pictures(made), *_of_meshes(made), *_of_runs(made)]
+    return found + fuzz_targets_tables.targets(made)
 
 
 def to(out: Path) -> list[object]:
@@ -142,7 +144,7 @@ def _of_pictures(made: Path) -> list[Target]:
         archive.writestr("dataset.json", json.dumps({"labels": [[f"{i}.png", label] for i in range(2)]}))
         for i in range(2):
             archive.write(posed / f"{i}.png", f"{i}.png")
-    (made / "split.json").write_text(json.dumps({"test": ["car_000001"]}))
+    (made / "split.json").write_text(json.dumps({"test": ["cars-00001"]}))
     size, one = ("--size", 8, "--workers", 1), ("--workers", 1)
     uncached = ("--extractor", "random", "--cache", "none", *CPU)
     return [

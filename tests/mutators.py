@@ -206,9 +206,15 @@ def in_text(data: bytes, stream: Stream) -> bytes:
     return b"\n".join(lines)
 
 
+def in_head(data: bytes, stream: Stream) -> bytes:
+    """Where binary tables say what they hold."""
+    return blind(data[:128], stream) + data[128:]
+
+
 BY_FORM: dict[str, Callable[[bytes, Stream], bytes]] = {
     ".json": in_json, ".gltf": in_json, ".safetensors": in_safetensors, ".glb": in_glb, ".png": in_png, ".zip": in_zip,
     ".obj": in_text, ".mtl": in_text, ".off": in_text, ".ply": in_text, ".txt": in_text, ".jsonl": in_text, ".stl": in_text,
+    ".pts": in_text, ".bin": in_head, ".npy": in_head, ".hdf5": in_head, ".npz": in_zip, ".pt": in_zip,
 }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def test_changed_inputs_end_in_a_sentence_or_well(quiet: None, tmp_path: Path) -
 
     targets = fuzz_targets.targets(tmp_path)
     result = fuzz.run(targets, range(1_000_000, 1_000_000 + INPUTS), 0, tmp_path)
-    assert result.tried == INPUTS and len(targets) > 40
+    assert result.tried == INPUTS and len(targets) > 60
     assert not result.faults, "\n".join(result.told)
     assert result.codes[2] > INPUTS // 5 and result.codes[0] > INPUTS // 10, result.codes
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -224,3 +225,37 @@ def test_json_output_is_json(pipeline: Pipeline, tmp_path: Path) -> None:
         "psnr": None,
         "more": [None, 1.5],
     }
+
+
+ODD: list[Any] = [[], "x", 3, [1, {"a": 2}], None, {"a": [1]}]
+
+
+@pytest.mark.parametrize("key", ["settings", "parents", "changed", "seed", "method", "kind"])
+def test_settings_of_a_run_that_were_changed_by_hand(key: str, pipeline: Pipeline, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out.html"
+    for value in ODD:
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(pipeline.prior, run)
+        table = json.loads((run / "config.json").read_text())
+        (run / "config.json").write_text(json.dumps({**table, key: value}))
+        fit = ["fit-prior", pipeline.model, "--kind", "gaussian", "--device", "cpu", "--out", run]
+        for words in (
+            ["compare", run, pipeline.prior], ["report", run, "--out", out, "--overwrite"], ["info", run],
+            [*fit, "--resume"], [*fit, "--set", "ridge=0.1", "--resume", "--allow-change"], [*fit, "--overwrite"],
+        ):  # fmt: skip
+            done = g3d(*words)
+            assert done.code in (0, 2) and "Traceback" not in done.err, (words, value)
+
+
+def test_figures_that_are_no_numbers_are_not_compared(pipeline: Pipeline, tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in "ab"]
+    for seed, run in enumerate(runs):
+        words = ["fit-prior", pipeline.model, "--kind", "gaussian", "--seed", seed, "--device", "cpu", "--out", run]
+        assert g3d(*words).code == 0
+        odd = '{"good": %d, "inf": Infinity, "nan": NaN, "large": %s, "text": "x", "true": true, "list": [1]}'
+        (run / "metrics.json").write_text(odd % (seed + 1, "9" * 400))
+    done = g3d("compare", *runs, "--csv", tmp_path / "runs.csv")
+    assert done.code == 0, done.err
+    head, *rows = (tmp_path / "runs.csv").read_text().splitlines()
+    assert "good" in head and len(rows) >= 2
+    assert not [name for name in ("inf", "nan", "large", "text", "true", "list") if name in head.split(",")], head

@@ -4,7 +4,8 @@ undisturbed one.
     python tests/torture.py --kills 30 [--seed 0] [--only WORDS]
 
 Children are forked from this process, which has torch in memory: a start costs nothing, so that a kill can come at any moment,
-also between the making of a run's folder and its first step. Several rounds a kind, each of some kills and one end.
+also between the making of a run's folder and its first step. Several rounds a kind, each of some kills and one end; every third
+round of a run begins with an empty folder, as versions left it that made the folder first.
 """
 
 import argparse
@@ -38,10 +39,12 @@ class Kind:
 
 @dataclass
 class Tally:
-    """Of one kind: rounds, kills that hit, those that came before the first save, and how the rounds ended."""
+    """Of one kind: rounds, kills that hit, those that came before the first save, of these those that left a folder without a
+    config.json (empty, or not yet under its name), and how the rounds ended."""
 
     kills: int = 0
     early: int = 0
+    window: int = 0
     tried: int = 0
     equal: int = 0
     failed: int = 0
@@ -104,9 +107,13 @@ def _until(happens: Callable[[], bool], pid: int) -> bool:
 def some_moment(pid: int, out: Path, stream: random.Random) -> None:
     """Wait for a random moment: early in the start, when the folder has just come, or behind one to three saves."""
     state = out / "state.safetensors"
-    kind = stream.randrange(5)
+    kind = stream.randrange(6)
     if kind == 0:
         time.sleep(stream.uniform(0, 0.3))
+    elif kind == 5:
+        _until(
+            lambda: any(out.parent.glob(f".{out.name}.*")) or (out / "config.json").is_file(), pid
+        )  # it is being made
     elif kind == 1:
         if _until(out.exists, pid):
             time.sleep(stream.choice((0.0, stream.uniform(0, 0.01), stream.uniform(0, 0.3))))
@@ -134,7 +141,9 @@ def round_of(kind: Kind, out: Path, kills: int, log: Path, stream: random.Random
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             tally.kills += 1
-            tally.early += kind.resumes and not (out / "state.safetensors").is_file()
+            if kind.resumes and not (out / "state.safetensors").is_file():
+                tally.early += 1
+                tally.window += any(out.parent.iterdir()) and not (out / "config.json").is_file()
             continue
         if code == 0:
             return True  # it was done before the kill came
@@ -149,6 +158,8 @@ def round_of(kind: Kind, out: Path, kills: int, log: Path, stream: random.Random
 
 def content(out: Path) -> dict[str, bytes]:
     """What is compared: artifacts, pictures and tables, not logs and times."""
+    if out.is_file():
+        return {"": out.read_bytes()}
     names = [p for p in sorted(out.rglob("*")) if p.suffix in (".safetensors", ".png", ".ply") and p.is_file()]
     return {str(p.relative_to(out)): p.read_bytes() for p in names}
 
@@ -163,6 +174,8 @@ def tortured(kind: Kind, room: Path, kills: int, stream: random.Random) -> Tally
         out = room / "cut" / "run"
         shutil.rmtree(out.parent, ignore_errors=True)
         out.parent.mkdir()
+        if kind.resumes and tally.tried % 3 == 1:
+            out.mkdir()
         log.write_text("")
         well = round_of(kind, out, min(10, kills - tally.kills), log, stream, tally)
         left = [str(p) for p in out.parent.rglob(".*") if p.name.endswith(".partial")]
@@ -210,6 +223,9 @@ def kinds(room: Path) -> list[Kind]:
         true = np.random.default_rng(i).integers(0, 256, (16, 16, 3), np.uint8)
         write_image(room / "true" / f"{i}.png", true)
         write_image(room / "coarse" / f"{i}.png", true // 2)
+    done("decode", room / "mnif", room / "mnif", *_CPU, "--out", room / "scenes")
+    pairs = (room / "coarse", room / "true")
+    done("fit-refiner", *pairs, "--preset", "smoke", "--set", "steps=4", *_CPU, "--out", room / "refiner")
     often: Words = ["--save-every", 0, *_CPU]
     kept: Words = ["--checkpoint-every", 3, "--keep", 1]
 
@@ -231,10 +247,13 @@ def kinds(room: Path) -> list[Kind]:
         Kind("fit-prior interpolation", ["fit-prior", codes, "--kind", "interpolation", *often]),
         Kind("fit-prior diffusion", ["fit-prior", codes, "--kind", "diffusion", *small, *kept, *often]),
         Kind("fit-prior autoregressive", ["fit-prior", tokens, "--kind", "autoregressive", "--preset", "smoke", *kept, *often]),
-        Kind("fit-refiner", ["fit-refiner", room / "coarse", room / "true", "--preset", "smoke", "--set", "steps=10", *often]),
+        Kind("fit-refiner", ["fit-refiner", *pairs, "--preset", "smoke", "--set", "steps=10", *often]),
         Kind("prepare-data", ["prepare-data", "procedural", "cars", *few], resumes=False),
         Kind("sample", ["sample", codes, "--prior", room / "prior", "--num", 6, *_CPU], resumes=False),
         Kind("decode", ["decode", codes, codes, *_CPU], resumes=False),
+        Kind("encode", ["encode", codes, "--data", room / "data", *_CPU], resumes=False),
+        Kind("render", ["render", room / "scenes", "--size", 16, "--cameras", "orbit:3", *_CPU], resumes=False),
+        Kind("refine", ["refine", room / "coarse", "--refiner", room / "refiner", "--set", "ddim_steps=4", *_CPU], resumes=False),
     ]  # fmt: skip
 
 
@@ -254,7 +273,7 @@ def main_() -> None:
         place.mkdir()
         found = tortured(kind, place, options.kills, random.Random(f"{options.seed} {kind.name}"))
         print(json.dumps({"kind": kind.name, **vars(found)}), flush=True)
-        for name in ("kills", "early", "tried", "equal", "failed"):
+        for name in ("kills", "early", "window", "tried", "equal", "failed"):
             setattr(whole, name, getattr(whole, name) + getattr(found, name))
     print(json.dumps({"kind": "all", **vars(whole)}))
     if not whole.failed:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from commands import Pipeline, g3d, refused
 from g3d.cameras import CameraPrior
+from g3d.evaluation import surface
 from g3d.images import write_image
 from g3d.scenes.scene import World
 from g3d.scenes.scene_file import save_scene
@@ -80,3 +81,13 @@ def test_refusals(scenes: Path, pipeline: Pipeline, tmp_path: Path) -> None:
     refused(g3d("eval-consistency", scenes, "--cameras", f"dataset:{pipeline.data}"), "1 views of a scene")
     refused(g3d("eval-consistency", tmp_path / "none"), "none")
     refused(g3d("eval-consistency", scenes, "--out", tmp_path), "is a folder")
+
+
+def test_masks_are_looked_for_before_the_fit(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*words: object) -> None:
+        raise AssertionError("it takes minutes, and a mask is not there")
+
+    monkeypatch.setattr(surface, "fit_surface", never)
+    (tmp_path / "masks").mkdir()
+    done = g3d("eval-consistency", scenes / "000000.safetensors", *QUICK, "--mask", tmp_path / "masks")
+    refused(done, "masks", "does not exist")

@@ -263,7 +263,7 @@ def test_files_that_are_no_shapes(tmp_path: Path) -> None:
         "few.npy": "it has 5 points and no triangles, fewer than --points 9",
         "nan.npy": "coordinates that are not finite",
         "two.npz": "holds the arrays a, b; wanted is one, or one called points",
-        "bad.npz": "not a NumPy file that can be read",
+        "bad.npz": "cannot be read",
         "mixed": "has both *.ply and *.npy",
     }.items():
         refused(g3d("eval-shapes", good, tmp_path / name, "--points", 9), name, sentence)

@@ -10,6 +10,7 @@ Letters: B images of a batch, H, W sides, D feature dimensions.
 """
 
 import importlib
+import mmap
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -36,6 +37,7 @@ RANGES: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
 }
 """Name => pictures [H, W, 3] of 0..255 as the network wants them: [0, 1], [-1, 1], normalised as for ImageNet, 0..255."""
 
+_ELSEWHERE = b"\x0a\x08location\x12"  # in protobuf: the key under which a tensor names the file that holds its numbers
 Network = Callable[[Tensor], Tensor]  # [B, 3, H, W] => [B, ...]
 
 
@@ -111,6 +113,7 @@ def _onnx(path: Path, device: str | torch.device) -> tuple[Network, str, int | N
     """The network, its hash, and the side of its pictures where it is fixed."""
     require_module("onnxruntime", f"the extractor '{path}'", "pip install onnxruntime, or give a TorchScript file")
     onnxruntime: Any = importlib.import_module("onnxruntime")
+    _refuse_weights_elsewhere(path)
     place = torch.device(device)
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"] if place.type == "cuda" else ["CPUExecutionProvider"]
     providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
@@ -132,6 +135,17 @@ def _onnx(path: Path, device: str | torch.device) -> tuple[Network, str, int | N
         return torch.from_numpy(np.concatenate(found))
 
     return network, files.file_digest(path).removeprefix("sha256:"), numbers[0] if numbers else None
+
+
+def _refuse_weights_elsewhere(path: Path) -> None:
+    """An ONNX file may name others that hold its numbers: any of this machine, and its hash would not tell them apart."""
+    if not path.stat().st_size:
+        return  # no map of nothing; the reader says what is wrong
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data.find(_ELSEWHERE) >= 0:
+            raise G3dError(
+                f"the extractor '{path}' keeps weights in other files; write it as one, e.g. by onnx.save(model, path)"
+            )
 
 
 def _run(session: Any, name: str, part: NDArray[np.float32], step: int | None) -> NDArray[np.float32]:

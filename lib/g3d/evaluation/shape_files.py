@@ -3,7 +3,6 @@
 Letters: V vertices, F triangles, P points, G cells a side.
 """
 
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from g3d.data.opening import open_dataset
 from g3d.errors import G3dError, existing, require_module
 from g3d.scenes.scene import MlpField, query_output
 from g3d.scenes.scene_file import load_scene
-from g3d.storage import artifacts, foreign, impostors, ply_files
+from g3d.storage import arrays, artifacts, foreign, impostors, ply_files
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -218,19 +217,17 @@ def _cloud(path: Path) -> Surface:
 
 def _array(path: Path) -> NDArray[Any]:
     """The array of an .npy file, mapped and not read; of an .npz file the one called `points`, or its only one."""
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            array = found
-        else:
-            names = list(found.keys())
-            if len(names) != 1 and "points" not in names:
-                raise G3dError(
-                    f"'{path}' holds the arrays {', '.join(names) or 'none'}; wanted is one, or one called points"
-                )
-            array = found["points" if "points" in names else names[0]]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise G3dError(f"'{path}' is not a NumPy file that can be read ({error}); write it again") from error
+    with existing(path, "the points").open("rb") as stream:
+        zipped = stream.read(2) == b"PK"
+    if zipped:
+        found = arrays.npz(path)
+        if len(found) != 1 and "points" not in found:
+            raise G3dError(
+                f"'{path}' holds the arrays {', '.join(found) or 'none'}; wanted is one, or one called points"
+            )
+        array = found["points" if "points" in found else next(iter(found))]
+    else:
+        array = arrays.mapped(path)
     if array.dtype.kind not in "fiu":
         raise G3dError(f"'{path}' holds {array.dtype}; wanted are numbers, x y z of points")
     return np.asarray(array)

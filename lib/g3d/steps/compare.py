@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from g3d.errors import G3dError, closest, existing, from_os_error
 from g3d.export.comparison import Drawn, page
 from g3d.progress import SILENT, Progress
 from g3d.storage import files
-from g3d.training.curves import curves, logged
+from g3d.training.curves import as_float, curves, logged
+from g3d.training.folder import settings_of
 
 _LEADS = (
     "psnr_of_mean_mse_db",
@@ -113,7 +115,7 @@ def _read(path: Path, also: Sequence[str]) -> _Run:
         raise G3dError(
             f"'{folder}' is not a run (it has no config.json); give folders that fit-stage1 or fit-prior wrote"
         )
-    config = files.read_json(folder / "config.json", "the settings of the run")
+    config = settings_of(folder)
     figures: dict[str, float] = {}
     if (folder / "metrics.json").is_file():
         figures |= _numbers(files.read_json(folder / "metrics.json", "the figures of the run"))
@@ -127,7 +129,8 @@ def _read(path: Path, also: Sequence[str]) -> _Run:
 def _numbers(table: Any) -> dict[str, float]:
     if not isinstance(table, Mapping):
         return {}
-    return {k: float(v) for k, v in table.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    found = {k: as_float(v) for k, v in table.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return {k: v for k, v in found.items() if math.isfinite(v)}
 
 
 def _check(options: Options, found: Sequence[_Run]) -> None:

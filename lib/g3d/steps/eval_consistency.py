@@ -134,6 +134,13 @@ def _judged(scene: "Scene", number: int, item: str | None, options: Options, mas
     background = torch.tensor(settings.background)
     held = torch.arange(len(cameras)) % options.hold_out == options.hold_out // 2
     seen = (~held).nonzero().squeeze(1)
+    judged = {"": held.nonzero().squeeze(1).tolist(), "fitted_": seen[:: options.hold_out - 1].tolist()}
+    mask_of: dict[int, NDArray[np.bool_]] = {}
+    for view in (v for views in judged.values() for v in views):
+        if masks is not None:  # before the fit, which takes minutes
+            mask_of[view] = _mask(masks / f"{view:06d}.png", (int(drawn.rgb.shape[1]), int(drawn.rgb.shape[2])))
+        elif options.mask == "object":
+            mask_of[view] = (drawn.alpha[view] > 0.5).numpy()
     fitted = fit_surface(
         drawn.rgb[seen],
         as_drawn[seen],
@@ -143,12 +150,10 @@ def _judged(scene: "Scene", number: int, item: str | None, options: Options, mas
         options.seed,
     )
     found: dict[str, float] = {}
-    for name, views in (("", held.nonzero().squeeze(1)), ("fitted_", seen[:: options.hold_out - 1])):
+    for name, views in judged.items():
         psnr, ssim = [], []
-        for view in views.tolist():
-            mask = (drawn.alpha[view] > 0.5).numpy() if options.mask == "object" else None
-            if masks is not None:
-                mask = _mask(masks / f"{view:06d}.png", (int(drawn.rgb.shape[1]), int(drawn.rgb.shape[2])))
+        for view in views:
+            mask = mask_of.get(view)
             if mask is not None and not mask.any():
                 continue
             true, test = (to_u8(p.numpy()) for p in (drawn.rgb[view], fitted.view(as_drawn[view])))

@@ -20,6 +20,7 @@ MANIFEST = ".g3d.json"
 FORMAT = "g3d/folder@1"
 _CLOCK_S = 1.0  # that two clocks of a file system may differ
 _SHOWN = 3  # names of a sentence
+_MOST = 1 << 28  # bytes of a table
 _DATASET = re.compile(
     r"(dataset\.json|(cameras|labels|shapes)\.safetensors|(images|masks|depth|normals|inverse_depth)(/\d{6}\.png|\.zip))"
 )
@@ -138,7 +139,7 @@ def _ours(path: Path) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     """A JSON object, empty where there is none."""
     try:
-        if path.is_symlink() or not path.is_file():
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST:
             return {}
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

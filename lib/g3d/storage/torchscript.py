@@ -21,6 +21,7 @@ def trusted_digest(path: Path, trust: bool, known: Mapping[str, str], what: str 
     `known` holds sha256 => file name."""
     if existing(path, what).is_dir():
         raise G3dError(f"{what} '{path}' are a folder; give a TorchScript file")
+    _refuse_no_zip(path, what)
     digest = files.file_digest(path).removeprefix("sha256:")
     if digest in known or trust:
         return digest
@@ -42,6 +43,7 @@ def load(
     """The module in a TorchScript file, on `device`, for inference. `known` and `what`: as in `trusted_digest`."""
     if not trust:
         trusted_digest(path, trust, known, what)
+    _refuse_no_zip(path, what)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch deprecates TorchScript; the file is one
@@ -53,6 +55,13 @@ def load(
         raise G3dError(
             f"{what} '{path}' are not a TorchScript file ({reason(error)}); give one that torch.jit.save wrote"
         ) from error
+
+
+def _refuse_no_zip(path: Path, what: str) -> None:
+    """Refuse what is no zip by its first bytes: torch looks for the end of one through the whole file, minutes in a large one."""
+    with path.open("rb") as stream:
+        if stream.read(4) != b"PK\3\4":
+            raise G3dError(f"{what} '{path}' are not a TorchScript file; give one that torch.jit.save wrote")
 
 
 def reason(error: Exception) -> str:

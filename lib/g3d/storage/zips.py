@@ -65,8 +65,8 @@ def _harm(m: zipfile.ZipInfo) -> str:
     return ""
 
 
-def member(of: zipfile.ZipFile, name: str, where: str) -> bytes:
-    """The bytes of a file in a zip, as many as it states and no more; `where` names it in messages."""
+def member(of: zipfile.ZipFile, name: str, where: str, what: str = "the image") -> bytes:
+    """The bytes of a file in a zip, as many as it states and no more; `what` and `where` name it in messages."""
     try:
         stated = of.getinfo(name).file_size
         if stated > _MEMBER_MOST:
@@ -76,8 +76,8 @@ def member(of: zipfile.ZipFile, name: str, where: str) -> bytes:
             while part := stream.read(1 << 20):  # piece by piece: a false size must not unpack into memory
                 parts.append(part)
     except KeyError as error:
-        raise G3dError(f"the image '{where}' is not in the zip; correct its name, or add it") from error
+        raise G3dError(f"{what} '{where}' is not in the zip; correct its name, or add it") from error
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
         # RuntimeError: encrypted
-        raise G3dError(f"the image '{where}' cannot be read ({error}); write the zip again") from error
+        raise G3dError(f"{what} '{where}' cannot be read ({error}); write the zip again") from error
     return b"".join(parts)

@@ -24,6 +24,11 @@ _OURS = (
 )  # fmt: skip
 
 
+_KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("settings", (dict,), "table"), ("parents", (dict,), "table"), ("changed", (list,), "list"), ("seed", (int,), "number"),
+)  # fmt: skip
+
+
 def check_folder(folder: Path, resume: bool, overwrite: bool, inputs: tuple[Path, ...]) -> None:
     """Refuse, before anything is written, a folder in which the run cannot be."""
     if resume and overwrite:
@@ -98,7 +103,7 @@ def begin(folder: Path, identity: Mapping[str, Any]) -> None:
 
 def _written(folder: Path) -> list[Path]:
     """The files of the run in a folder: those that every run has, and artifacts of its inputs and seed."""
-    config = files.read_json(folder / "config.json", "the settings of the run")
+    config = settings_of(folder)
     kept = [folder / "best", *(p for p in folder.glob("checkpoints/*") if p.name.isdigit())]
     found = [folder / name for name in _OURS] + [place / "metrics.json" for place in kept]
     for path in (p for place in (folder, *kept) for p in place.glob("*.safetensors")):
@@ -106,9 +111,21 @@ def _written(folder: Path) -> list[Path]:
             head = artifacts.header(path)
         except G3dError:
             continue
-        if head.parents == config["parents"] and head.seed == config["seed"]:
+        if head.parents == config.get("parents") and head.seed == config.get("seed"):
             found.append(path)
     return [*(path for path in found if path.is_file()), *folder.glob("events/events.out.tfevents.*")]
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """What config.json says; one that was changed by hand may hold anything."""
+    place = folder / "config.json"
+    found = files.read_json(place, "the settings of the run")
+    for name, kinds, what in _KINDS:
+        if name in found and (not isinstance(found[name], kinds) or isinstance(found[name], bool)):
+            raise G3dError(
+                f"the settings of the run '{place}' hold '{name}' that is no {what}; put it right, or fit anew"
+            )
+    return found
 
 
 def check_resumed(
@@ -119,7 +136,7 @@ def check_resumed(
     With `allow_change` also if it was begun as another: what config.json is to say then, once something is saved."""
     if not (folder / "config.json").is_file():
         raise G3dError(f"'{folder}' holds no run to resume (config.json); start it without --resume")
-    old = files.read_json(folder / "config.json", "the settings of the run")
+    old = settings_of(folder)
     history = old.pop("changed", [])
     changed = differences({**old, **old.get("settings", {})}, {**identity, **identity.get("settings", {})})
     changed = [c for c in changed if not c.startswith("settings:")]

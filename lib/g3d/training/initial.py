@@ -8,6 +8,7 @@ from torch import nn
 from g3d.errors import G3dError
 from g3d.storage import artifacts, files
 from g3d.training import checkpoint
+from g3d.training.folder import settings_of
 
 
 def opened(path: Path, method: str) -> artifacts.Header:
@@ -31,8 +32,8 @@ def parents(folder: Path, resume: bool, head: artifacts.Header | None) -> dict[s
     given = {} if head is None else {"init": head.digest}
     if not resume or not (folder / "config.json").is_file():
         return given
-    recorded = files.read_json(folder / "config.json", "the settings of the run").get("parents")
-    found = {"init": str(recorded["init"])} if isinstance(recorded, dict) and "init" in recorded else {}
+    recorded = settings_of(folder).get("parents", {})
+    found = {"init": str(recorded["init"])} if "init" in recorded else {}
     if head is not None and given != found:
         before = "from another model" if found else "without --init"
         raise G3dError(

@@ -103,7 +103,7 @@ def test_a_pickle_in_an_array_file_is_not_executed(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
     torch.save({"w": Path("x")}, tmp_path / "b.pt")
     for name in ("a.npy", "b.pt"):
-        with pytest.raises(G3dError, match="is not a file of arrays that can be read"):
+        with pytest.raises(G3dError, match=r"the file of arrays .* cannot be read"):
             arrays.read(tmp_path / name, ("w",))
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from g3d import images
 from g3d.errors import G3dError, existing
-from g3d.storage import foreign, named
+from g3d.storage import arrays, foreign, named
 
 if TYPE_CHECKING:
     from g3d.data.dataset import Dataset
@@ -84,15 +84,8 @@ def _png(data: bytes, path: Path) -> F32:
 
 
 def _npy(data: bytes, path: Path) -> F32:
-    try:
-        found: Any = np.lib.format.read_array(
-            io.BytesIO(data), allow_pickle=False
-        )  # np.load would also try zip and pickle
-        kind, shape = found.dtype.kind, found.shape
-    except (ValueError, OSError, EOFError, SyntaxError, TypeError, LookupError, AttributeError, MemoryError) as error:
-        raise G3dError(
-            f"the inverse depth '{path}' is not an array that numpy.save wrote ({error}); write it again"
-        ) from error
+    found = arrays.npy(data, path, "the inverse depth")
+    kind, shape = found.dtype.kind, found.shape
     values: NDArray[Any] = found.squeeze() if found.ndim == 3 and 1 in (shape[0], shape[-1]) else found
     if kind not in "fiu" or values.ndim != 2 or not values.size:
         raise G3dError(

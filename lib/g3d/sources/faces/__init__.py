@@ -29,6 +29,7 @@ from g3d.sources.surfaces.drawing import draw_view
 from g3d.sources.surfaces.raycast import OPEN3D_INSTALL, Caster, Light
 from g3d.sources.surfaces.surface import F32, Surface
 from g3d.sources.writing.licence import licence_of
+from g3d.storage import named
 
 NUM, VIEWS, TEST_VIEWS, SIZE = 24, 16, 4, 128
 BACKGROUND = (0.0, 0.0, 0.0)
@@ -115,7 +116,10 @@ def _collect_model(folder: Path, options: Options, seed: int) -> Collection:
     missing = [p.name for p in needed if not p.is_file()]
     if missing:
         raise G3dError(f"'{folder}' lacks {', '.join(missing)} of the face model; fetch it beside the other file")
-    digest = "sha256:" + hashlib.sha256(b"".join(p.read_bytes() for p in needed)).hexdigest()
+    whole = hashlib.sha256()
+    for place in needed:
+        whole.update(named.read(place, "the face model"))
+    digest = f"sha256:{whole.hexdigest()}"
     chosen, subjects = choices.expressions(options.expressions), [f"subject-{i:03d}" for i in range(num)]
     pairs = choices.pairs(options.holdout_pairs, subjects, chosen, options.holdout_subjects)
     names, items = [choices.NAMES[i] for i in chosen], []

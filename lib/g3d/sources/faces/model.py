@@ -6,7 +6,6 @@ ICT-FaceKit (Li et al. 2020, MIT licence): a base mesh, 100 identity modes of we
 Letters: N vertices, F triangles, M identity modes, E expression shapes.
 """
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from g3d.errors import G3dError, existing
 from g3d.sources.surfaces.surface import F32
+from g3d.storage.arrays import npz
 from g3d.storage.files import read_json
 
 PACKED, INDICES = "ict_facekit_deltas_int16.npz", "vertex_indices.json"
@@ -204,15 +204,10 @@ def _check_polygons(arrays: Mapping[str, NDArray[Any]], where: Path) -> None:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Every array that the model needs, of the right shape and finite."""
-    try:
-        with np.load(path, allow_pickle=False) as packed:
-            missing = [name for name in _SHAPES if name not in packed.files]
-            if missing:
-                raise G3dError(f"'{path}' lacks {', '.join(missing)}; pack the ICT face model again")
-            arrays = {name: packed[name] for name in _SHAPES}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise G3dError(f"the face model '{path}' cannot be read ({reason}); fetch or pack it again") from error
+    arrays = npz(path, list(_SHAPES), "the face model")
+    missing = [name for name in _SHAPES if name not in arrays]
+    if missing:
+        raise G3dError(f"'{path}' lacks {', '.join(missing)}; pack the ICT face model again")
     for name, shape in _SHAPES.items():
         found = arrays[name].shape
         if len(found) != len(shape) or any(w not in (-1, f) for w, f in zip(shape, found, strict=True)):

@@ -23,6 +23,7 @@ from g3d.sources.faces.model import EXPRESSIONS
 from g3d.sources.portraits import labels
 from g3d.sources.portraits.mean_face import MEAN_FACE_WORLD
 from g3d.sources.writing.licence import licence_of
+from g3d.storage import named
 
 MOST_OFF_SHARE = 0.1  # of a picture's side, that landmarks may be off the mean face on the average
 LOW, HIGH = (-2.8, -3.8, -2.4), (2.8, 3.4, 2.7)  # corners of the box that heads lie in, world units
@@ -100,7 +101,7 @@ def make(shot: Shot) -> Made:
     name = labels.expression(shot.features)
     if name not in shot.names:
         raise G3dError(f"'{shot.picture}' shows '{name}', which --expressions leaves out ({', '.join(shot.names)})")
-    data = shot.picture.read_bytes()
+    data = named.read(shot.picture, "the photograph")
     picture = images.encode(images.decode_square(data, str(shot.picture), shot.size, BLACK), photo=True)
     whole, where = landmarks_of(shot, data)
     pixels = cropped(whole, _size(shot.picture), shot.size)

@@ -4,7 +4,6 @@ Landmarks are text (68 lines `x y`, or a .pts file), .npy or JSON (a list of pai
 JSON: a list of faces with `faceAttributes`, whose `emotion` is a share for each of eight words and whose `smile` is a share.
 """
 
-import io
 import json
 import math
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g3d.errors import G3dError
-from g3d.storage import named
+from g3d.storage import arrays, named
 
 F64 = NDArray[np.float64]
 COUNT = 68
@@ -32,7 +31,7 @@ def landmarks(path: Path) -> F64:
     try:
         data = named.read(path, "the labels")
         if path.suffix == ".npy":
-            found: F64 = np.load(io.BytesIO(data), allow_pickle=False)
+            found: F64 = arrays.npy(data, path, "the landmarks")
         elif path.suffix == ".json":
             found = np.asarray(json.loads(data), np.float64)
         else:

@@ -3,6 +3,8 @@
 Poses are world => camera, quaternion wxyz and translation, OpenCV axes, pixel centres at +0.5.
 """
 
+import io
+import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from g3d.errors import G3dError
+from g3d.errors import G3dError, existing
+from g3d.storage.files import read_bytes
+from g3d.storage.named import FILE_MOST
 
 MODELS = {
     "SIMPLE_PINHOLE": "f cx cy", "PINHOLE": "fx fy cx cy", "SIMPLE_RADIAL": "f cx cy k1", "RADIAL": "f cx cy k1 k2",
@@ -22,6 +26,7 @@ MODELS = {
     "RAD_TAN_THIN_PRISM_FISHEYE": "fx fy cx cy k0 k1 k2 k3 k4 k5 p0 p1 s0 s1 s2 s3",
 }  # fmt: skip
 """Model => its parameters, in the order of their numbers in binary files."""
+_MOST, _NAME_MOST = 1 << 20, 4096  # cameras or pictures of a model; bytes of a name
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ def _camera(model: str, width: int, height: int, values: list[float]) -> dict[st
 
 
 def _cameras_bin(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    data, at, found = path.read_bytes(), 8, []
-    for _ in range(struct.unpack_from("<Q", data)[0]):
+    data, at, found = _mapped(path), 8, []
+    for _ in range(_counted(data)):
         number, kind, width, height = struct.unpack_from("<iiQQ", data, at)
         if not 0 <= kind < len(MODELS):
             raise ValueError(f"the camera model {kind} is not known")
@@ -83,14 +88,29 @@ def _cameras_bin(path: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _pictures_bin(path: Path) -> list[Picture]:
-    data, at, found = path.read_bytes(), 8, []
-    for _ in range(struct.unpack_from("<Q", data)[0]):
+    data, at, found = _mapped(path), 8, []
+    for _ in range(_counted(data)):
         values = struct.unpack_from("<i7di", data, at)
-        end = data.index(b"\0", at + 64)
+        end = data.find(b"\0", at + 64, at + 64 + _NAME_MOST)
+        if end < 0:
+            raise ValueError("the name of a picture has no end")
         points = struct.unpack_from("<Q", data, end + 1)[0]
         found.append(Picture(data[at + 64 : end].decode(), values[8], _c2w(values[1:8])))
         at = end + 9 + 24 * points
     return found
+
+
+def _mapped(path: Path) -> "mmap.mmap | bytes":
+    """A file's bytes, of which most are points that nobody reads."""
+    with existing(path, "the model").open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+
+
+def _counted(data: "mmap.mmap | bytes") -> int:
+    count = int(struct.unpack_from("<Q", data)[0])
+    if count > _MOST:
+        raise ValueError(f"it states {count} entries, at most {_MOST} are read")
+    return count
 
 
 def _cameras_txt(path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -117,7 +137,8 @@ def _pictures_txt(path: Path) -> list[Picture]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    return (line for line in path.read_text(encoding="utf-8-sig").splitlines() if not line.startswith("#"))
+    data = read_bytes(path, "the model", FILE_MOST)
+    return (line for line in io.StringIO(data.decode("utf-8-sig")) if not line.startswith("#"))
 
 
 def _c2w(values: Any) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ twice that here, as everything lies in [-1, 1]. Its value is that of the cell of
 Letters: N shapes, P points, G cells a side.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -23,11 +24,13 @@ from g3d.sources.posed import stamp
 from g3d.sources.surfaces.multiview import around
 from g3d.sources.writing.licence import licence_of
 from g3d.storage import foreign
+from g3d.storage.files import JSON_MOST, read_bytes
 
 SUFFIXES = (".hdf5", ".h5")
 CELLS_OF_POINTS = 256
 _WANTED = {"voxels": (-1, -1, -1, -1, 1), "points_64": (-1, -1, 3), "values_64": (-1, -1, 1)}
 _BLOCK_BYTES = 1 << 28  # what a process holds of a file
+_SHAPES_MOST = 1 << 22
 _INSTALL = "install it with pip install h5py"
 
 
@@ -148,6 +151,7 @@ def _table(path: Path) -> Table:
                 raise G3dError(
                     f"'{path}' holds {there}, but no '{name}'; give a file of IM-Net, with {', '.join(_WANTED)}"
                 )
+            _refuse_elsewhere(path, file, name)
             shape, kind = file[name].shape, file[name].dtype
             fits = len(shape) == len(wanted) and all(n > 0 and w in (-1, n) for w, n in zip(wanted, shape, strict=True))
             if not fits or kind != np.uint8:
@@ -160,8 +164,21 @@ def _table(path: Path) -> Table:
             found = ", ".join(f"{k} {list(v)}" for k, v in shapes.items())
             raise G3dError(f"the datasets of '{path}' do not belong together ({found}); write it again")
         chunk = max((file[name].chunks or (1,))[0] for name in _WANTED)
+        packed = max(math.prod(file[name].chunks or (1,)) for name in _WANTED)
+        if n > _SHAPES_MOST or packed > _BLOCK_BYTES:  # a few bytes can say so
+            raise G3dError(f"'{path}' states {n} shapes in blocks of {packed} bytes; at most {_SHAPES_MOST} and {_BLOCK_BYTES} "
+                           "are read: write it again in smaller ones")  # fmt: skip
     each = g**3 + 4 * shapes["points_64"][1]
     return Table(path, n, g, shapes["points_64"][1], max(1, min(chunk, n, _BLOCK_BYTES // each)))
+
+
+def _refuse_elsewhere(path: Path, file: Any, name: str) -> None:
+    """Refuse a dataset whose numbers lie in other files, which HDF5 reads by whatever paths it holds."""
+    import h5py
+
+    linked = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
+    if linked or file[name].external or file[name].is_virtual:
+        raise G3dError(f"'{name}' of '{path}' lies in another file; write all into one")
 
 
 def _opened(path: Path) -> Any:
@@ -190,7 +207,7 @@ def _names(table: Table) -> list[str]:
     text = table.path.with_suffix(".txt")
     if not text.is_file():
         return [f"{table.path.stem}-{i:06d}" for i in range(table.shapes)]
-    found = text.read_text(encoding="utf-8", errors="replace").split()
+    found = read_bytes(text, "the list of names", JSON_MOST).decode(errors="replace").split()
     if len(found) != table.shapes:
         raise G3dError(
             f"'{text}' names {len(found)} shapes, '{table.path}' holds {table.shapes}; correct it or take it away"
