@@ -72,6 +72,18 @@ def test_the_views_of_an_item_are_the_frontal_ones_or_drawn(heads: Path, fitted:
     assert {v for one in drawn for v in one} == set(own)
 
 
+def test_the_views_that_codes_were_found_from_are_written_down(heads: Path, fitted: Path, tmp_path: Path) -> None:
+    model, data = model_of(fitted), open_dataset(heads)
+    encoded(heads, fitted, tmp_path / "e.safetensors", "steps=0", "view=random", "pictures=2")
+    found = latents.read(latents.check(tmp_path / "e.safetensors")).about["input_views"]
+    how = encoding.EncodeSettings(view="random", pictures=2)
+    chosen = encoding.items(model, data, "test")
+    assert (
+        found == {i.name: encoding.chosen_views(model, data, i, how, 0).tolist() for i in chosen} and len(chosen) == 3
+    )
+    assert all(data.view_object[view] == item.object for item in chosen for view in found[item.name])
+
+
 def test_smaller_copies_are_means_of_their_pixels(heads: Path) -> None:
     data = open_dataset(heads)
     shots = shots_of(data, torch.tensor([0, 1]), "inner")
