@@ -178,6 +178,17 @@ def test_identity_against_the_view_that_encode_wrote_down(made: tuple[Any, Any, 
     assert recon["n"] == 12 and recon["psnr_db"] == pytest.approx(np.mean(wanted)) and recon["inputs"] is True
 
 
+def test_one_item_that_was_drawn_alone_has_no_folder(made: tuple[Any, Any, Any, Path], tmp_path: Path) -> None:
+    """As render and decode lay its views down."""
+    true, drawn, _, root = made
+    space = LatentSpace("toy", {"codes": Part((1,))})
+    latents.write(tmp_path / "e.safetensors", Latents(space, {"codes": torch.zeros(1, 1)}, ["person-2/grin"]))
+    write_drawn(tmp_path / "drawn", drawn[2, 1])
+    found = run(Options(root / "data", tmp_path / "drawn", drawn_from=tmp_path / "e.safetensors", device="cpu"))
+    wanted = [db(true[2, 1, c], drawn[2, 1, c]) for c in range(CAMERAS)]
+    assert found["n"] == 3 and found["psnr_db"] == pytest.approx(np.mean(wanted))
+
+
 def test_views_that_nobody_wrote_down_are_refused(made: tuple[Any, Any, Any, Path], tmp_path: Path) -> None:
     *_, root = made
     path, space = tmp_path / "e.safetensors", LatentSpace("toy", {"codes": Part((1,))})
