@@ -55,6 +55,7 @@ fit-stage1)
 prepare-data)
     mkdir -p "$out"
     one='{"name": "1/neutral", "split": "train"}, {"name": "2/neutral", "split": "test"}, {"name": "2/grin", "split": "test"}'
+    for more in ${MADE:-}; do mkdir -p "$out/$more"; done
     printf '{"objects": [%s], "labels": {}}' "$one" > "$out/dataset.json" ;;
 fit-prior) mkdir -p "$out"; echo '{"held_out_bits_per_token": 9}' > "$out/metrics.json" ;;
 encode) echo '{"psnr_db": 18}' ;;

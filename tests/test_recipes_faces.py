@@ -19,10 +19,34 @@ def test_infamous_faces(tmp_path: Path) -> None:
 
 
 def test_infamous_facescape(tmp_path: Path) -> None:
-    """Of the unseen subjects one expression each is fitted."""
-    found = run("infamous-facescape.sh", tmp_path, "in", "out", fitted="infamous-nerf")
-    encoded = found.of("encode")[0]
-    assert encoded.options["items"] in ("2/neutral", "2/grin") and encoded.has("--set", "view=random")
+    """Of the unseen subjects one expression each is fitted; fits and novel views of both stages are judged, as far as may be."""
+    more = {"MADE": "masks depth", "LANDMARKS": "dlib", "IDENTITY": "dlib"}
+    found = run("infamous-facescape.sh", tmp_path, "in", "out", fitted="infamous-nerf", **more)
+    unseen, refit = found.of("encode")
+    assert unseen.options["items"] in ("2/neutral", "2/grin") and unseen.has("--set", "view=random")
+    assert refit.options["items"] == "1/neutral" and found.of("fit_refiner")[0].has("--preset", "paper")
+    assert found.of("prepare_data")[0].has("--landmarks", "dlib") and "note:" not in found.said
+    assert all(one.has("--depth-kind", "max_weight") for one in found.of("render"))
+    judged = {one.options["out"].stem: one for one in found.of("eval_recon")}
+    kinds = [
+        f"{stage}{of}_{what}" for stage in ("", "refined_") for of in ("fit", "nvs") for what in ("portrait", "face")
+    ]
+    assert sorted(judged) == sorted(kinds)
+    assert all(one.options["inputs"] == ("fit" in name) for name, one in judged.items())
+    assert all(one.has("--masks") == name.endswith("portrait") for name, one in judged.items())
+    identities = found.of("eval_identity")
+    assert [one.options["inputs"] for one in identities] == [True, False] * 2
+    assert [one.options["input_view"] for one in identities] == [None, "latents:out/unseen.safetensors"] * 2
+
+
+def test_infamous_facescape_without_what_may_be_missing(tmp_path: Path) -> None:
+    """Whole pictures, and it says so."""
+    found = run("infamous-facescape.sh", tmp_path, "in", "out", fitted="infamous-nerf", REFINER="0")
+    assert {one.options["out"].name for one in found.of("eval_recon")} == {"fit_whole.json", "nvs_whole.json"}
+    assert not any(one.has("--masks") for one in found.of("eval_recon")) and not found.of("eval_identity")
+    for words in ("no masks, so whole pictures", "no depth", "no LANDMARKS", "no IDENTITY"):
+        assert words in found.said
+    assert not any(one.has("--depth") for one in found.of("render")) and not found.of("refine")
 
 
 def test_infamous_on_photographs(tmp_path: Path) -> None:
@@ -41,6 +65,7 @@ def test_the_ablation_of_infamous_nerf(tmp_path: Path) -> None:
     }
     assert list(rows) == ["full", "no-hypernetwork", "no-surface", "no-adaptive", "naive"]
     assert (rows["full"].surface_weight, rows["full"].surface, rows["no-surface"].surface_weight) == (1, "checked", 0)
+    assert all(row.near_pairs for row in rows.values())
     assert rows["no-hypernetwork"].hypernetwork == "none" and rows["no-adaptive"].sampling == "uniform"
     assert "| psnr_nvs_db |" in table(found) and "the surface loss helps" in table(found)
     assert len([one for one in found.of("eval_transfer") if one.has("--objects", "pairs,train")]) == 2 * (4 + 9)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import AnyCamera, Device, DrawnFrom, DryRun, Json, Overwrite
+from g3d_cli.options import AnyCamera, Device, DrawnFrom, DryRun, Inputs, Json, Overwrite
 
 EXAMPLE = "g3d eval-identity demo/data demo/data --split test --network pixels"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -30,10 +30,13 @@ def eval_identity(
         str | None, typer.Option(help="Objects of datasets: train, test, pairs or all (default).")
     ] = None,
     drawn_from: DrawnFrom = None,
+    inputs: Inputs = False,
     any_camera: AnyCamera = False,
     input_view: Annotated[
-        int | None,
-        typer.Option(help="Compare all views with this one of their object (0: the first), that it was made from."),
+        str | None,
+        typer.Option(
+            help="Compare all views with this one of their object (0: the first) or, latents:FILE, with its input."
+        ),
     ] = None,
     batch: Annotated[int, typer.Option(help="Faces at a time; changes memory and speed only.")] = 64,
     per_item: Annotated[Path | None, typer.Option(help="JSON lines to write: the cosine of each pair.")] = None,
@@ -46,7 +49,7 @@ def eval_identity(
     """Say whether faces are still the same person's: the cosine of a face network's embeddings."""
     options = {
         "true": true, "test": test, "network": network, "trust": trust, "channels": channels, "split": split,
-        "objects": objects, "drawn_from": drawn_from, "any_camera": any_camera,
+        "objects": objects, "drawn_from": drawn_from, "inputs": inputs, "any_camera": any_camera,
         "input_view": input_view, "batch": batch, "per_item": per_item, "device": device, "out": out,
         "overwrite": overwrite,
     }  # fmt: skip

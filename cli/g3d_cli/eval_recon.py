@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import AnyCamera, Device, DrawnFrom, DryRun, Json, Overwrite
+from g3d_cli.options import AnyCamera, Device, DrawnFrom, DryRun, Inputs, Json, Overwrite
 
 EXAMPLE = "g3d eval-recon demo/data demo/data --split test --masks"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -24,6 +24,7 @@ def eval_recon(
         str | None, typer.Option(help="Objects of datasets: train, test, pairs or all (default).")
     ] = None,
     drawn_from: DrawnFrom = None,
+    inputs: Inputs = False,
     masks: Annotated[bool, typer.Option("--masks", help="Count the object alone, by the true masks/.")] = False,
     mask: Annotated[Path | None, typer.Option(help="Count what the masks of this folder or zip cover.")] = None,
     region: Annotated[
@@ -57,7 +58,7 @@ def eval_recon(
 ) -> None:
     """Compare pictures with the true ones: PSNR, SSIM, MS-SSIM, LPIPS, perceptual distance, MSE, L1, depth."""
     options = {
-        "true": true, "test": test, "split": split, "objects": objects, "drawn_from": drawn_from,
+        "true": true, "test": test, "split": split, "objects": objects, "drawn_from": drawn_from, "inputs": inputs,
         "masks": masks, "mask": mask, "region": region,
         "erode": erode,
         "by": by, "against": against,

@@ -52,6 +52,9 @@ DrawnFrom = Annotated[
         help="Latents that were drawn: their names say which objects of the dataset the drawn folders show.",
     ),
 ]
+Inputs = Annotated[
+    bool, typer.Option("--inputs", help="Only the views that the latents of --drawn-from were found from.")
+]
 RenderInto = Annotated[
     Path | None, typer.Option("--render", help="Folder of pictures to draw, without keeping scenes.")
 ]

@@ -134,7 +134,9 @@ def prepare_data(
     labels: Annotated[Path | None, _option("--labels", "portraits: folder of JSON of ffhq-features-dataset.")] = None,
     landmarks: Annotated[
         Path | None,
-        _option("--landmarks", "portraits: folder of 68 landmarks, a file a picture; or dlib, which finds them."),
+        _option(
+            "--landmarks", "portraits, FaceScape: folder of 68 landmarks, a file a picture; or dlib, which finds them."
+        ),
     ] = None,
     lit: Annotated[bool | None, _option("--lit", "faces: random light and jittered poses.")] = None,
     files: Annotated[Path | None, _option("--files", "depth: folder of inverse depth, a file a view.")] = None,

@@ -5,13 +5,14 @@
 # usage: recipes/ablations/infamous_nerf.sh DATASET [OUT] [SEEDS]      (DATASET as recipes/infamous-faces.sh prepares it)
 #   PRESET=faces64  BASE="--set steps=3000 ..." (for all rows)  ROWS="full naive"  PAIRS="2:mouth_stretch 5:grin 8:eye_closed"
 #   ITEMS="subject-012/neutral,..." (encoded, from one picture)  DONORS="000 001" (naive: whose epsilon unseen pairs get)
+# pairing=near: all rows see the same pairs of views, so that no-surface lacks the loss alone.
 # Rows that are there already are kept, and a run that was cut off goes on.
 set -eu
 DATA=${1:?give a dataset of faces with held-out pairs}
 D=${2:-runs/ablation-infamous}
 SEEDS=${3:-0 1 2}
 PRESET=${PRESET:-faces64}
-BASE=${BASE:---set steps=3000 --set sampling=adaptive --set surface_weight=1 --set surface=checked}
+BASE=${BASE:---set steps=3000 --set sampling=adaptive --set surface_weight=1 --set surface=checked --set pairing=near}
 ROWS=${ROWS:-full no-hypernetwork no-surface no-adaptive naive}
 PAIRS=${PAIRS:-2:mouth_stretch 5:grin 8:eye_closed}
 ITEMS=${ITEMS:-subject-012/neutral,subject-013/mouth_stretch,subject-014/grin,subject-015/neutral}

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from commands import g3d, refused
-from face_pictures import CAMERAS, FACE, HELD_OUT, PAIR, PEOPLE, SIZE, pictures, write_drawn, write_faces
+from face_pictures import CAMERAS, EXPRESSIONS, FACE, HELD_OUT, PAIR, PEOPLE, SIZE, pictures, write_drawn, write_faces
+from g3d import latents
 from g3d.evaluation.identity import pixel_embedder
+from g3d.latents import Latents, LatentSpace, Part
 from g3d.steps import eval_identity
 from g3d.steps.eval_recon import Options, run
 
@@ -143,6 +145,62 @@ def test_identity_of_novel_views_against_the_input_picture(made: tuple[Any, Any,
     words = ("eval-identity", root / "data", root / "a", "--network", "pixels")
     refused(g3d(*words, "--input-view", 3), "has 3 views, 0 to 2")
     refused(g3d(*words, "--input-view", -1), "--input-view -1 is no view")
+
+
+def test_identity_against_the_view_that_encode_wrote_down(made: tuple[Any, Any, Any, Path], tmp_path: Path) -> None:
+    """Another view of each object; the fit is judged on these views alone, by eval-recon and by eval-identity."""
+    true, drawn, _, root = made
+    objects = [(who, e) for who in range(PEOPLE) for e in range(3)]
+    seen = {f"person-{who}/{EXPRESSIONS[e]}": [3 * (3 * who + e) + (who + e) % 3] for who, e in objects}
+    path = tmp_path / "e.safetensors"
+    space, about = LatentSpace("toy", {"codes": Part((1,))}), {"input_views": seen}
+    latents.write(path, Latents(space, {"codes": torch.zeros(len(seen), 1)}, list(seen), about=about))
+    for who, e in objects:
+        write_drawn(tmp_path / "drawn" / f"{3 * who + e:06d}", drawn[who, e])
+    embedder, marks = pixel_embedder(), np.stack([np.full(2, 20.0) + k * 0.1 for k in range(68)])
+
+    def cosine(who: int, e: int, camera: int, of: int) -> float:
+        crops = [embedder.crop(true[who, e, of], marks), embedder.crop(drawn[who, e, camera], marks)]
+        a, b = (torch.as_tensor(v).double() for v in embedder.embed(crops))
+        return float(a @ b / a.norm() / b.norm())
+
+    words = {"drawn_from": path, "device": "cpu"}
+    found = eval_identity.run(
+        eval_identity.Options(root / "data", tmp_path / "drawn", "pixels", input_view=f"latents:{path}", **words)
+    )
+    wanted = [cosine(w, e, c, (w + e) % 3) for w, e in objects for c in range(3) if c != (w + e) % 3]
+    assert found["n"] == 24 and found["pixel_cosine"] == pytest.approx(np.mean(wanted), abs=1e-5)
+    fit = eval_identity.run(eval_identity.Options(root / "data", tmp_path / "drawn", "pixels", inputs=True, **words))
+    wanted = [cosine(w, e, (w + e) % 3, (w + e) % 3) for w, e in objects]
+    assert fit["n"] == 12 and fit["pixel_cosine"] == pytest.approx(np.mean(wanted), abs=1e-5)
+    recon = run(Options(root / "data", tmp_path / "drawn", inputs=True, **words))
+    wanted = [db(true[w, e, (w + e) % 3], drawn[w, e, (w + e) % 3]) for w, e in objects]
+    assert recon["n"] == 12 and recon["psnr_db"] == pytest.approx(np.mean(wanted)) and recon["inputs"] is True
+
+
+def test_one_item_that_was_drawn_alone_has_no_folder(made: tuple[Any, Any, Any, Path], tmp_path: Path) -> None:
+    """As render and decode lay its views down."""
+    true, drawn, _, root = made
+    space = LatentSpace("toy", {"codes": Part((1,))})
+    latents.write(tmp_path / "e.safetensors", Latents(space, {"codes": torch.zeros(1, 1)}, ["person-2/grin"]))
+    write_drawn(tmp_path / "drawn", drawn[2, 1])
+    found = run(Options(root / "data", tmp_path / "drawn", drawn_from=tmp_path / "e.safetensors", device="cpu"))
+    wanted = [db(true[2, 1, c], drawn[2, 1, c]) for c in range(CAMERAS)]
+    assert found["n"] == 3 and found["psnr_db"] == pytest.approx(np.mean(wanted))
+
+
+def test_views_that_nobody_wrote_down_are_refused(made: tuple[Any, Any, Any, Path], tmp_path: Path) -> None:
+    *_, root = made
+    path, space = tmp_path / "e.safetensors", LatentSpace("toy", {"codes": Part((1,))})
+    words = ("eval-identity", root / "data", root / "a", "--network", "pixels")
+    refused(g3d(*words, "--input-view", "first"), "give a number, or latents:FILE")
+    refused(g3d(*words, "--inputs"), "give --drawn-from FILE")
+    latents.write(path, Latents(space, {"codes": torch.zeros(1, 1)}, ["person-0/neutral"]))
+    refused(g3d(*words, "--input-view", f"latents:{path}"), "does not say which views")
+    for views, sentence in (([1], "do not say which views 'person-0/grin'"), ([4], "which are others'")):
+        about = {"input_views": {"person-0/neutral": views}}
+        latents.write(path, Latents(space, {"codes": torch.zeros(1, 1)}, ["person-0/neutral"], about=about))
+        refused(g3d(*words, "--input-view", f"latents:{path}"), sentence)
 
 
 def test_identity_in_folders_takes_the_folder_as_the_object(made: tuple[Any, Any, Any, Path], tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def pair(true: Side, test: Side, any_camera: bool = False) -> Pairs:
         schemes = {b: {n: i for n, i in items.items() if n not in true.left_out} for b, items in test.schemes.items()}
         drawn = {name.partition("/")[0] for items in schemes.values() for name in items}
         shown = {name: item for name, item in true.schemes["item/view"].items() if name.partition("/")[0] in drawn}
-        true, test = replace(true, schemes={"item/view": shown}), replace(test, schemes=schemes)
+        true, test = replace(true, schemes={**true.schemes, "item/view": shown}), replace(test, schemes=schemes)
     choices = [(a, b) for a in true.schemes for b in test.schemes]
     overlap = {ab: len(true.schemes[ab[0]].keys() & test.schemes[ab[1]].keys()) for ab in choices}
     whole = [ab for ab in choices if true.schemes[ab[0]].keys() == test.schemes[ab[1]].keys()]

@@ -87,9 +87,10 @@ def _of_dataset(data: Dataset, what: str, split: str | None, objects: str | None
     by_item = {f"{p:06d}/{k:06d}": found[v] for p, i in wanted for k, v in enumerate(views[i])}
     if items is not None:
         others = {f"{p:06d}/{k:06d}" for p, i in places for k in range(len(views[i]))} - by_item.keys()
-        return Side(
-            data.path, {"item/view": by_item}, "camera z" if "depth" in stores else None, (), data, frozenset(others)
-        )
+        named = {"item/view": by_item}
+        if len(items) == 1:  # whose views are drawn into no folder of their own
+            named["view of the item"] = {name.partition("/")[2]: item for name, item in by_item.items()}
+        return Side(data.path, named, "camera z" if "depth" in stores else None, (), data, frozenset(others))
     schemes = {"view": {f"{v:06d}": item for v, item in sorted(found.items())}, "item/view": by_item}
     schemes["object/view"] = {
         f"{names[i]}/{k:06d}": found[v] for i, each in chosen_views.items() for k, v in enumerate(each)

@@ -60,6 +60,9 @@ class Encode(Generic[M]):
     encoder: Callable[[M, Dataset, Sequence[Item], Any, int], Callable[[Sequence[int]], Encoded]]
     """(model, dataset, items, settings, seed) => a function of places in items."""
     note: Callable[[Any], str] | None = None  # what is said of it in the log
+    inputs: Callable[[M, Dataset, Item, Any, int], Sequence[int]] | None = None
+    """(model, dataset, item, settings, seed) => the views of the dataset that the item's latents are found from, where an item
+    has more of them."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`encode`: items of a dataset => latents, by a model whose weights stay as they are."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         distributed.sum_value(errors)
         (measured,) = distributed.agree(measured)
         if distributed.rank() == 0:
-            _write(options, head, dataset, items, whole, settings)
+            seen = _inputs(encode, model, dataset, items, settings, options.seed)
+            _write(options, head, dataset, items, whole, settings, seen)
             if options.tuned_model is not None:
                 assert found.tune is not None
                 moved = found.tune(model, dataset, items, whole, settings)
@@ -143,18 +144,29 @@ def _part(options: Options, items: list[Item]) -> list[Item]:
 
 
 def _write(
-    options: Options, head: artifacts.Header, dataset: Dataset, items: list[Item], whole: Latents, settings: Any
-) -> None:
+    options: Options, head: artifacts.Header, dataset: Dataset, items: list[Item], whole: Latents, settings: Any,
+    seen: Mapping[str, Any],
+) -> None:  # fmt: skip
     """The latents, with the split and, where they are known, the class of each and the camera that it is decoded at."""
     split = torch.tensor([_split(dataset, item) for item in items])
     classes = None
     if "class" in dataset.labels:
         views = [int(dataset.views(item.object)[0]) if item.view is None else item.view for item in items]
         classes = dataset.labels["class"][views].long()
-    about = {"method": head.config["method"], "encode": config.as_json(settings)}
+    about = {"method": head.config["method"], "encode": config.as_json(settings), **seen}
     names = [item.name for item in items]
     whole = replace(whole, names=names, classes=classes, split=split, about=about)
     latents.write(options.out, whole, seed=options.seed, parents={"model": head.digest, "dataset": dataset.digest})
+
+
+def _inputs(
+    encode: Encode[Any], model: Any, dataset: Dataset, items: list[Item], settings: Any, seed: int
+) -> dict[str, Any]:
+    """Which views of the dataset each item's latents were found from, by its name, where a method chooses them."""
+    if encode.inputs is None:
+        return {}
+    found = {item.name: [int(view) for view in encode.inputs(model, dataset, item, settings, seed)] for item in items}
+    return {latents.INPUT_VIEWS: found}
 
 
 def _split(dataset: Dataset, item: Item) -> int:

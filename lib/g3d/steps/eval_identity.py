@@ -23,8 +23,9 @@ class Options:
     """`true`, `test`: a dataset, a folder of images or a zip. `network`: a TorchScript file, `dlib` (optional packages), or
     `pixels` for none.
 
-    `input_view`: every view is compared with this view of its object (0: its first), from which a model made the object, instead
-    of with its own true picture.
+    `input_view`: every view is compared with this view of its object (0: its first; `latents:FILE`: the one that encode wrote
+    down), from which a model made the object, instead of with its own true picture. `inputs`: only the views that the latents
+    of `drawn_from` were found from.
     `channels`: the order that the network wants, bgr (AdaFace) or rgb. `any_camera`: pairs may be seen by cameras that
     differ."""
 
@@ -37,7 +38,8 @@ class Options:
     objects: str | None = None
     drawn_from: Path | None = None
     any_camera: bool = False
-    input_view: int | None = None
+    input_view: int | str | None = None
+    inputs: bool = False
     batch: int = 64
     per_item: Path | None = None
     device: str = "auto"
@@ -48,6 +50,7 @@ class Options:
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
     from g3d.evaluation.drawn_from import check_drawn_from
+    from g3d.evaluation.input_views import check_inputs, parsed
     from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words, needs_dataset
 
     inputs = [existing(options.true, "the true images"), existing(options.test, "the images to judge")]
@@ -55,8 +58,12 @@ def resolve(options: Options) -> dict[str, Any]:
                  "--channels": (options.channels, ("bgr", "rgb"))})  # fmt: skip
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
     check_drawn_from(options.drawn_from, options.true)
-    if options.input_view is not None and options.input_view < 0:
+    view = parsed(options.input_view)
+    if isinstance(view, int) and view < 0:
         raise G3dError(f"--input-view {options.input_view} is no view; give 0 (an object's first) or more")
+    check_inputs(options.inputs, options.drawn_from)
+    if options.inputs and view is not None:
+        raise G3dError("--inputs judges the input views, which --input-view leaves out; give one of them")
     if options.batch < 1:
         raise G3dError(f"--batch {options.batch} is too small; give 1 or more")
     if options.network in (PIXELS, DLIB):
@@ -76,7 +83,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     resolve(options)
     from g3d.evaluation.drawn_from import item_names
     from g3d.evaluation.identity import cosines
-    from g3d.evaluation.input_views import against_inputs
+    from g3d.evaluation.input_views import against_inputs, only_inputs, parsed, recorded
     from g3d.evaluation.outcome import write_results
     from g3d.evaluation.pairs import pair, side
     from g3d.metrics.paired import summary
@@ -87,10 +94,13 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         side(options.test, "the images to judge", options.split, options.objects),
         options.any_camera,
     )
+    if options.inputs and options.drawn_from is not None:
+        found = only_inputs(found, recorded(options.drawn_from))
     embedder = _embedder(options)
     pairs = [(one.true, one.true, one.test) for one in found.pairs]
-    if options.input_view is not None:
-        pairs = against_inputs(found, options.input_view)
+    view = parsed(options.input_view)
+    if view is not None:
+        pairs = against_inputs(found, view if isinstance(view, int) else recorded(view))
     by_landmarks = all(one.true.landmarks_px is not None for one in found.pairs)
     if not by_landmarks:
         progress.log(
@@ -115,11 +125,13 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         "network": embedder.name, "network_sha256": embedder.sha256,
         "channels": options.channels if options.network not in (PIXELS, DLIB) else None,
         "alignment": how,
-        "input_view": options.input_view, "crop_px": embedder.size_px, "std": "over pairs, divided by n", "naming": found.naming,
+        "input_view": view if isinstance(view, int | None) else options.input_view,
+        **({"inputs": True} if options.inputs else {}),
+        "crop_px": embedder.size_px, "std": "over pairs, divided by n", "naming": found.naming,
         "true": str(options.true), "test": str(options.test), "split": options.split, "objects": options.objects,
     }  # fmt: skip
     lines = [{"name": test.where, name: value} for (_, _, test), value in zip(pairs, values, strict=True)]
-    if options.input_view is None:
+    if view is None:
         lines = [{**line, "name": one.name} for line, one in zip(lines, found.pairs, strict=True)]
     return write_results(result, lines, options.out, options.per_item)
 

@@ -24,7 +24,8 @@ BORDERS = ("valid", "reflect", "zero")
 @dataclass(frozen=True)
 class Options:
     """`true`, `test`: a dataset, a folder of images or a zip. `split` (of views) and `objects` (a split, too) are of datasets.
-    `drawn_from`: latents whose names say which objects the folders of `test` show.
+    `drawn_from`: latents whose names say which objects the folders of `test` show; `inputs`: only the views that these were found
+    from.
 
     What counts: everything, or the object in the true masks (`masks`), or in those of a folder (`mask`), and of that the
     rectangle `region`, to which pictures are cut first (`face`, `mouth`: that box of each true view);
@@ -39,6 +40,7 @@ class Options:
     split: str | None = None
     objects: str | None = None
     drawn_from: Path | None = None
+    inputs: bool = False
     masks: bool = False
     mask: Path | None = None
     region: str | None = None
@@ -61,6 +63,7 @@ def resolve(options: Options) -> dict[str, Any]:
     from g3d.evaluation.counted import check_region
     from g3d.evaluation.drawn_from import check_drawn_from
     from g3d.evaluation.groups import KINDS
+    from g3d.evaluation.input_views import check_inputs
     from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words, needs_dataset
 
     inputs = (existing(options.true, "the true images"), existing(options.test, "the images to judge"))
@@ -68,6 +71,7 @@ def resolve(options: Options) -> dict[str, Any]:
                  "--by": (options.by, KINDS), "--ssim-borders": (options.ssim_borders, BORDERS)})  # fmt: skip
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
     check_drawn_from(options.drawn_from, options.true)
+    check_inputs(options.inputs, options.drawn_from)
     if options.masks and options.mask is not None:
         raise G3dError(f"--masks takes the true masks and --mask those of '{options.mask}'; give one of the two")
     if options.erode < 0 or (options.erode and not options.masks and options.mask is None):
@@ -104,6 +108,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     from g3d.evaluation.counted import counted
     from g3d.evaluation.drawn_from import item_names
     from g3d.evaluation.groups import names_of, over_groups
+    from g3d.evaluation.input_views import only_inputs, recorded
     from g3d.evaluation.outcome import write_results
     from g3d.evaluation.pairs import pair, side
     from g3d.metrics.paired import How, summary
@@ -116,6 +121,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     if options.against is not None:
         of_other = side(options.against, "the images to compare with", options.split, options.objects)
         other = pair(true, of_other, options.any_camera)
+    if options.inputs and options.drawn_from is not None:
+        known = recorded(options.drawn_from)
+        found, other = only_inputs(found, known), None if other is None else only_inputs(other, known)
     counts = counted(found, options.masks, options.mask, options.region, options.erode)
     groups = None if options.by is None else names_of(found, options.by)
     perceptual, device = _perceptual(options), pick_device(options.device)
@@ -139,7 +147,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         **_against(options, rows, other, how, groups, progress), **_floor(found, counts, how),
         **_how(options, perceptual, lacking, rows), "mask": counts.mask_word, "region": options.region,
         "naming": found.naming, "true": str(options.true), "test": str(options.test), "split": options.split,
-        "objects": options.objects, "sizes": sorted(judged.sizes),
+        "objects": options.objects, **({"inputs": True} if options.inputs else {}), "sizes": sorted(judged.sizes),
     }  # fmt: skip
     lines = [{"name": one.name, **row, **depth} for one, row, depth in zip(found.pairs, rows, depths, strict=True)]
     return write_results(result, lines, options.out, options.per_item)

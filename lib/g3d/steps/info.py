@@ -81,7 +81,9 @@ def _file(path: Path, options: Options) -> dict[str, Any]:
         size = {"bytes": path.stat().st_size, "values": values}
         return {**found, **size, **about, "config": dict(head.config), "tensors": tensors}
     total = f"{amount(path.stat().st_size)}B, {values:,} values in {len(tensors)} tensors"
-    rest = {key: value for key, value in head.config.items() if key not in ("settings", "world", "names")}
+    rest = {
+        key: value for key, value in head.config.items() if key not in ("settings", "world", "names", "input_views")
+    }
     world = {"world": head.config["world"]} if head.kind.startswith("scene/") and "world" in head.config else {}
     shown = {"tensors": tensors} if options.tensors else {}
     return {**found, "size": total, **about, **rest, **_settings(head), **world, **shown}

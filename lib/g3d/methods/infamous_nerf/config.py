@@ -99,6 +99,9 @@ class Config:
         1, "pairs of a step that show one subject, with different expressions, by the same pixels of the same cameras (ours): "
         "what differs between them is then the expression alone", low=1, high=1 << 16,
     )  # fmt: skip
+    pairing: Literal["auto", "any", "near"] = setting(
+        "auto", "a pair's two views: any, or within 45 degrees where there are such; auto: near with surface=checked"
+    )
     views: int = setting(2, "pictures of a pair [p]; 1 for photographs, which have no second view", low=1, high=2)
     micro_batch: int = setting(0, "pairs whose gradients are in memory at once, 0 for all of the step's", low=0)
     rays: int = setting(1000, "N, of a picture a step [p]", low=1, high=1 << 20)
@@ -122,6 +125,13 @@ class Config:
         if self.recon_weight == self.mse_weight == 0:
             raise ValueError("recon_weight and mse_weight are both 0, so no picture teaches anything; give one of them")
 
+    @property
+    def near_pairs(self) -> bool:
+        """Whether the second view of a pair stands within 45 degrees of the first."""
+        return self.pairing == "near" or (
+            self.pairing == "auto" and bool(self.surface_weight) and self.surface == "checked"
+        )
+
 
 _ADAPTIVE, _SURFACE = Needs("sampling", ("adaptive",)), Needs("surface_weight", other_than=(0.0,))
 _WRITTEN = Needs("hypernetwork", ("full", "low-rank"))
@@ -129,11 +139,12 @@ NEEDS = {
     "rank": Needs("hypernetwork", ("low-rank",)), "hyper_width": _WRITTEN, "hyper_gain": _WRITTEN, "hyper_lr": _WRITTEN,
     "surface": _SURFACE, "surface_sum": _SURFACE, "landmarks": Needs("landmark_share", other_than=(0.0,)),
     "landmark_sigma": Needs("landmark_share", other_than=(0.0,)), "adaptive_share": _ADAPTIVE, "adaptive_sigma_px": _ADAPTIVE,
-    "adaptive_reset": _ADAPTIVE,
+    "adaptive_reset": _ADAPTIVE, "pairing": Needs("views", (2,)), "lr": Needs("hypernetwork", ("low-rank", "none")),
+    "expressions_learn": Needs("expression_table", ("shared",)),
 }  # fmt: skip
 """Settings that have an effect beside others only."""
 
-_OURS = Config(  # for a processor and pictures of 64 pixels; each choice has its row in recipes/benchmarks/RESULTS.md
+_OURS = Config(  # for a processor and pictures of 64 pixels; which of it was measured: docs/methods/infamous-nerf.md
     width=64, last_width=32, x_frequencies=6, direction_frequencies=2, density_scale=10.0, density="softplus",
     hypernetwork="low-rank", rank=4, hyper_width=64, expression_in_colour=True, modulation_offset=1.0, expression_std=0.5,
     mse_weight=5.0, dssim_weight=0.0, gradient_weight=0.0, surface_weight=0.0, sampling="mask", pairs=4, rays=24, points=24,

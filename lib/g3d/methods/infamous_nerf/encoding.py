@@ -87,6 +87,12 @@ def chosen_views(model: Model, dataset: Dataset, item: Item, settings: EncodeSet
     return own[order[: settings.pictures]]
 
 
+def inputs(model: Model, dataset: Dataset, item: Item, settings: EncodeSettings, seed: int) -> list[int]:
+    """The same as numbers of the dataset."""
+    found: list[int] = chosen_views(model, dataset, item, settings, seed).tolist()
+    return found
+
+
 def given(model: Model, dataset: Dataset, item: Item, settings: EncodeSettings, seed: int) -> Shots:
     """The pictures of an item, with the cameras that are used."""
     views = chosen_views(model, dataset, item, settings, seed)

@@ -24,7 +24,7 @@ from g3d.seeds import rng
 
 IN_MEMORY_BYTES = 4 << 30
 INNER = 17  # the landmarks before it are the contour
-WIDE_DEG = 45.0  # between the two views of a pair of surface=checked
+WIDE_DEG = 45.0  # between the two views of a near pair
 
 
 class Batch(NamedTuple):
@@ -156,7 +156,7 @@ class PairSource:
             return order[:1]
         if len(order) == 1:
             return order.repeat(2)
-        if self.needs_depth:
+        if self.config.near_pairs:
             ahead = self.cameras.c2w[self.views[own[order]], :3, 2]
             near = (ahead[1:] @ ahead[0] > math.cos(math.radians(WIDE_DEG))).nonzero().squeeze(1)
             if len(near):

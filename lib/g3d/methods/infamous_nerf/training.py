@@ -57,6 +57,7 @@ def fit(config: Config, dataset: Dataset, run: Run) -> None:
         run.progress.log("the codes of the subjects start at the means of the model's own")
     if not run.resumed:
         warn_of_few_visits(config, source, run)
+        warn_of_no_landmarks(config, dataset, run)
     mine = distributed.share(torch.arange(config.pairs))
 
     def publish() -> None:
@@ -200,6 +201,15 @@ def warn_of_few_visits(config: Config, source: rays.PairSource, run: Run) -> Non
         run.progress.log(
             f"note: each picture is visited {visits:.1f} times, too seldom for a map of its losses to matter: adaptive sampling "
             "is next to sampling=uniform here"
+        )
+
+
+def warn_of_no_landmarks(config: Config, dataset: Dataset, run: Run) -> None:
+    """Say when no ray can be looked for around landmarks."""
+    if config.landmark_share and "landmarks" not in dataset.labels:
+        run.progress.log(
+            f"note: '{dataset.path}' has no landmarks, so landmark_share={config.landmark_share:g} has no effect: all rays are "
+            f"drawn by sampling={config.sampling}"
         )
 
 

@@ -53,6 +53,7 @@ class Options:
     holdout_pairs: str | None = None  # subject:expression,...
     lit: bool = False
     normals: bool = False
+    landmarks: Path | None = None  # FaceScape: a folder of 68 points, a file a picture; or dlib
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def collect(request: Request) -> Collection:
     options: Options = request.options
     _check(options)
     if (folder / PACKED).is_file():
+        if options.landmarks is not None:
+            raise G3dError("--landmarks is for FaceScape's photographs; the face model has its own, so leave it out")
         return _collect_model(folder, options, request.seed)
     if facescape.is_facescape(folder):
         given = {"lit": options.lit, "normals": options.normals, "frame": options.frame != "head"}
@@ -167,7 +170,7 @@ def make(face: Face) -> Made:
     columns: dict[str, NDArray[Any]] = {
         "c2w": c2w, "intrinsics": intrinsics, "split": (np.arange(count) >= face.train_views).astype(np.uint8),
         "subject": np.full(count, face.subject), "expression": np.full(count, face.label),
-        **marks.columns(caster, vertices[model.landmarks], c2w, intrinsics, face.size),
+        **marks.columns(caster, vertices[model.landmarks], c2w, intrinsics, (face.size, face.size)),
     }  # fmt: skip
     points = surface.corners.reshape(-1, 3)
     return Made(views, columns, entry=entry, box=(points.min(0).tolist(), points.max(0).tolist()))

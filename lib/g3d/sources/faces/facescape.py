@@ -8,7 +8,7 @@ The data needs a licence from its authors, so that this reader was tested on han
 is taken out; views whose `valid` is false are left out, as the authors advise. Every recording has a world of its own, which
 is moved, turned and scaled to ours: the point that the cameras look at is the origin, up is y, the middle of the cameras
 stands before the face at +z, and their mean distance is 16. That is as alike between recordings as the cameras were; the
-way back is recorded with each object.
+way back is recorded with each object. Meshes, masks and landmarks that lie beside the photographs are used: `beside.py`.
 
 No torch here: worker processes import this file. Letters: V views.
 """
@@ -27,6 +27,7 @@ from g3d.data.columns import PAIRS
 from g3d.errors import G3dError
 from g3d.sources import Collection, Item, Made, posed
 from g3d.sources.faces import choices
+from g3d.sources.faces.beside import DEPTH_SCALE, MASKS, Beside, Placement, completed, found_in, mask_of, mesh_of
 from g3d.sources.faces.model import EXPRESSIONS
 from g3d.sources.faces.paint import stream
 from g3d.sources.posed import shots
@@ -61,6 +62,7 @@ class Recording:
     seed: int
     split: str
     target: shots.Target
+    beside: Beside
 
 
 def is_facescape(folder: Path) -> bool:
@@ -94,23 +96,31 @@ def collect(folder: Path, options: "Options", seed: int) -> Collection:
             f"the recordings in '{folder}' hold no pictures ({', '.join(_PICTURES)}); fetch them beside {PARAMS}"
         )
     test_views = TEST_VIEWS if options.test_views is None else options.test_views
-    target = shots.target_of(pictures, options.size, BACKGROUND, splits=True, photo=True)
+    there = found_in([place for *_, place in found], options.landmarks)
+    covered = there.meshes or there.masks
+    target = shots.target_of(pictures, options.size, BACKGROUND, masks=covered, splits=True, photo=True)
     names, items = [choices.NAMES[i] for i in chosen], []
     for i, label, expression, place in found:
         split = "train" if i < len(labels) - options.holdout_subjects else "test"
         split = PAIRS if (i, expression) in pairs else split
         number = chosen.index(expression)
-        recording = Recording(place, i, label, expression, number, options.views, test_views, seed, split, target)
-        stamp = posed.stamp(posed.changed(place), posed.changed(place / PARAMS))
+        recording = Recording(
+            place, i, label, expression, number, options.views, test_views, seed, split, target, there
+        )
+        stamp = posed.stamp(posed.changed(place), posed.changed(place / PARAMS), *_changed_beside(place, there))
         items.append(Item(f"{label}/{names[number]}", partial(make, recording), stamp))
     settings = {
         "input": folder.resolve().name, "num": len(labels), "views": options.views, "test_views": test_views,
-        "size": options.size, "holdout_subjects": options.holdout_subjects, **choices.settings(chosen, options.holdout_pairs),
+        "size": options.size, "holdout_subjects": options.holdout_subjects,
+        **({"beside": there.layers()} if covered else {}),
+        **({} if there.landmarks is None else {"landmarks": Path(there.landmarks).name}),
+        **choices.settings(chosen, options.holdout_pairs),
     }  # fmt: skip
     licence = licence_of(folder)
     return Collection(
         f"facescape {folder.resolve().name}", items, _LICENCE if licence == UNKNOWN else licence, settings, target.width,
-        target.height, shots.BACKGROUNDS[BACKGROUND], describe, {"expression": names, "subject": labels}, (folder,),
+        target.height, shots.BACKGROUNDS[BACKGROUND], partial(describe, there), {"expression": names, "subject": labels},
+        (folder, *([there.landmarks] if isinstance(there.landmarks, Path) else [])),
     )  # fmt: skip
 
 
@@ -157,7 +167,7 @@ def make(recording: Recording) -> Made:
     taken = [
         shots.Shot(
             shots.Place(recording.folder, there[view]), c2w[i], intrinsics[i], *_size(params, view, where[view]), view in test,
-            _lens(params, view, where[view]),
+            _lens(params, view, where[view]), mask_of(recording.folder, view) if recording.beside.masks else None,
         )
         for i, view in enumerate(chosen)
     ]  # fmt: skip
@@ -167,22 +177,33 @@ def make(recording: Recording) -> Made:
         "placement": {"rotation": rotation.tolist(), "centre": centre.tolist(), "scale": scale},
     }  # fmt: skip
     made = shots.made(taken, recording.target, entry)
+    made = completed(made, taken, recording.folder, recording.beside, Placement(rotation, centre, scale), chosen)
     labels = {
         "subject": np.full(len(chosen), recording.subject),
         "expression": np.full(len(chosen), recording.number),
     }
-    return Made(made.views, {**made.columns, **labels}, entry=entry)
+    return Made(made.views, {**made.columns, **labels}, entry=made.entry)
 
 
-def describe(summary: Any) -> dict[str, Any]:
-    """What dataset.json says of the whole: the box that every camera sees, and the cameras' prior."""
+def describe(there: Beside, summary: Any) -> dict[str, Any]:
+    """What dataset.json says of the whole: the box that every camera sees, the cameras' prior, the scale of depth."""
     cameras = summary.cameras
     c2w, k = cameras.c2w.double().numpy(), cameras.intrinsics.double().numpy()
     return {
         "bounds": posed.bounds_of(c2w, k, cameras.width, cameras.height, None),
         "camera_prior": posed.prior_of(c2w, k, cameras.width, cameras.height),
         "normalisation": "world = scale * rotation @ (source - centre), of each object's placement",
+        **({"depth_scale": DEPTH_SCALE} if there.meshes else {}),
     }
+
+
+def _changed_beside(place: Path, there: Beside) -> list[int]:
+    """When what lies beside a recording changed; nothing where nothing is used."""
+    paths = [] if not there.meshes else [mesh_of(place) or place]
+    paths += [place / MASKS] if there.masks else []
+    if isinstance(there.landmarks, Path):
+        paths.append(there.landmarks / place.parent.name / place.name)
+    return [posed.changed(path) for path in paths]
 
 
 def placement(c2w: F64) -> tuple[F64, F64, float]:

@@ -13,12 +13,13 @@ from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.methods import decoding, method
 from g3d.methods.contract import Encoded
-from g3d.methods.infamous_nerf import encoding
+from g3d.methods.infamous_nerf import encoding, field, objective
+from g3d.methods.infamous_nerf.rays import Batch
 from g3d.methods.infamous_nerf.shots import mean_landmarks, shots_of
 from g3d.scenes.scene import query
 from g3d.scenes.scene_file import load_scene
 from g3d.storage import artifacts
-from toy_faces import landmarks
+from toy_faces import landmarks, write_dataset
 
 
 def encoded(heads: Path, fitted: Path, out: Path, *pairs: str, split: str = "test") -> dict[str, float]:
@@ -72,6 +73,18 @@ def test_the_views_of_an_item_are_the_frontal_ones_or_drawn(heads: Path, fitted:
     assert {v for one in drawn for v in one} == set(own)
 
 
+def test_the_views_that_codes_were_found_from_are_written_down(heads: Path, fitted: Path, tmp_path: Path) -> None:
+    model, data = model_of(fitted), open_dataset(heads)
+    encoded(heads, fitted, tmp_path / "e.safetensors", "steps=0", "view=random", "pictures=2")
+    found = latents.read(latents.check(tmp_path / "e.safetensors")).about["input_views"]
+    how = encoding.EncodeSettings(view="random", pictures=2)
+    chosen = encoding.items(model, data, "test")
+    assert (
+        found == {i.name: encoding.chosen_views(model, data, i, how, 0).tolist() for i in chosen} and len(chosen) == 3
+    )
+    assert all(data.view_object[view] == item.object for item in chosen for view in found[item.name])
+
+
 def test_smaller_copies_are_means_of_their_pixels(heads: Path) -> None:
     data = open_dataset(heads)
     shots = shots_of(data, torch.tensor([0, 1]), "inner")
@@ -81,6 +94,60 @@ def test_smaller_copies_are_means_of_their_pixels(heads: Path) -> None:
     assert shots.landmarks is not None and half.landmarks is not None
     assert torch.equal(half.landmarks * 2, shots.landmarks)
     assert encoding._factors(3, shots) == [1] and encoding._factors(1, shots) == [1]  # 8 pixels are too few for SSIM
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Batch, objective.Frame]]:
+    """The rays and the size of the picture of every step of encode from now on."""
+    found, cost = [], objective.cost
+
+    def noted(config, scene, codes, batch, frame):  # type: ignore[no-untyped-def]
+        found.append((batch, frame))
+        return cost(config, scene, codes, batch, frame)
+
+    monkeypatch.setattr(objective, "cost", noted)
+    return found
+
+
+def test_pictures_become_larger_on_the_way(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 32 pixels there are two levels, even shares of the steps, each with pixels, colours and intrinsics of its size."""
+    data, model = open_dataset(write_dataset(tmp_path / "data", size=32)), model_of(fitted)
+    item, settings = encoding.items(model, data, "test")[0], encoding.EncodeSettings(steps=6, rays=16, levels=3)
+    shots = encoding.given(model, data, item, settings, 0)
+    assert encoding._factors(3, shots) == [2, 1]  # 8 pixels are too few for SSIM
+    steps = watched(monkeypatch)
+    found = encoding.encoder(model, data, [item], settings, 0)([0])
+    assert [frame.height for _, frame in steps] == [16] * 3 + [32] * 3
+    for batch, frame in steps:
+        assert int(batch.pixels.max()) < frame.height**2 and batch.pictures.shape[2] == frame.height**2
+        assert torch.allclose(batch.intrinsics[0, 0], shots.intrinsics[0] * frame.height / 32)
+    assert int(steps[-1][0].pixels.max()) >= 16**2, "some pixel lies beyond the small picture"
+    codes = {name.removeprefix("fields."): value for name, value in found.tensors.items()}
+    error = encoding._error(model, field.Codes(**codes), shots)
+    assert torch.allclose(found.mse, error), "the error is that of the whole size"
+
+
+def test_several_pictures_of_one_subject_are_all_looked_at(
+    heads: Path, fitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps draw from both pictures, the error is the mean over both, and codes are not those of one of them."""
+    data, model = open_dataset(heads), model_of(fitted)
+    item = encoding.items(model, data, "test")[0]
+    assert data.cameras is not None
+
+    def found(pictures: int, steps: int) -> Encoded:
+        how = encoding.EncodeSettings(steps=steps, rays=16, pictures=pictures)
+        return encoding.encoder(model, data, [item], how, 0)([0])
+
+    views = encoding.chosen_views(model, data, item, encoding.EncodeSettings(pictures=2), 0)
+    both, one = found(2, 0), found(1, 0)
+    means = field.Codes(**{name.removeprefix("fields."): value for name, value in both.tensors.items()})
+    other = encoding._error(model, means, shots_of(data, views[1:], "inner"))
+    assert float(both.mse) == pytest.approx(float(one.mse + other) / 2, rel=1e-5) and float(one.mse) != float(other)
+    steps = watched(monkeypatch)
+    moved = found(2, 12)
+    seen = {tuple(batch.c2w[0, 0].flatten().tolist()) for batch, _ in steps}
+    assert seen == {tuple(data.cameras.c2w[v].flatten().tolist()) for v in views} and len(seen) == 2
+    assert not torch.equal(moved.tensors["fields.shape"], found(1, 12).tensors["fields.shape"])
 
 
 def test_the_model_knows_the_mean_landmarks_and_finds_cameras_by_them(

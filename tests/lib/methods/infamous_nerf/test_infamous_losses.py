@@ -178,6 +178,35 @@ def test_the_surface_loss_teaches_colour_and_not_density() -> None:
     assert torch.autograd.grad(found.parts["recon"].sum(), field.weights["s"][0])[0].abs().sum() > 0
 
 
+def test_rays_that_are_nearly_empty_have_no_surface_where_it_is_checked() -> None:
+    """surface=checked: those of a sum of weights above 0.5 alone, ray by ray; surface=paper: all that meet the box."""
+    field, batch, frame = plain_batch(40, torch.randn(1, 3, 3, generator=torch.Generator().manual_seed(1)))
+    field = replace(field, weights={**field.weights, "s": (torch.zeros(1, 1, 3), torch.full((1, 1), 0.35))})
+    config = replace(PRESETS["smoke"], points=8)
+    cast = rays.through(batch, frame.world, 8)
+    drawn = objective.draw(field, cast, frame.world, batch.jitter)
+    points = cast.origins + cast.directions * drawn.surface_t.unsqueeze(-1)
+    alpha, wanted, kept = drawn.rays.alpha[0].tolist(), {"checked": 0.0, "paper": 0.0}, 0
+    for ray in range(80):
+        if not float(cast.far[0, ray]) > float(cast.near[0, ray]):
+            continue
+        other = 1 - ray // 40
+        seen_by = surface.View(
+            batch.pictures[:, other].view(1, 8, 8, 3), batch.c2w[:, other], batch.intrinsics[:, other], None
+        )
+        there = surface.correspondence(points[:, ray : ray + 1], seen_by)
+        colour = drawn.surface_rgb[0, ray]
+        own = (colour - cast.true[0, ray]).abs().sum() + (colour - there.rgb[0, 0]).abs().sum() * there.seen[0, 0]
+        wanted["paper"] += float(own) / (6 * 40)
+        wanted["checked"] += float(own) / (6 * 40) if alpha[ray] > 0.5 else 0.0
+        kept += alpha[ray] > 0.5
+    assert 10 < kept < sum(a > 0 for a in alpha) - 10
+    for word, value in wanted.items():
+        with torch.no_grad():
+            found = objective.cost(replace(config, surface=word), field, NO_CODES, batch, frame)
+        assert float(found.parts["surface"]) == pytest.approx(value, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["recon_weight", "dssim_weight", "gradient_weight", "surface_weight", "mse_weight"])
 def test_each_loss_is_off_by_its_setting(name: str) -> None:
     field, batch, frame = plain_batch(6, torch.randn(1, 3, 3))

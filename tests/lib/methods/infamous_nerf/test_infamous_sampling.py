@@ -112,6 +112,17 @@ def test_together_means_one_subject_the_same_cameras_and_pixels(source_of) -> No
         assert torch.equal(part.pixels, batch.pixels[1:3]) and torch.equal(part.rows, batch.rows[1:3])
 
 
+def test_the_loss_can_be_left_out_without_other_pairs(source_of) -> None:  # type: ignore[no-untyped-def]
+    """Table 4's row without L_sur sees the rays of the row with it, all of them; pairing=any is what surface=paper draws."""
+    checked, without = source_of(surface="checked"), source_of(surface_weight=0.0, pairing="near")
+    for one, other in ((checked, without), (source_of(surface="checked", pairing="any"), source_of())):
+        for step in range(8):
+            a, b = one.draw(step, range(2), None), other.draw(step, range(2), None)
+            for name in ("subjects", "expressions", "rows", "pixels", "gaussians", "jitter", "pictures", "c2w"):
+                assert torch.equal(getattr(a, name), getattr(b, name)), name
+    assert without.draw(0, range(2), None).depth_world is None
+
+
 def test_checked_pairs_lie_within_45_degrees_where_there_are_such(source_of) -> None:  # type: ignore[no-untyped-def]
     source, wide = source_of(surface="checked"), 0
     for step in range(20):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -163,6 +164,18 @@ def test_few_visits_are_said_and_many_are_not(heads: Path) -> None:
         said.clear()
 
 
+def test_rays_around_landmarks_that_are_not_there_are_said(heads: Path) -> None:
+    said: list[str] = []
+    run, data = SimpleNamespace(progress=SimpleNamespace(log=said.append)), open_dataset(heads)
+    bare = replace(data, labels={name: value for name, value in data.labels.items() if name != "landmarks"})
+    config = settings_of("infamous-nerf", "smoke", [])
+    training.warn_of_no_landmarks(config, data, run)  # type: ignore[arg-type]
+    training.warn_of_no_landmarks(replace(config, landmark_share=0.0), bare, run)  # type: ignore[arg-type]
+    assert not said
+    training.warn_of_no_landmarks(config, bare, run)  # type: ignore[arg-type]
+    assert len(said) == 1 and "landmark_share=0.5 has no effect" in said[0]
+
+
 def test_what_cannot_be_fitted_is_refused_in_one_sentence(heads: Path, tmp_path: Path) -> None:
     words = ["infamous-nerf", "--preset", "smoke", "--data"]
     out = ["--out", tmp_path / "m"]
@@ -174,6 +187,13 @@ def test_what_cannot_be_fitted_is_refused_in_one_sentence(heads: Path, tmp_path:
     refused(
         g3d("fit-stage1", *words, heads, *out, "--set", "hypernetwork=none", "--set", "rank=3"), "rank=3 has no effect"
     )
+    for settings in (
+        ("hypernetwork=full", "lr=1e-3"),
+        ("expression_table=naive", "expressions_learn=false"),
+        ("views=1", "surface_weight=0", "pairing=near"),
+    ):
+        given = [word for setting in settings for word in ("--set", setting)]
+        refused(g3d("fit-stage1", *words, heads, *out, *given), "has no effect with " + settings[0].split("=")[0])
     refused(g3d("fit-stage1", *words, heads, *out, "--set", "recon_weight=0", "--set", "mse_weight=0"), "both 0")
     assert g3d("prepare-data", "procedural", "cars", "--num", 2, "--views", 2, "--size", 16, "--workers", 1, "--out",
                tmp_path / "cars").code == 0  # fmt: skip
@@ -182,8 +202,6 @@ def test_what_cannot_be_fitted_is_refused_in_one_sentence(heads: Path, tmp_path:
 
 
 def test_landmarks_may_lack_their_visibility_or_be_absent(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     data = open_dataset(write_dataset(tmp_path / "data", views=2))
     config = settings_of("infamous-nerf", "smoke", [])
     for missing in ({"landmarks_visible"}, {"landmarks_visible", "landmarks"}):
