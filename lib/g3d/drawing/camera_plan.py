@@ -34,6 +34,15 @@ FAR_MOST = 1_000_000
 KINDS = ("orbit", "spiral", "grid", "far", "disc", "ring", "prior", "default", "dataset", "file", "path")
 
 
+def inputs_of(spec: str) -> tuple[Path, ...]:
+    """The file or folder that the words of `--cameras` name, which no output may replace."""
+    kind, _, name = spec.partition(":")
+    if kind not in ("dataset", "file", "path"):
+        return ()
+    place = Path(name)
+    return (place if place.exists() or ":" not in name else Path(name.rpartition(":")[0]),)
+
+
 class CameraPlan:
     """The words of `--cameras`, and the cameras that they mean for each scene."""
 

@@ -15,7 +15,7 @@ import torch
 
 from g3d import config, distributed, images
 from g3d.cameras import Cameras, to_transforms, write_transforms
-from g3d.drawing.camera_plan import CameraPlan
+from g3d.drawing.camera_plan import CameraPlan, inputs_of
 from g3d.errors import G3dError
 from g3d.export.video import write_video
 from g3d.render import (
@@ -269,9 +269,10 @@ def _joined_transforms(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def check_targets(out: Path, drawing: Drawing, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
     """Refuse places that pictures, sheet or video cannot go to."""
+    inputs = (*inputs, *inputs_of(drawing.cameras))
     for extra in (drawing.sheet, drawing.video):
         if extra is not None:
-            files.refuse_existing(extra, overwrite)
+            files.refuse_existing(extra, overwrite, inputs)
             if files.real(out) in files.real(extra).parents:
                 raise G3dError(
                     f"'{extra}' lies inside the image folder '{out}' and would be counted as a view; put it beside"

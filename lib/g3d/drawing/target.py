@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from g3d import distributed
-from g3d.drawing.camera_plan import CameraPlan
+from g3d.drawing.camera_plan import CameraPlan, inputs_of
 from g3d.drawing.painter import Drawing, Painter, maybe_painter
 from g3d.errors import G3dError
 from g3d.scenes.scene import Scene
@@ -34,7 +34,7 @@ class Target:
             raise G3dError("there is nothing to write; give --out SCENES, --render IMAGES, or both")
         outputs = [p for p in (self.scenes, self.images, self.drawing.sheet, self.drawing.video) if p is not None]
         for out in outputs:
-            files.refuse_existing(out, self.overwrite, self.inputs)
+            files.refuse_existing(out, self.overwrite, (*self.inputs, *inputs_of(self.drawing.cameras)))
         files.refuse_overlap(outputs)
         if self.images is not None:
             CameraPlan(self.drawing.cameras, self.drawing.seed, self.drawing.size)

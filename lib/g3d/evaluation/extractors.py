@@ -48,6 +48,11 @@ class Choice:
             return self.name
         return "an ONNX file" if self.name.lower().endswith(".onnx") else "a TorchScript file"
 
+    def files(self) -> tuple[Path, ...]:
+        """The files that it reads."""
+        own = () if self.name in WORDS else (Path(self.name),)
+        return own if self.weights is None else (*own, self.weights)
+
     def check(self) -> None:
         """Refuse words that are unknown or mean nothing to this extractor."""
         if self.name not in WORDS and not (self.name.lower().endswith(SUFFIXES) or Path(self.name).exists()):

@@ -45,7 +45,7 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before anything is drawn."""
-    from g3d.drawing.camera_plan import CameraPlan
+    from g3d.drawing.camera_plan import CameraPlan, inputs_of
     from g3d.evaluation.outcome import check_outputs, check_words
 
     existing(options.scenes, "the scenes")
@@ -64,7 +64,8 @@ def resolve(options: Options) -> dict[str, Any]:
             f"'{options.cameras}' has {plan.views} views, of which every {options.hold_out}th is held out; use more views, e.g. "
             "--cameras spiral:40"
         )
-    check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, (options.scenes,))
+    inputs = (options.scenes, *inputs_of(options.cameras), *(() if options.mask in MASKS else (Path(options.mask),)))
+    check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, inputs)
     return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
 
 

@@ -70,7 +70,7 @@ def resolve(options: Options) -> dict[str, Any]:
                 f"{option} {value} needs a dataset, and neither '{options.real}' nor '{options.fake}' is one "
                 f"(a folder with dataset.json); leave {option} out, or give folders that hold the split alone"
             )
-    _check_outputs(options, inputs)
+    _check_outputs(options, (*inputs, *choice.files()))
     cache = _cache(options)
     return {
         "real": str(options.real), "fake": str(options.fake), **choice.as_json(), "metrics": list(_wanted(options)),

@@ -57,8 +57,9 @@ def resolve(options: Options) -> dict[str, Any]:
     check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, OBJECTS),
                  "--channels": (options.channels, ("bgr", "rgb"))})  # fmt: skip
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
-    check_drawn_from(options.drawn_from, options.true)
+    inputs += check_drawn_from(options.drawn_from, options.true)
     view = parsed(options.input_view)
+    inputs += [view] if isinstance(view, Path) else []
     if isinstance(view, int) and view < 0:
         raise G3dError(f"--input-view {options.input_view} is no view; give 0 (an object's first) or more")
     check_inputs(options.inputs, options.drawn_from)

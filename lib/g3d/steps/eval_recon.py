@@ -70,7 +70,7 @@ def resolve(options: Options) -> dict[str, Any]:
     check_words({"--split": (options.split, SPLITS), "--objects": (options.objects, OBJECTS),
                  "--by": (options.by, KINDS), "--ssim-borders": (options.ssim_borders, BORDERS)})  # fmt: skip
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
-    check_drawn_from(options.drawn_from, options.true)
+    drawn_from = check_drawn_from(options.drawn_from, options.true)
     check_inputs(options.inputs, options.drawn_from)
     if options.masks and options.mask is not None:
         raise G3dError(f"--masks takes the true masks and --mask those of '{options.mask}'; give one of the two")
@@ -89,7 +89,9 @@ def resolve(options: Options) -> dict[str, Any]:
         )
         if path
     ]
-    check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, (*inputs, *extra))
+    check_outputs(
+        {"--out": options.out, "--per-item": options.per_item}, options.overwrite, (*inputs, *extra, *drawn_from)
+    )
     check_region(options.region)
     if options.ms_ssim_scales is not None:
         from g3d.losses.paired import SCALE_EXPONENTS

@@ -100,11 +100,11 @@ def _checked(options: Options) -> Config:
     for word in (options.objects or "all").split(","):
         check_words({"--objects": (word, OBJECTS)})
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
-    check_drawn_from(options.drawn_from, options.true)
+    drawn_from = check_drawn_from(options.drawn_from, options.true)
     start = config.preset(PRESETS, options.preset, "the refiner") if options.preset else Config()
     settings = config.override(start, options.settings, "the refiner")
     runs.check_times(options.checkpoint_every, options.keep, options.save_every_s)
-    folders.check_folder(options.out, options.resume, options.overwrite, inputs)
+    folders.check_folder(options.out, options.resume, options.overwrite, (*inputs, *drawn_from))
     if options.allow_change and not options.resume:
         raise G3dError("--allow-change belongs to --resume; give both, or neither")
     return settings

@@ -11,7 +11,7 @@ from torch import Tensor
 from g3d import config, distributed, latents
 from g3d.cameras import camera_conditioning
 from g3d.device import pick_device
-from g3d.drawing.camera_plan import CameraPlan
+from g3d.drawing.camera_plan import CameraPlan, inputs_of
 from g3d.drawing.painter import Drawing
 from g3d.drawing.target import BATCH, Target, batched, check_batch
 from g3d.errors import G3dError
@@ -225,7 +225,9 @@ def _target(options: Options, head: artifacts.Header, prior_head: artifacts.Head
     target = Target(options.out, options.images, options.drawing, options.overwrite, inputs, options.seed)
     if options.latents is not None:
         mine = _of_killed(options, head, prior_head)
-        files.refuse_existing(options.latents, options.overwrite or mine, inputs)
+        files.refuse_existing(
+            options.latents, options.overwrite or mine, (*inputs, *inputs_of(options.drawing.cameras))
+        )
         files.refuse_overlap([options.latents, *(p for p in (options.out, options.images) if p is not None)])
     if written and (options.latents is None or target.wanted):
         target.check()
