@@ -69,13 +69,15 @@ class Page:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
     def drag(self, x: int, y: int, dx: int, dy: int) -> None:
-        """With the left button."""
-        for kind, at in (
-            ("mousePressed", (x, y)),
-            ("mouseMoved", (x + dx, y + dy)),
-            ("mouseReleased", (x + dx, y + dy)),
+        """With the left button; a click where it does not move."""
+        for kind, at, held in (
+            ("mousePressed", (x, y), 1),
+            ("mouseMoved", (x + dx, y + dy), 1),
+            ("mouseReleased", (x + dx, y + dy), 0),
         ):
-            self.call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", buttons=1, clickCount=1)
+            self.call(
+                "Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", buttons=held, clickCount=1
+            )
 
     def close(self) -> None:
         """The connection; the tab goes with the browser."""

@@ -1,38 +1,36 @@
-"""Where a fit of Gaussians to a scene begins: at what its pixels show, or at the points of `export-ply --as points`.
+"""Where a fit of Gaussians begins: at what pixels show, at the points of `export-ply --as points`, or as `convert` begins.
 
 usage: python recipes/benchmarks/convert_start.py [--num 20000] [--steps 300,1000] [--views 100] [--size 128] SCENE...
 
 Pixels: each is drawn by its coverage, at the heaviest interval of its ray, in its own colour. Surface: even in area on the
 surface of marching cubes, at the density that `export-ply` takes (a tenth of the diagonal is half opaque), in the field's colour
-there. Everything else is that of `g3d convert`. Rows: dB of 20 held-out views.
+there. `convert` takes half of either, of unbounded scenes pixels. The rest is that of `g3d convert`. dB: of 20 held-out views.
 """
 
 import argparse
 import time
 from pathlib import Path
 
-import torch
-from g3d.conversion.fit import START_SHARE, Fit, fitted, held_out_psnr, start_points
-from g3d.conversion.views import Points, Views, drawn_views
+from g3d.conversion.fit import Fit, fitted, held_out_psnr
+from g3d.conversion.start import mesh_points, start_points
+from g3d.conversion.views import Points, Views, drawn_views, surface_points
 from g3d.conversion.whole import HELD_OUT, _coefficients
-from g3d.drawing.surfaces import colour_of, surface_mesh
 from g3d.errors import G3dError
-from g3d.export.mesh import evaluate
-from g3d.export.points import surface_points
 from g3d.progress import SILENT
 from g3d.scenes.scene import Field, Gaussians
 from g3d.scenes.scene_file import load_scene
 
-CELLS = 128  # the default of export-ply
-CPU = torch.device("cpu")
-
 
 def of_surface(scene: Field, views: Views, how: Fit) -> Points:
     """As many points as the fit begins with, by `export-ply`'s rule."""
-    mesh = surface_mesh(scene, CELLS, None, CPU)
-    points, _ = surface_points(mesh.vertices, mesh.faces, max(1, round(how.num * START_SHARE)), how.seed)
-    colours = torch.from_numpy(evaluate(colour_of(scene), points, CPU))
-    return Points(torch.from_numpy(points), colours, start_points(views, how).depth_world)
+    return Points(*mesh_points(scene, how.begun, how.seed), surface_points(views, 1, how.seed).depth_world)
+
+
+STARTS = {
+    "pixels": lambda _, views, how: surface_points(views, how.begun, how.seed),
+    "surface": of_surface,
+    "as convert": lambda scene, views, how: start_points(scene, views, how.begun, how.seed),
+}
 
 
 def main() -> None:
@@ -54,20 +52,20 @@ def main() -> None:
         views = drawn_views(scene, options.views, options.size, 0, "views", SILENT)
         held_out = drawn_views(scene, HELD_OUT, options.size, 0, "held-out views", SILENT)
         for steps in map(int, options.steps.split(",")):
-            how, cells = Fit(options.num, steps, _coefficients(scene)), [str(Path(*file.parts[-3:])), str(steps)]
-            numbers, seconds = [], []
-            for start in ("pixels", "surface"):
+            how, decibels, numbers, seconds = Fit(options.num, steps, _coefficients(scene)), [], [], []
+            for start in STARTS.values():
                 used = time.process_time()
                 try:
-                    points = start_points(views, how) if start == "pixels" else of_surface(scene, views, how)
+                    points = start(scene, views, how)
                 except G3dError as error:  # a fog may have no surface at that density
-                    cells.append(str(error))
+                    decibels.append(str(error))
                     continue
                 found = fitted(views, points, scene.world, how, SILENT)
                 seconds.append(f"{time.process_time() - used:.0f}")
-                cells.append(f"{held_out_psnr(found, held_out):.2f}")
+                decibels.append(f"{held_out_psnr(found, held_out):.2f}")
                 numbers.append(str(found.means.shape[1]))
-            print(f"| {' | '.join(cells)} | {', '.join(numbers)} | {', '.join(seconds)} |", flush=True)
+            cells = [str(Path(*file.parts[-3:])), str(steps), *(", ".join(x) for x in (decibels, numbers, seconds))]
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from g3d.conversion.density import Parameters, Pull, changed
-from g3d.conversion.views import Points, Views, psnr, surface_points
+from g3d.conversion.views import Points, Views, psnr
 from g3d.losses.paired import ssim
 from g3d.progress import Progress
 from g3d.render.splat import rasterize
@@ -41,6 +41,11 @@ class Fit:
     steps: int = 1000
     coefficients: int = 1
     seed: int = 0
+
+    @property
+    def begun(self) -> int:
+        """Gaussians at the start."""
+        return max(1, round(self.num * START_SHARE))
 
 
 class Adam:
@@ -70,11 +75,6 @@ class Adam:
             for moment in moved:
                 moment[new] = 0
             self._moments[name] = (moved[0], moved[1])
-
-
-def start_points(views: Views, how: Fit) -> Points:
-    """Where a fit begins."""
-    return surface_points(views, max(1, round(how.num * START_SHARE)), how.seed)
 
 
 def fitted(views: Views, points: Points, world: World, how: Fit, progress: Progress) -> Gaussians:

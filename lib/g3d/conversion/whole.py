@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from g3d.cameras import SIDE_MOST
-from g3d.conversion.fit import Fit, fitted, held_out_psnr, start_points
+from g3d.conversion.fit import Fit, fitted, held_out_psnr
+from g3d.conversion.start import start_points
 from g3d.conversion.views import drawn_views
 from g3d.errors import G3dError
 from g3d.losses.paired import WINDOW_PX
@@ -39,7 +40,8 @@ def converted(scene: Field, plan: Plan, progress: Progress) -> tuple[Gaussians, 
     how = Fit(plan.num, plan.steps, _coefficients(scene), plan.seed)
     views = drawn_views(scene, plan.views, plan.size, plan.seed, "views", progress)
     held_out = drawn_views(scene, HELD_OUT, plan.size, plan.seed, "held-out views", progress)
-    found = fitted(views, start_points(views, how), scene.world, how, progress)
+    points = start_points(scene, views, how.begun, plan.seed)
+    found = fitted(views, points, scene.world, how, progress)
     return found, {
         "psnr_held_out": round(held_out_psnr(found, held_out), 2), "psnr_views": round(held_out_psnr(found, views), 2),
         "gaussians": found.means.shape[1], "views": plan.views, "held_out_views": HELD_OUT, "steps": plan.steps,

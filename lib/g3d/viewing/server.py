@@ -4,6 +4,7 @@ import io
 import logging
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
@@ -23,6 +24,7 @@ class Shown:
         import viser
 
         logging.getLogger("websockets").setLevel(logging.CRITICAL)  # a browser that goes away is nothing to tell
+        warnings.filterwarnings("ignore", "Queued a .* closed connection")  # nor what was on its way to it
         _check_host(host)
         with redirect_stdout(io.StringIO()):  # it draws a box around its address
             self._server: Any = viser.ViserServer(host, port, label=f"g3d {subject.title}", verbose=False)

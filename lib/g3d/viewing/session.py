@@ -18,13 +18,15 @@ from g3d.scenes.scene import Gaussians, MlpField, Scene, Triplane
 from g3d.viewing import shapes
 from g3d.viewing.artist import Artist, Wish
 from g3d.viewing.picture import KINDS, drawn, fitted
+from g3d.viewing.player import Player, around, through
 from g3d.viewing.poses import camera_of, fov_rad, move
 from g3d.viewing.settings_panel import SettingsPanel, settings_with
 from g3d.viewing.subject import Subject
 
 HEIGHT_PX, LEAST_PX = 512, 64  # of the resting picture
 ANYWHERE = CameraPrior(3.0, 45.0, 512, 512)  # where a scene records no cameras
-PICTURE = "picture"
+PICTURE, PLAY, STOP = "picture", "Play", "Stop"
+ROUND_S = 8
 _BY_BROWSER = {"Gaussians": "splats", "MlpField": "mesh", "Triplane": "mesh"}
 
 
@@ -43,6 +45,7 @@ class Session:
         self.picture: U8 | None = None  # the last one that was sent, and whether it is the fine one
         self.fine = False
         self.artist = Artist(self._deliver, self._complain)
+        self.player = Player(self._place, lambda: self._set_playing(False), self._complain)
         self._build()
         if subject.photographs is not None:
             for handle in shapes.add_frusta(client.scene, subject.photographs):
@@ -52,6 +55,7 @@ class Session:
 
     def close(self) -> None:
         """The browser is gone."""
+        self.player.stop()
         self.artist.close()
 
     def _build(self) -> None:
@@ -80,8 +84,10 @@ class Session:
         self.fov.on_update(self._heeded(lambda _: self._set_fov()))
         self._button("Default camera", lambda: self._to_default())
         self._button("Next training camera", lambda: self._to_training())
+        self.play = self._button(PLAY, lambda: self._play())
         with gui.add_folder("Camera path", expand_by_default=False):
             self.closed = gui.add_checkbox("Closed", False)
+            self.round_s = gui.add_slider("Seconds to play", 2, 60, 1, ROUND_S)
             self._button("Add key frame", lambda: self._add_key())
             self._button("Clear", lambda: self._keys.clear())
             self._button("Save path", lambda: self._save_path())
@@ -89,8 +95,10 @@ class Session:
             self.shot = gui.add_vector2("Width, height", (512.0, 512.0), min=(1, 1), max=(SIDE_MOST, SIDE_MOST), step=1)
             self._button("Save picture", lambda: self._screenshot())
 
-    def _button(self, label: str, action: Callable[[], object]) -> None:
-        self._client.gui.add_button(label).on_click(self._heeded(lambda _: action()))
+    def _button(self, label: str, action: Callable[[], object]) -> Any:
+        button = self._client.gui.add_button(label)
+        button.on_click(self._heeded(lambda _: action()))
+        return button
 
     def _heeded(self, action: Callable[[Any], object]) -> Callable[[Any], None]:
         """A callback one at a time, whose failure is a sentence in the panel."""
@@ -211,6 +219,31 @@ class Session:
         if number < len(self._subject.names):
             self.number.value = number
 
+    def _play(self) -> None:
+        """Fly along the key frames where there are two, else turn; or stop that."""
+        if self.player.plays:
+            self.player.stop()
+            self._set_playing(False)
+            return
+        self._set_playing(True)
+        seconds = float(self.round_s.value)
+        if len(self._keys) > 1:
+            self.player.start(through(self._path(), seconds), seconds, bool(self.closed.value))
+        else:
+            handle = self._client.camera
+            pivot = torch.tensor([float(x) for x in handle.look_at])
+            self.player.start(around(camera_of(handle, int(self.height.value)), pivot), seconds, True)
+
+    def _set_playing(self, plays: bool) -> None:
+        self.play.label = STOP if plays else PLAY
+
+    def _place(self, camera: Cameras) -> None:
+        """The browser's camera, in one message."""
+        handle = self._client.camera
+        ahead = float(torch.tensor([float(x) for x in handle.look_at - handle.position]).norm())
+        with self._client.atomic():
+            move(handle, camera, ahead)
+
     def _set_fov(self) -> None:
         self._client.camera.fov = float(torch.deg2rad(torch.tensor(float(self.fov.value))))
         self._redraw()
@@ -219,18 +252,19 @@ class Session:
         self._keys.append(camera_of(self._client.camera, int(self.height.value)))
         self._say(f"{len(self._keys)} key frames")
 
-    def path_bytes(self) -> bytes:
-        """The key frames as `render --cameras path:JSON` reads them, all of the first one's size."""
-        if not self._keys:
-            raise G3dError("there are no key frames yet; add some")
+    def _path(self) -> Path3D:
+        """The key frames, all of the first one's size."""
         first = self._keys[0]
         c2w, k = (torch.cat([getattr(key, name) for key in self._keys]) for name in ("c2w", "intrinsics"))
         scale = torch.tensor([[first.height / key.height] for key in self._keys])
         k = torch.cat([k[:, :2] * scale, first.intrinsics[:, 2:].expand(len(k), 2)], dim=1)
-        keys = replace(first, c2w=c2w, intrinsics=k)
-        return (
-            json.dumps(path_json(Path3D(keys, bool(self.closed.value) and len(keys) > 1)), indent=1) + "\n"
-        ).encode()
+        return Path3D(replace(first, c2w=c2w, intrinsics=k), bool(self.closed.value) and len(c2w) > 1)
+
+    def path_bytes(self) -> bytes:
+        """The key frames as `render --cameras path:JSON` reads them."""
+        if not self._keys:
+            raise G3dError("there are no key frames yet; add some")
+        return (json.dumps(path_json(self._path()), indent=1) + "\n").encode()
 
     def _save_path(self) -> None:
         self._client.send_file_download("path.json", self.path_bytes(), save_immediately=True)

@@ -1,11 +1,14 @@
 """The parts of the fit: the start, the optimiser, what a held-out figure is."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from g3d.conversion.fit import RATES, Adam
+from g3d.conversion.start import start_points
 from g3d.conversion.views import drawn_views, psnr, surface_points
 from g3d.progress import SILENT
-from toy_scenes import occupancy
+from toy_scenes import occupancy, triplane
 
 
 def test_the_start_lies_on_the_surface() -> None:
@@ -20,6 +23,26 @@ def test_the_start_lies_on_the_surface() -> None:
     again = surface_points(views, 500, 0)
     assert torch.equal(again.means, points.means)
     assert not torch.equal(surface_points(views, 500, 1).means, points.means)
+
+
+def test_half_of_the_start_is_export_plys() -> None:
+    """Also below, where no camera looks; of unbounded space, and of what has no surface, all is what pictures show."""
+    scene = occupancy()
+    views = drawn_views(scene, 4, 24, 0, "views", SILENT)
+    points, seen = start_points(scene, views, 401, 0), surface_points(views, 201, 0)
+    assert points.means.shape == points.rgb.shape == (401, 3) and points.depth_world == seen.depth_world
+    assert torch.equal(points.means[200:], seen.means) and torch.equal(points.rgb[200:], seen.rgb)
+    meshed = points.means[:200]
+    on_box = ((meshed.abs() - 1).abs() < 0.02).any(dim=1)
+    assert bool(((meshed[:, 1].abs() < 0.02) | on_box).all())
+    below = int(((meshed[:, 1] + 1).abs() < 0.02).sum())
+    assert 30 < below < 70  # a quarter of the area: top and bottom 4 each, four sides 2 each
+    assert torch.allclose(points.rgb[:200], torch.tensor(0.65))
+    endless = replace(triplane(24), contraction="sphere", scale=2.0)
+    thin = replace(triplane(24), nerf=((torch.zeros(1, 4, 2), torch.tensor([[9.0, -9, 9, -2]])),))
+    for other in (endless, thin):
+        views = drawn_views(other, 3, 16, 0, "views", SILENT)
+        assert torch.equal(start_points(other, views, 50, 0).means, surface_points(views, 50, 0).means)
 
 
 def test_adam_is_torchs_and_rows_keep_their_history() -> None:
