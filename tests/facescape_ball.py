@@ -77,3 +77,15 @@ def write_facescape(root: Path, subjects: tuple[str, ...] = ("2", "10")) -> Path
                 Image.fromarray(np.rint(picture).astype(np.uint8)).save(place / f"{view}.png")
             (place / "params.json").write_text(json.dumps(params))
     return root
+
+
+def ball_mesh(path: Path, rings: int = 60) -> None:
+    """A PLY of the ball, its corners a little outside so that its sides' middles lie on it."""
+    v, u = np.meshgrid(np.linspace(0, np.pi, rings + 1), np.linspace(0, 2 * np.pi, 2 * rings + 1), indexing="ij")
+    points = CENTRE_MM + RADIUS_MM * np.stack([np.sin(v) * np.cos(u), np.cos(v), np.sin(v) * np.sin(u)], -1)
+    corner = np.arange(points.shape[0] * points.shape[1]).reshape(points.shape[:2])
+    faces = np.stack([corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:]], -1).reshape(-1, 4)
+    head = ["ply", "format ascii 1.0", f"element vertex {points.size // 3}", *(f"property float {a}" for a in "xyz")]
+    head += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
+    rows = [" ".join(map(str, row)) for row in points.reshape(-1, 3)] + [" ".join(map(str, (4, *f))) for f in faces]
+    path.write_text("\n".join([*head, *rows]) + "\n")

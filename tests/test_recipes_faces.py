@@ -1,12 +1,20 @@
 """Recipes of INFAMOUS-NeRF, of refiners, and of VQ3D's own data and ablations: what they type, and what ablations gather."""
 
+import importlib.util
 import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from commands import environment
+from facescape_ball import ball_mesh, write_facescape
 from g3d.errors import G3dError
 from g3d.methods import settings_of
-from recipe_words import run, table
+from recipe_words import RECIPES, run, table
 
 
 def test_infamous_faces(tmp_path: Path) -> None:
@@ -47,6 +55,30 @@ def test_infamous_facescape_without_what_may_be_missing(tmp_path: Path) -> None:
     for words in ("no masks, so whole pictures", "no depth", "no LANDMARKS", "no IDENTITY"):
         assert words in found.said
     assert not any(one.has("--depth") for one in found.of("render")) and not found.of("refine")
+
+
+@pytest.mark.slow
+def test_infamous_facescape_runs_to_its_end(tmp_path: Path) -> None:
+    """The commands themselves, on two balls with meshes, one of them unseen: what the recipe is for is in its files."""
+    if importlib.util.find_spec("open3d") is None:
+        pytest.skip("open3d is not here")
+    folder = write_facescape(tmp_path / "in")
+    for subject in ("2", "10"):
+        ball_mesh(folder / subject / "1_neutral.ply", rings=20)
+        shutil.rmtree(folder / subject / "4_anger")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "g3d").write_text(f'#!/bin/sh\nexec {sys.executable} -m g3d_cli.main "$@"\n')
+    (tmp_path / "bin" / "g3d").chmod(stat.S_IRWXU)
+    settings = {"SIZE": "32", "PRESET": "smoke", "HELD_OUT": "1", "STEPS": "3", "MORE": "--set steps=4", "REFINER": "0"}
+    done = subprocess.run(
+        ["sh", str(RECIPES / "infamous-facescape.sh"), str(folder), str(tmp_path / "out")], capture_output=True, text=True,
+        check=False, env={**environment(), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", **settings},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    fit, novel = (json.loads((tmp_path / "out" / f"{of}_portrait.json").read_text()) for of in ("fit", "nvs"))
+    assert (fit["n"], novel["n"]) == (1, 3) and fit["inputs"] and "true masks" in novel["mask"]
+    assert novel["depth_rmse_world"] > 0 and "max_weight" in novel["depth"]
+    assert "no LANDMARKS" in done.stdout and "no masks" not in done.stdout
 
 
 def test_infamous_on_photographs(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from facescape_ball import BALL_PX, CENTRE_MM, RADIUS_MM, write_facescape
+from facescape_ball import BALL_PX, CENTRE_MM, RADIUS_MM, ball_mesh, write_facescape
 from g3d.data.dataset import Dataset
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
@@ -16,18 +16,6 @@ from g3d.steps import prepare_data
 from PIL import Image
 
 NAMES = ("1_neutral", "4_anger")
-
-
-def ball_mesh(path: Path, rings: int = 60) -> None:
-    """A PLY of the ball, its corners a little outside so that its sides' middles lie on it."""
-    v, u = np.meshgrid(np.linspace(0, np.pi, rings + 1), np.linspace(0, 2 * np.pi, 2 * rings + 1), indexing="ij")
-    points = CENTRE_MM + RADIUS_MM * np.stack([np.sin(v) * np.cos(u), np.cos(v), np.sin(v) * np.sin(u)], -1)
-    corner = np.arange(points.shape[0] * points.shape[1]).reshape(points.shape[:2])
-    faces = np.stack([corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:]], -1).reshape(-1, 4)
-    head = ["ply", "format ascii 1.0", f"element vertex {points.size // 3}", *(f"property float {a}" for a in "xyz")]
-    head += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
-    rows = [" ".join(map(str, row)) for row in points.reshape(-1, 3)] + [" ".join(map(str, (4, *f))) for f in faces]
-    path.write_text("\n".join([*head, *rows]) + "\n")
 
 
 def marks_mm() -> Any:
