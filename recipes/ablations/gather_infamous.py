@@ -16,10 +16,11 @@ pairs = [next(row for row in one["by_split"] if row["split"] == "pairs") for one
 found = {
     "psnr_train_db": fitted["psnr_db"],
     "psnr_novel_db": fitted["psnr_test_views_db"],
-    "residual_seen": json.loads((run / "seen.json").read_text())["change_residual"],
     "residual_unseen": statistics.mean(row["change_residual"] for row in pairs),  # over the donors of epsilon
     "psnr_unseen_db": statistics.mean(row["psnr_db"] for row in pairs),
 }
+if (run / "seen.json").is_file():
+    found["residual_seen"] = json.loads((run / "seen.json").read_text())["change_residual"]
 if (run / "fit.json").is_file():
     found["psnr_fit_db"] = json.loads((run / "fit.json").read_text())["psnr_db"]
     found["psnr_nvs_db"] = json.loads((run / "nvs.json").read_text())["psnr_db"]

@@ -5,6 +5,7 @@
 # usage: recipes/ablations/infamous_nerf.sh DATASET [OUT] [SEEDS]      (DATASET as recipes/infamous-faces.sh prepares it)
 #   PRESET=faces64  BASE="--set steps=3000 ..." (for all rows)  ROWS="full naive"  PAIRS="2:mouth_stretch 5:grin 8:eye_closed"
 #   ITEMS="subject-012/neutral,..." (encoded, from one picture)  DONORS="000 001" (naive: whose epsilon unseen pairs get)
+#   JUDGE=pairs: judge the pairs that were never trained alone, which is enough for "full naive"
 # pairing=near: all rows see the same pairs of views, so that no-surface lacks the loss alone.
 # Rows that are there already are kept, and a run that was cut off goes on.
 set -eu
@@ -17,6 +18,7 @@ ROWS=${ROWS:-full no-hypernetwork no-surface no-adaptive naive}
 PAIRS=${PAIRS:-2:mouth_stretch 5:grin 8:eye_closed}
 ITEMS=${ITEMS:-subject-012/neutral,subject-013/mouth_stretch,subject-014/grin,subject-015/neutral}
 DONORS=${DONORS:-000 001 003 004 006 007 009 010 011}
+JUDGE=${JUDGE:-all}
 HERE=$(dirname "$0")
 
 unseen() { # unseen RUN DONOR: pictures of the pairs that were never trained, with the donor's epsilon, and their figures
@@ -29,6 +31,17 @@ unseen() { # unseen RUN DONOR: pictures of the pairs that were never trained, wi
     g3d edit swap "$1" --fields expression --from "${from#,}" --to "${to#,}" --names "${names#,}" --out "$1/pairs.safetensors" --overwrite
     g3d decode "$1" "$1/pairs.safetensors" --render "$1/pairs" --cameras "dataset:$DATA:test" --overwrite
     g3d eval-transfer "$DATA" "$1/pairs" --drawn-from "$1/pairs.safetensors" --objects pairs,train --split test --out "$1/unseen_$2.json" --overwrite
+}
+
+novel() { # novel RUN: trained items from held-out cameras
+    g3d decode "$1" "$1" --render "$1/novel" --cameras "dataset:$DATA:test" --overwrite
+    g3d eval-transfer "$DATA" "$1/novel" --drawn-from "$1" --objects train --split test --out "$1/seen.json" --overwrite
+}
+
+from_one_picture() { # from_one_picture RUN: held-out subjects
+    g3d encode "$1" --data "$DATA" --split test --items "$ITEMS" --json --out "$1/e.safetensors" --overwrite > "$1/fit.json"
+    g3d decode "$1" "$1/e.safetensors" --render "$1/encoded" --cameras "dataset:$DATA:test" --overwrite
+    g3d eval-recon "$DATA" "$1/encoded" --drawn-from "$1/e.safetensors" --objects test --split test --out "$1/nvs.json" --overwrite
 }
 
 fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverged) is a result
@@ -47,12 +60,9 @@ fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverge
         esac
         donors=000; [ "$row" = naive ] && donors=$DONORS
         for donor in $donors; do unseen "$run" "$donor"; done
-        g3d decode "$run" "$run" --render "$run/novel" --cameras "dataset:$DATA:test" --overwrite
-        g3d eval-transfer "$DATA" "$run/novel" --drawn-from "$run" --objects train --split test --out "$run/seen.json" --overwrite
-        if [ "$row" != naive ]; then # its epsilons have no mean that means something
-            g3d encode "$run" --data "$DATA" --split test --items "$ITEMS" --json --out "$run/e.safetensors" --overwrite > "$run/fit.json"
-            g3d decode "$run" "$run/e.safetensors" --render "$run/encoded" --cameras "dataset:$DATA:test" --overwrite
-            g3d eval-recon "$DATA" "$run/encoded" --drawn-from "$run/e.safetensors" --objects test --split test --out "$run/nvs.json" --overwrite
+        if [ "$JUDGE" = all ]; then novel "$run"; fi
+        if [ "$JUDGE" = all ] && [ "$row" != naive ]; then # whose epsilons have no mean that means something
+            from_one_picture "$run"
         fi
         # shellcheck disable=SC2086
         python3 "$HERE/gather_infamous.py" "$run" $donors > "$run.json.part"
