@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from commands import environment
 from facescape_ball import ball_mesh, write_facescape
-from g3d.errors import G3dError
 from g3d.methods import settings_of
 from recipe_words import RECIPES, run, table
 
@@ -144,9 +143,6 @@ def test_the_ablation_of_vq3d(tmp_path: Path) -> None:
     assert len(found.of("fit_stage1")) == 11 and "depth needs its loss" in table(found)
 
 
-@pytest.mark.xfail(
-    raises=G3dError, strict=True, reason="the rows no-gan and no-novel keep novel_from of BASE, which g3d refuses"
-)
 def test_the_ablation_of_vq3d_with_settings_of_the_discriminators(tmp_path: Path) -> None:
     base = "--set gan_from=0.5 --set novel_from=0.9"
     run("ablations/vq3d.sh", tmp_path, "data", "out", "0", fitted="vq3d", BASE=base)

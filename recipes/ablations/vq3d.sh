@@ -38,7 +38,8 @@ fit() { # fit ROW SETTING...: every seed that has no result yet; exit 3 (diverge
             g3d decode "$run" "$run/held_out.safetensors" --cameras "disc:$radius" --render "$run/disc_$radius" --overwrite
             g3d eval-fid "$DATA" "$run/disc_$radius" --split test --out "$run/fid_disc_$radius.json" --overwrite
         done
-        python3 "$HERE/gather_vq3d.py" "$run" > "$run.json.part" && mv "$run.json.part" "$run.json"
+        python3 "$HERE/gather_vq3d.py" "$run" > "$run.json.part"
+        mv "$run.json.part" "$run.json"
     done
 }
 
