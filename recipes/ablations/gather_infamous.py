@@ -23,5 +23,6 @@ if (run / "seen.json").is_file():
     found["residual_seen"] = json.loads((run / "seen.json").read_text())["change_residual"]
 if (run / "fit.json").is_file():
     found["psnr_fit_db"] = json.loads((run / "fit.json").read_text())["psnr_db"]
+if (run / "nvs.json").is_file():
     found["psnr_nvs_db"] = json.loads((run / "nvs.json").read_text())["psnr_db"]
 print(json.dumps(found, sort_keys=True))
