@@ -24,6 +24,7 @@ from g3d.data.columns import FOLDERS, FORMAT, SHAPE_COLUMNS, SPLITS, VIEW_COLUMN
 from g3d.data.columns import VIEWS_MOST as VIEWS_MOST
 from g3d.errors import G3dError, from_os_error
 from g3d.storage import artifacts, files
+from g3d.storage.json_text import parsed
 
 JOURNAL = "journal.jsonl"
 ASKED = "asked.txt"  # of a dataset that is whole, but not in its place yet: what it was made for
@@ -233,7 +234,10 @@ class Writer:
             for text in self._journal.read_text(encoding="utf-8").splitlines(keepends=True):
                 if not text.endswith("\n"):
                     break
-                found.append(json.loads(text))
+                try:
+                    found.append(parsed(text))
+                except (ValueError, RecursionError):  # of a disk that lost a block: what comes behind is made anew
+                    break
         return found
 
     def _replay(self, most: int | None) -> None:

@@ -7,7 +7,6 @@ object's name); the latter alone for one object; the number among the chosen one
 Letters: H rows, W columns.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +25,7 @@ from g3d.errors import G3dError, did_you_mean
 from g3d.evaluation.disparity import Sums, read_sums
 from g3d.images import U8
 from g3d.storage import files, foreign, leaving_out, zips
+from g3d.storage.json_text import parsed
 
 F32 = NDArray[np.float32]
 
@@ -228,7 +228,7 @@ class _Files:
             self._parsed[name] = {}
             if name in self.names:
                 try:
-                    value = json.loads(self._read(name))
+                    value = parsed(self._read(name))
                 except (ValueError, RecursionError) as error:
                     raise G3dError(f"'{self._where(name)}' is not valid JSON ({error}); write it again") from error
                 self._parsed[name] = value if isinstance(value, dict) else {}

@@ -24,6 +24,7 @@ from g3d.sources.posed import shots
 from g3d.sources.writing.licence import UNKNOWN, is_licence, licence_of, shortened
 from g3d.sources.writing.mirror import with_mirrored
 from g3d.storage import foreign, leaving_out, named, zips
+from g3d.storage.json_text import parsed
 
 F64 = NDArray[np.float64]
 LABELS = "dataset.json"
@@ -214,7 +215,7 @@ def _labels(data: bytes | None, root: Path) -> dict[str, Any]:
     if data is None:
         raise G3dError(f"'{root}' has no {LABELS} with the cameras; add it, or use the source images, which needs none")
     try:
-        table = json.loads(data)
+        table = parsed(data)
         labels = table["labels"]
         found = {_tidy(name): label for name, label in dict(labels).items()}
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, ValueError) as error:

@@ -3,7 +3,6 @@
 `dataset.json` is that of StyleGAN2-ADA: {"labels": [["00000/img00000000.png", 3], ...]}, or null for no classes.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from g3d.sources import Collection, Item, Made, Request, View, needs_input
 from g3d.sources.writing.licence import UNKNOWN, is_licence, licence_of, shortened
 from g3d.sources.writing.mirror import with_mirrored
 from g3d.storage import foreign, named, zips
+from g3d.storage.json_text import parsed
 
 BACKGROUNDS: Mapping[str, images.Colour] = {"white": (255, 255, 255), "black": (0, 0, 0)}
 SUFFIXES = (*images.SUFFIXES, ".gif")
@@ -185,7 +185,7 @@ def _listed_classes(
     """What `dataset.json` says."""
     data, where = store.read(_LABELS)
     try:
-        described = json.loads(data)
+        described = parsed(data)
         listed = described.get("labels")
         if str(described.get("format", "")).startswith("g3d/"):
             raise G3dError(f"'{store.path}' is a dataset already; give the folder of pictures that is meant")

@@ -9,7 +9,6 @@ from g3d.export.report import page
 from g3d.progress import SILENT, Progress
 from g3d.storage import files, foreign
 from g3d.training.curves import as_float, curves, logged
-from g3d.training.folder import settings_of
 
 _PNG, _PICTURE_MOST = b"\x89PNG\r\n\x1a\n", 1 << 28
 
@@ -35,7 +34,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         raise G3dError(f"the report '{out}' must end in .html; rename it")
     if options.out is not None:
         files.refuse_existing(out, options.overwrite)
-    config = settings_of(folder)
+    config = files.read_json(folder / "config.json", "the settings of the run")
     lines, cut = logged(folder / "log.jsonl")
     metrics = folder / "metrics.json"
     figures = files.read_json(metrics, "the figures of the run") if metrics.is_file() else {}

@@ -18,6 +18,7 @@ from g3d import __version__
 from g3d.errors import G3dError, existing, from_os_error
 from g3d.storage import container, files, impostors
 from g3d.storage.formats import ARTIFACTS, ArtifactRule, TensorRule
+from g3d.storage.json_text import parsed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +53,7 @@ def header(path: Path) -> Header:
     impostors.refuse_file(path)
     tensors, metadata = container.read_header(path)
     try:
-        meta = json.loads(metadata["g3d"])
+        meta = parsed(metadata["g3d"])
         name, _, version = meta["format"].removeprefix("g3d/").partition("@")
         found = int(version)
         config, parents = dict(meta["config"]), dict(meta["parents"])

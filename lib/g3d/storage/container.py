@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from g3d.errors import G3dError, from_os_error
+from g3d.storage.json_text import parsed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def read_header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], dic
     except OSError as error:
         raise from_os_error(error, f"reading {path}") from error
     try:
-        table = json.loads(text)
+        table = parsed(text)
         metadata = table.pop("__metadata__", {})
         tensors = {str(n): (str(t["dtype"]), tuple(int(s) for s in t["shape"])) for n, t in table.items()}
         end = max((int(t["data_offsets"][1]) for t in table.values()), default=0)

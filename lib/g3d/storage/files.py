@@ -14,6 +14,7 @@ from typing import Any
 
 from g3d.errors import G3dError, existing, from_os_error, special
 from g3d.storage import impostors, locks, manifest
+from g3d.storage.json_text import parsed
 
 JSON_MOST = 1 << 28  # bytes of a JSON file
 _MARK = "[a-z0-9_]{8}"  # what tempfile puts into a name
@@ -277,7 +278,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file, or a sentence that names the file and the place of the mistake."""
     data = read_bytes(path, what, JSON_MOST)
     try:
-        value = json.loads(data.decode("utf-8-sig"))  # some editors begin a file with a mark
+        value = parsed(data.decode("utf-8-sig"))  # some editors begin a file with a mark
     except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         impostors.refuse_file(path)
         raise G3dError(f"{what} '{path}' is not valid JSON ({error}); write it again") from error

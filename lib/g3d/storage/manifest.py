@@ -15,6 +15,7 @@ from typing import Any
 from g3d.errors import G3dError
 from g3d.progress import Progress
 from g3d.storage import container
+from g3d.storage.json_text import parsed
 
 MANIFEST = ".g3d.json"
 FORMAT = "g3d/folder@1"
@@ -141,7 +142,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST:
             return {}
-        found = json.loads(path.read_bytes())
+        found = parsed(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

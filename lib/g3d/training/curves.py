@@ -1,11 +1,11 @@
 """The log of a run read back: a curve over steps for each number in it."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from g3d.storage.json_text import parsed
 from g3d.training.log import read_lines
 
 _LEFT_OUT = ("step", "seconds", "evaluation")
@@ -19,7 +19,7 @@ def logged(path: Path) -> tuple[list[dict[str, Any]], int]:
     found, cut = [], 0
     for text in read_lines(path):
         try:
-            line = json.loads(text)
+            line = parsed(text)
             if isinstance(line["step"], int) and 0 <= line["step"] <= _STEP_MOST:
                 found.append(line)
                 continue

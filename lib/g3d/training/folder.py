@@ -8,8 +8,9 @@ RUN/config.json          what is fitted, with which settings, seed and data
 """
 
 import json
-import shutil
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ _OURS = (
 _KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
     ("settings", (dict,), "table"), ("parents", (dict,), "table"), ("changed", (list,), "list"), ("seed", (int,), "number"),
 )  # fmt: skip
+
+
+_REST = re.compile(r"\.(.+\.[a-z0-9_]{8}|best|\d+)\.partial")  # what writes leave when they are killed
+_ASIDE = re.compile(r"\.(best|\d+)\.old")
 
 
 def check_folder(folder: Path, resume: bool, overwrite: bool, inputs: tuple[Path, ...]) -> None:
@@ -104,16 +109,17 @@ def begin(folder: Path, identity: Mapping[str, Any]) -> None:
 def _written(folder: Path) -> list[Path]:
     """The files of the run in a folder: those that every run has, and artifacts of its inputs and seed."""
     config = settings_of(folder)
-    kept = [folder / "best", *(p for p in folder.glob("checkpoints/*") if p.name.isdigit())]
+    kept = [p for p in _places(folder) if p.name == "best" or p.name.isdigit() or p == folder]
     found = [folder / name for name in _OURS] + [place / "metrics.json" for place in kept]
-    for path in (p for place in (folder, *kept) for p in place.glob("*.safetensors")):
+    for path in (p for place in kept for p in place.glob("*.safetensors")):
         try:
             head = artifacts.header(path)
         except G3dError:
             continue
         if head.parents == config.get("parents") and head.seed == config.get("seed"):
             found.append(path)
-    return [*(path for path in found if path.is_file()), *folder.glob("events/events.out.tfevents.*")]
+    events = [] if (folder / "events").is_symlink() else folder.glob("events/events.out.tfevents.*")
+    return [*(path for path in found if path.is_file()), *events]
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
@@ -152,31 +158,58 @@ def check_resumed(
 
 
 def replace_folder(place: Path, partial: Path) -> None:
-    """`partial` becomes `place`; a kill between the two renames is mended by `sweep`."""
+    """`partial` becomes `place`, to which goes what else lay there; a kill on the way is mended by `sweep`."""
     old = place.with_name(f".{place.name}.old")
     if place.exists():
         place.rename(old)
     partial.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
+    _let_go(old, place)
+
+
+def thin_out(place: Path, published: Iterable[str]) -> None:
+    """Take away a checkpoint, and its folder where nothing else lies in it."""
+    if place.is_symlink():
+        return
+    for name in published:
+        (place / name).unlink(missing_ok=True)
+    if not any(place.iterdir()):
+        place.rmdir()
+
+
+def _let_go(old: Path, place: Path) -> None:
+    """What `place` has not from the folder that it took the place of is somebody's own."""
+    if old.is_dir() and not old.is_symlink():
+        for path in old.iterdir():
+            if not os.path.lexists(place / path.name):
+                path.rename(place / path.name)
+    files.remove(old)
 
 
 def sweep(folder: Path) -> None:
     """Take away what a kill in the middle of a write has left, and put back what was aside."""
-    for old in folder.rglob(".*.old"):
-        place = old.with_name(old.name[1:].removesuffix(".old"))
-        if place.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            old.rename(place)
-    for path in folder.rglob(".*.partial"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    for path in [path for place in _places(folder) for path in place.iterdir()]:
+        if _ASIDE.fullmatch(path.name):
+            place = path.with_name(path.name[1:].removesuffix(".old"))
+            if place.exists():
+                _let_go(path, place)
+            else:
+                path.rename(place)
+        elif _rest(path):
+            files.remove(path)
+
+
+def _places(folder: Path) -> list[Path]:
+    """The folder of a run, and those in it that the run writes into; none behind a link, which is the user's."""
+    inner = [folder / "best", folder / "checkpoints", *folder.glob("checkpoints/*")]
+    return [folder, *(p for p in inner if p.is_dir() and not _linked(p, folder))]
+
+
+def _linked(path: Path, folder: Path) -> bool:
+    return any(p.is_symlink() for p in (path, *path.parents[: len(path.relative_to(folder).parts) - 1]))
 
 
 def _rest(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(".partial")
+    return _REST.fullmatch(path.name) is not None
 
 
 def plain(identity: Mapping[str, Any]) -> dict[str, Any]:

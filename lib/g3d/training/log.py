@@ -16,6 +16,7 @@ from torch import Tensor
 from g3d.errors import from_os_error
 from g3d.progress import Progress
 from g3d.storage import files
+from g3d.storage.json_text import parsed
 
 Figure = float | Tensor
 
@@ -146,7 +147,7 @@ def cut_log(path: Path, step: int, *, evaluated: bool = True) -> float:
     kept, seconds = [], 0.0
     for line in read_lines(path) if path.exists() else []:
         try:
-            values = json.loads(line)
+            values = parsed(line)
             if values["step"] <= step and (evaluated or "evaluation" not in values or values["step"] < step):
                 kept.append(line)
                 seconds = float(values.get("seconds", seconds))

@@ -219,7 +219,7 @@ class Run:
         self._keep(place)
         known = sorted((p for p in place.parent.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
         for old in known[: max(0, len(known) - self.checkpoints.keep)]:
-            shutil.rmtree(old)
+            folders.thin_out(old, self._published)
         self._keep_best(step, figures)
 
     def _keep_best(self, step: int, figures: Mapping[str, Any]) -> None:

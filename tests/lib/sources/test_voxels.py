@@ -386,7 +386,7 @@ def test_wrong_options_and_folders_are_told(tmp_path: Path) -> None:
         (path, {"points": 41}, "--points is 41, but .* holds 40"),
         (path, {"up": "z"}, "--up is 'z'; the grids"),
         (path, {"views": 3}, "'voxels' does not use --views"),
-        (cut, {}, "b.hdf5' is not an HDF5 file that can be read"),
+        (cut, {}, "b.hdf5' is damaged, or not an HDF5 file that can be read"),
         (mixed, {}, "holds both 'a.hdf5' and the mesh 'b.off'"),
         (short, {}, "short.txt' names 2 shapes, .* holds 5"),
         (tmp_path / "empty", {}, "holds no mesh files"),

@@ -149,6 +149,25 @@ def test_hdf5_that_states_more_than_it_holds(tmp_path: Path) -> None:
             imnet._table(tmp_path / f"{name}.h5")
 
 
+def test_damaged_hdf5_is_a_sentence(tmp_path: Path) -> None:
+    """Every byte of the headers is changed, one after the other: it is refused by its name, or read."""
+    with solids(tmp_path / "whole.h5"):
+        pass
+    whole, refused = (tmp_path / "whole.h5").read_bytes(), 0
+    for at in range(0, len(whole), 7):
+        data = bytearray(whole)
+        data[at] ^= 0x55
+        (tmp_path / "a.h5").write_bytes(data)
+        try:
+            table = imnet._table(tmp_path / "a.h5")
+            imnet._block.cache_clear()
+            imnet._block(table, 0)
+        except G3dError as error:
+            assert str(tmp_path / "a.h5") in str(error)
+            refused += 1
+    assert refused > 20
+
+
 def test_models_of_colmap_that_state_more_than_they_hold(tmp_path: Path) -> None:
     (tmp_path / "cameras.bin").write_bytes(struct.pack("<Q", 0))
     for data in (struct.pack("<Q", 1 << 60) + bytes(1 << 12), b"", struct.pack("<Q", 1) + b"\1" * (1 << 14)):

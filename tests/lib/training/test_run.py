@@ -304,7 +304,7 @@ def test_a_foreign_folder_and_the_rest_of_a_killed_start(tmp_path: Path) -> None
     with pytest.raises(G3dError, match="something else than a run"), started(tmp_path / "mine", overwrite=True):
         pass
     (tmp_path / "killed").mkdir()
-    (tmp_path / "killed/.config.json.x.partial").write_text("{")
+    (tmp_path / "killed/.config.json.ab_cd012.partial").write_text("{")
     with started(tmp_path / "killed", overwrite=True) as run:
         fit(run, 2)
     assert not list((tmp_path / "killed").glob(".*"))
@@ -578,3 +578,58 @@ def test_killed_between_the_last_checkpoint_and_the_end(tmp_path: Path, monkeypa
         fit(run, 10)
     for name in ("state.safetensors", "prior.safetensors", "best/metrics.json", "checkpoints/000010/prior.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def kept(folder: Path, scores: list[float], **how: Any) -> None:
+    """A run with a checkpoint at each step, the last one kept, and the best."""
+    values = iter(scores)
+    evaluate = {"evaluate": lambda run, step: {"score": next(values)}}
+    with started(folder, checkpoints=Checkpoints(1, 1, (("score", True),)), **evaluate, **how) as run:
+        run.write("prior.safetensors", "prior", {}, {"kind": "", "settings": {}, "latent_space": ""})
+        fit(run, len(scores))
+
+
+def test_what_lies_in_best_and_in_checkpoints_is_kept(tmp_path: Path) -> None:
+    """People draw pictures of a checkpoint into its folder while the run goes on."""
+    run = tmp_path / "run"
+    kept(run, [1.0])
+    for name in (
+        "best/views/000000.png",
+        "best/notes.txt",
+        "checkpoints/000001/notes.txt",
+        ".notes.old",
+        ".thesis.partial",
+    ):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("mine")
+    kept(run, [2.0, 3.0, 4.0], resume=True)
+    assert files.read_json(run / "best/metrics.json", "best")["step"] > 1
+    for name in (
+        "best/views/000000.png",
+        "best/notes.txt",
+        "checkpoints/000001/notes.txt",
+        ".notes.old",
+        ".thesis.partial",
+    ):
+        assert (run / name).read_text() == "mine", name
+    assert not (run / "checkpoints/000001/prior.safetensors").exists() and not (run / ".best.old").exists()
+    (run / ".best.old").mkdir()  # a kill before they were put there
+    (run / "best/notes.txt").rename(run / ".best.old/notes.txt")
+    (run / ".best.old/metrics.json").write_text("old")
+    kept(run, [5.0] * 5, resume=True)
+    assert (run / "best/notes.txt").read_text() == "mine" and not (run / ".best.old").exists()
+
+
+def test_links_in_a_run_lead_to_what_is_not_its_own(tmp_path: Path) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    kept(run, [1.0, 2.0])
+    elsewhere.mkdir()
+    for name in ("best", "checkpoints", "events"):
+        (run / name).rename(elsewhere / name)
+        (run / name).symlink_to(elsewhere / name)
+    before = {p: p.read_bytes() for p in elsewhere.rglob("*") if p.is_file()}
+    assert len(before) >= 4
+    with started(run, overwrite=True) as new:
+        new._begin and new._begin()
+    assert {p: p.read_bytes() for p in elsewhere.rglob("*") if p.is_file()} == before
+    assert not (run / "state.safetensors").exists()

@@ -4,7 +4,6 @@ Landmarks are text (68 lines `x y`, or a .pts file), .npy or JSON (a list of pai
 JSON: a list of faces with `faceAttributes`, whose `emotion` is a share for each of eight words and whose `smile` is a share.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from g3d.errors import G3dError
 from g3d.storage import arrays, named
+from g3d.storage.json_text import parsed
 
 F64 = NDArray[np.float64]
 COUNT = 68
@@ -33,7 +33,7 @@ def landmarks(path: Path) -> F64:
         if path.suffix == ".npy":
             found: F64 = arrays.npy(data, path, "the landmarks")
         elif path.suffix == ".json":
-            found = np.asarray(json.loads(data), np.float64)
+            found = np.asarray(parsed(data), np.float64)
         else:
             lines = [line.split() for line in data.decode().splitlines() if line.strip()]
             found = np.asarray([[float(v) for v in words] for words in lines if _numbers(words)])
@@ -52,7 +52,7 @@ def landmarks(path: Path) -> F64:
 def expression(path: Path) -> str:
     """The expression of the first face of a file of features, by its strongest emotion."""
     try:
-        faces = json.loads(named.read(path, "the labels"))
+        faces = parsed(named.read(path, "the labels"))
         attributes: Any = faces[0]["faceAttributes"]
         emotion = {str(word): float(share) for word, share in attributes["emotion"].items()}
         smile = float(attributes.get("smile", 0.0))

@@ -9,7 +9,8 @@ Letters: N shapes, P points, G cells a side.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -181,24 +182,28 @@ def _refuse_elsewhere(path: Path, file: Any, name: str) -> None:
         raise G3dError(f"'{name}' of '{path}' lies in another file; write all into one")
 
 
-def _opened(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file; whatever a damaged or crafted one raises on the way becomes a sentence."""
     import h5py
 
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        why = str(error).splitlines()[0]
-        raise G3dError(f"'{path}' is not an HDF5 file that can be read ({why}); fetch it again") from error
+        with h5py.File(path, "r") as file:
+            yield file
+    except G3dError:
+        raise
+    except Exception as error:  # h5py raises OSError, KeyError, ValueError, RuntimeError and more
+        why = " ".join(str(error).split())[:160]
+        raise G3dError(
+            f"'{path}' is damaged, or not an HDF5 file that can be read ({type(error).__name__}: {why}); fetch it again"
+        ) from error
 
 
 @lru_cache(maxsize=1)
 def _block(table: Table, first: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
     """`voxels`, `points_64` and `values_64` of the shapes from `first` on: compressed chunks hold parts of many shapes."""
     with _opened(table.path) as file:
-        try:
-            voxels, points, values = (np.asarray(file[name][first : first + table.block]) for name in _WANTED)
-        except (OSError, KeyError, ValueError) as error:
-            raise G3dError(f"'{table.path}' is damaged at shape {first} ({error}); fetch it again") from error
+        voxels, points, values = (np.asarray(file[name][first : first + table.block]) for name in _WANTED)
     return voxels, points, values
 
 

@@ -4,13 +4,13 @@ A text file names the test objects, one a line. A JSON file holds {"train": [nam
 lists, and the rest is the other. A name is that of the object, or of its file with or without folder and suffix.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from g3d.errors import G3dError, closest, existing
 from g3d.storage import files
+from g3d.storage.json_text import parsed
 
 _SPLITS = ("train", "test")
 
@@ -82,7 +82,7 @@ def read_split_list(path: Path) -> SplitList:
         names: dict[str, frozenset[str]] = {"test": lines}
     else:
         try:
-            table = json.loads(text)
+            table = parsed(text)
         except (ValueError, RecursionError) as error:
             raise G3dError(f"the split list '{path}' is not valid JSON ({error}); write it again") from error
         plain = isinstance(table, dict) and len(table) > 0 and set(table) <= {*_SPLITS}

@@ -4,7 +4,6 @@ Compressed meshes (Draco, meshopt) and extensions that are required and not know
 """
 
 import base64
-import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from g3d.errors import G3dError
 from g3d.sources.surfaces.mesh_files.parts import beside
 from g3d.storage import named
+from g3d.storage.json_text import parsed
 
 _COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}  # 3.6.2.2
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -54,7 +54,7 @@ class Document:
         self._chunk = b""
         if path.suffix.lower() == ".glb":
             data, self._chunk = _chunks(data)
-        self.json: Mapping[str, Any] = json.loads(data)
+        self.json: Mapping[str, Any] = parsed(data)
         for name in self.json.get("extensionsRequired", []):
             if name not in _READ and not str(name).startswith(_HARMLESS):
                 raise self.needs(str(name))
