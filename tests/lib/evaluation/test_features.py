@@ -246,8 +246,11 @@ def test_auto_takes_inception_where_its_file_is(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(distributed, "agree", lambda *flags: [True])  # another process could not have it
     found, notes = _auto()
     assert found.name == "efficientnet" and "another process could not have it" in notes[0]
-    weights.write_bytes(b"changed")
+    monkeypatch.setattr(inception, "SHA256", "0" * 64)
     with pytest.raises(G3dError, match="not the known"):  # a wrong file is no missing one
+        _auto()
+    weights.write_bytes(b"changed")
+    with pytest.raises(G3dError, match="not a TorchScript file"):
         _auto()
 
 
