@@ -136,3 +136,15 @@ def test_depths_of_many_views_are_looked_at_a_few_views_at_a_time(monkeypatch: p
     assert at_once == pytest.approx(by_hand, rel=1e-6)
     monkeypatch.setattr(painter, "_DEPTHS_AT_ONCE", 6)
     assert painter._farthest_world(scene, cameras) == at_once
+
+
+@pytest.mark.parametrize("digits", [18, 400, 5000])
+def test_pixels_of_a_rim_and_views_of_a_path(digits: int, pipeline: Pipeline, tmp_path: Path) -> None:
+    many = "9" * digits
+    words = ["eval-recon", pipeline.data, pipeline.data, "--masks", "--erode", many, "--device", "cpu"]
+    refused(g3d(*words), "at most 8192" if digits < 5000 else "--erode")
+    table = pipeline.root / "demo" / "sampled" / "transforms.json"
+    done = g3d(
+        "render", pipeline.scenes, "--cameras", f"path:{table}:{many}", "--out", tmp_path / "out", "--device", "cpu"
+    )
+    refused(done)

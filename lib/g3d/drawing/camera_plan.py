@@ -14,6 +14,7 @@ path:JSON[:N]      N views along a smooth path through them, its key frames (24 
 """
 
 import math
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -39,8 +40,8 @@ def inputs_of(spec: str) -> tuple[Path, ...]:
     kind, _, name = spec.partition(":")
     if kind not in ("dataset", "file", "path"):
         return ()
-    place = Path(name)
-    return (place if place.exists() or ":" not in name else Path(name.rpartition(":")[0]),)
+    whole = os.path.exists(name) or ":" not in name  # noqa: PTH110  (a name too long is none)
+    return (Path(name if whole else name.rpartition(":")[0]),)
 
 
 class CameraPlan:
@@ -168,7 +169,7 @@ class CameraPlan:
 
     def _read_path(self) -> Cameras:
         name, _, count = self.argument.rpartition(":")
-        if not name or not count.isdecimal() or Path(self.argument).exists():
+        if not name or not count.isdecimal() or os.path.exists(self.argument):  # noqa: PTH110
             name, count = self.argument, ""
         path = read_path(Path(name))
         self.argument = count

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from g3d.metrics.paired import Distance, How
 
 BORDERS = ("valid", "reflect", "zero")
+_ERODE_MOST = 8192  # pixels, the longest side of a picture that is drawn
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def resolve(options: Options) -> dict[str, Any]:
     check_inputs(options.inputs, options.drawn_from)
     if options.masks and options.mask is not None:
         raise G3dError(f"--masks takes the true masks and --mask those of '{options.mask}'; give one of the two")
+    if options.erode > _ERODE_MOST:
+        raise G3dError(f"--erode is {options.erode}; it must be at most {_ERODE_MOST}")
     if options.erode < 0 or (options.erode and not options.masks and options.mask is None):
         raise G3dError(
             f"--erode {options.erode} takes pixels from the rim of masks; give 0 or more, with --masks or --mask"
