@@ -160,19 +160,28 @@ class Dataset:
 
     def shape_arrays(self, obj: int) -> dict[str, NDArray[Any]]:
         """What is known of the solid of one object: its rows of shapes.safetensors, nothing else is read."""
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         path = self.path / "shapes.safetensors"
         if not path.is_file():
             return {}
         artifacts.check(path, "shapes", role="the shapes")
-        with safe_open(path, "np") as file:
-            return {name: file.get_slice(name)[obj] for name in sorted(file.keys())}
+        try:
+            with safe_open(path, "np") as file:
+                return {name: file.get_slice(name)[obj] for name in sorted(file.keys())}
+        except (SafetensorError, OSError, ValueError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+            raise G3dError(f"'{path}' is damaged ({reason}); prepare the dataset again") from error
 
     def occupancy(self, obj: int) -> NDArray[np.uint8]:
         """[G, G, G] (x, y, z) of one object: 1 inside."""
         bits = self._shape(obj, "occupancy_bits")
-        cells = int(artifacts.header(self.path / "shapes.safetensors").config["cells"])
+        cells = artifacts.header(self.path / "shapes.safetensors").config.get("cells")
+        if type(cells) is not int or not 0 < cells**3 <= 8 * bits.size:
+            raise G3dError(
+                f"'{self.path / 'shapes.safetensors'}' says {cells} cells a side, of which {8 * bits.size} bits are none; prepare "
+                "the dataset again"
+            )
         return np.unpackbits(bits)[: cells**3].reshape(cells, cells, cells)
 
     @cached_property

@@ -129,6 +129,28 @@ def test_solids_alone_make_a_dataset(tmp_path: Path) -> None:
         data.pictures([0])
 
 
+def test_solids_whose_file_was_damaged_are_refused(tmp_path: Path) -> None:
+    """One whose header lies about a tensor's place, one that was cut, one of more cells than bits."""
+    writer = Writer(tmp_path)
+    writer.add("o", Made(shape={"occupancy_bits": np.packbits(np.arange(64) % 3 == 0)}))
+    writer.close({**INFO, "width": 0, "height": 0})
+    place = tmp_path / "shapes.safetensors"
+    whole, data = place.read_bytes(), open_dataset(tmp_path)
+    assert data.occupancy(0).shape == (4, 4, 4)
+    for damaged, sentence in (
+        (whole.replace(b'"data_offsets":[0,8]', b'"data_offsets":[1,8]'), "is damaged"),
+        (whole[:-3], "truncated"),
+        (
+            whole.replace(b'\\"cells\\":4', b'\\"cells\\":5').replace(b'\\"cells\\": 4', b'\\"cells\\": 5'),
+            "5 cells a side",
+        ),
+    ):
+        assert damaged != whole
+        place.write_bytes(damaged)
+        with pytest.raises(G3dError, match=sentence):
+            open_dataset(tmp_path).occupancy(0)
+
+
 def test_a_zip_that_is_not_stored_or_was_cut(tmp_path: Path) -> None:
     write(tmp_path, zipped=True)
     place = tmp_path / "images.zip"
