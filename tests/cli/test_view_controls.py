@@ -31,7 +31,11 @@ from toy_scenes import gaussians, world
 
 def press(page: Page, slider: int, key: str) -> None:
     """A key on a slider that is seen, by its number from above."""
-    page.run(f"[...document.querySelectorAll('[role=slider]')].filter(s => s.offsetParent)[{slider}].focus()")
+    seen = "[...document.querySelectorAll('[role=slider]')].filter(s => s.offsetParent)"
+    until(
+        lambda: page.run(f"{seen}.length > {slider}"), 120
+    )  # the page draws its controls after the server has made them
+    page.run(f"{seen}[{slider}].focus()")
     for kind in ("keyDown", "keyUp"):
         page.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
 
