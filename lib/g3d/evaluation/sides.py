@@ -207,7 +207,13 @@ class _Files:
             about = self._json(str(PurePosixPath(folder) / "transforms.json"))
             ours = about.get("world_up") == "y"  # other tools turn the world, and their poses say nothing of ours
             for frame in about.get("frames", []) if ours else []:
-                matrix = np.asarray(frame.get("transform_matrix", []), np.float64)
+                try:
+                    matrix = np.asarray(frame.get("transform_matrix", []), np.float64)
+                except (ValueError, TypeError, AttributeError, OverflowError) as error:
+                    raise G3dError(
+                        f"'{PurePosixPath(folder) / 'transforms.json'}' has a frame whose transform_matrix is no 4 x 4 numbers; "
+                        "correct it or draw the pictures again"
+                    ) from error
                 if matrix.shape == (4, 4):
                     found[PurePosixPath(str(frame.get("file_path", ""))).stem] = (
                         matrix * OPENGL_FLIP.numpy()

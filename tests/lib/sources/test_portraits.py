@@ -16,6 +16,7 @@ from g3d.sources import portraits
 from g3d.sources.faces import frames
 from g3d.sources.portraits import cropped, labels
 from g3d.sources.portraits.mean_face import MEAN_FACE_WORLD
+from PIL import Image
 
 ANGLES = np.array([[0.0, 0.0], [20.0, 5.0], [-35.0, -10.0]])
 EMOTIONS = ({"neutral": 0.9, "happiness": 0.1}, {"happiness": 0.7, "neutral": 0.3}, {"surprise": 0.6, "happiness": 0.4})
@@ -168,3 +169,13 @@ def test_without_dlib_a_sentence_says_what_to_install(folder: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "dlib", None)
     face_landmarks.dlib_finder.cache_clear()
     refused(g3d(*words(folder)[:5], "--landmarks", "dlib", "--out", folder / "d"), "pip install dlib-bin", code=4)
+
+
+def test_damaged_exif_leaves_a_photograph_as_it_is_stored(folder: Path) -> None:
+    """PNG's eXIf chunk that is no TIFF, of a fuzzer."""
+    place = folder / "pictures" / "00000.png"
+    with Image.open(place) as file:
+        file.save(place, exif=b"\x14\xf7\x90\x17\x9c\xe9^\xbf")
+    assert portraits._size(place) == (80, 64)
+    done = g3d(*words(folder), "--out", folder / "data")
+    assert done.code in (0, 2) and "Traceback" not in done.err

@@ -154,7 +154,11 @@ def _size(path: Path) -> tuple[int, int]:
     """Width and height as it is looked at: turned where its camera said so."""
     with Image.open(path) as file:
         width, height = file.size
-        return (height, width) if file.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
+        try:
+            turned = file.getexif().get(_ORIENTATION, 1) >= 5
+        except Exception:  # damaged EXIF: as `images` does, the pixels as they are stored
+            turned = False
+    return (height, width) if turned else (width, height)
 
 
 def _stamp(shot: Shot) -> str:

@@ -80,7 +80,7 @@ def check_poses(c2w: F64, name: Callable[[int], str]) -> None:
 
 def check_intrinsics(k: F64, name: Callable[[int], str]) -> None:
     """Refuse the first of fx fy cx cy [N, 4] that no camera has."""
-    bad = ~(np.abs(k) < FARTHEST).all(1) | ~(k[:, :2] > 0).all(1)
+    bad = ~(np.abs(k) < FARTHEST).all(1) | ~(k[:, :2] > 1 / FARTHEST).all(1)  # less is 0 in single precision
     if bad.any():
         first = int(bad.argmax())
         raise G3dError(f"the camera of {name(first)} has the intrinsics {k[first].tolist()} (fx fy cx cy); they are below "
