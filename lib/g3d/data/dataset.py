@@ -179,7 +179,7 @@ class Dataset:
         cells = artifacts.header(self.path / "shapes.safetensors").config.get("cells")
         if type(cells) is not int or not 0 < cells**3 <= 8 * bits.size:
             raise G3dError(
-                f"'{self.path / 'shapes.safetensors'}' says {cells} cells a side, not of {8 * bits.size} bits; prepare "
+                f"'{self.path / 'shapes.safetensors'}' says {cells} cells a side, but has {8 * bits.size} bits; prepare "
                 "the dataset again"
             )
         return np.unpackbits(bits)[: cells**3].reshape(cells, cells, cells)

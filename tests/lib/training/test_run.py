@@ -592,25 +592,16 @@ def kept(folder: Path, scores: list[float], **how: Any) -> None:
 def test_what_lies_in_best_and_in_checkpoints_is_kept(tmp_path: Path) -> None:
     """People draw pictures of a checkpoint into its folder while the run goes on."""
     run = tmp_path / "run"
+    theirs = (
+        "best/views/000000.png", "best/notes.txt", "checkpoints/000001/notes.txt", ".notes.old", ".thesis.partial",
+    )  # fmt: skip
     kept(run, [1.0])
-    for name in (
-        "best/views/000000.png",
-        "best/notes.txt",
-        "checkpoints/000001/notes.txt",
-        ".notes.old",
-        ".thesis.partial",
-    ):
+    for name in theirs:
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text("mine")
     kept(run, [2.0, 3.0, 4.0], resume=True)
     assert files.read_json(run / "best/metrics.json", "best")["step"] > 1
-    for name in (
-        "best/views/000000.png",
-        "best/notes.txt",
-        "checkpoints/000001/notes.txt",
-        ".notes.old",
-        ".thesis.partial",
-    ):
+    for name in theirs:
         assert (run / name).read_text() == "mine", name
     assert not (run / "checkpoints/000001/prior.safetensors").exists() and not (run / ".best.old").exists()
     (run / ".best.old").mkdir()  # a kill before they were put there
