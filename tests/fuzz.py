@@ -29,6 +29,7 @@ from typing import Any
 import g3d
 import g3d_cli
 import mutators
+import torch
 
 MEMORY, SECONDS, STILL_S, CLOCK_S = 2 << 30, 20.0, 60.0, 600.0
 _TICK, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
@@ -128,10 +129,13 @@ def watched(words: Sequence[str], said: Path) -> tuple[int, int, float, str]:
     """Run a command in a child: its exit code, the bytes that it grew by, its seconds, and why it was ended, if it was."""
     from g3d_cli.main import main
 
+    told, tell = os.pipe()  # the child's memory before it works: a busy machine may look at it only when it has grown
     pid = os.fork()
     if not pid:
         code = 70
         try:
+            os.write(tell, b"%d" % _resident(os.getpid()))
+            os.close(tell)
             sys.stdout = sys.stderr = said.open("w", buffering=1)
             os.dup2(sys.stdout.fileno(), 1)
             os.dup2(sys.stdout.fileno(), 2)
@@ -148,7 +152,10 @@ def watched(words: Sequence[str], said: Path) -> tuple[int, int, float, str]:
         finally:
             sys.stdout.flush()
             os._exit(code)
-    start, first, grown, why = time.monotonic(), _resident(pid), 0, ""
+    os.close(tell)
+    with os.fdopen(told) as pipe:
+        first = int(pipe.read() or 0)
+    start, grown, why = time.monotonic(), 0, ""
     before, moved = 0.0, start  # the processor's seconds, and when they last became more
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -195,6 +202,7 @@ def main_() -> None:
     import fuzz_targets
 
     imported()
+    torch.set_num_threads(1)  # a child forked from a process with a pool of threads waits for them for ever
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)

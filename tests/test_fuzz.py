@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,10 @@ def test_changed_inputs_end_in_a_sentence_or_well(quiet: None, tmp_path: Path) -
     assert result.codes[2] > INPUTS // 5 and result.codes[0] > INPUTS // 10, result.codes
 
 
-@pytest.mark.parametrize("fault", ["traceback", "hang", "hang, waiting", "over memory", "left something", "exit 1", ""])
+@pytest.mark.parametrize(
+    "fault",
+    ["traceback", "hang", "hang, waiting", "over memory", "over memory, seen late", "left something", "exit 1", ""],
+)
 def test_the_harness_sees_what_it_looks_for(
     fault: str, quiet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,7 +48,7 @@ def test_the_harness_sees_what_it_looks_for(
             case "hang, waiting":
                 os.mkfifo(tmp_path / "fifo")
                 (tmp_path / "fifo").read_bytes()
-            case "over memory":
+            case "over memory" | "over memory, seen late":
                 kept = [bytearray(b"x" * (1 << 24)) for _ in range(40)]
                 while kept:
                     pass
@@ -54,6 +58,15 @@ def test_the_harness_sees_what_it_looks_for(
             case "exit 1":
                 sys.exit(1)
 
+    if fault.endswith("seen late"):  # a busy machine: the child has grown before its parent goes on
+        fork = os.fork
+
+        def late() -> int:
+            pid = fork()
+            time.sleep(bool(pid))
+            return pid
+
+        monkeypatch.setattr(os, "fork", late)
     monkeypatch.setattr(fuzz, "SECONDS", 0.5 if fault == "hang" else 20.0)  # a busy machine is no hang
     monkeypatch.setattr(fuzz, "STILL_S", 2.0 if fault == "hang, waiting" else 60.0)
     monkeypatch.setattr(fuzz, "MEMORY", 1 << 28)

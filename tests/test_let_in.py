@@ -18,6 +18,7 @@ from commands import Pipeline, g3d, refused
 from g3d import images
 from g3d.errors import G3dError
 from g3d.evaluation import feature_cache
+from g3d.evaluation.pictures import plain_rgb
 from g3d.sources.surfaces import mesh_files
 from g3d.storage import named
 from PIL import Image
@@ -156,14 +157,20 @@ def large_png(path: Path, width: int, height: int) -> Path:
     """A grey picture of many pixels in few bytes."""
     packer = zlib.compressobj(9)
     row = packer.compress(bytes(1 + width))
-    parts = [row, *(packer.compress(bytes(1 + width)) for _ in range(height - 1)), packer.flush()]
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
-        (b"IDAT", b"".join(parts)),
-        (b"IEND", b""),
+    return png(
+        path,
+        width,
+        height,
+        b"".join([row, *(packer.compress(bytes(1 + width)) for _ in range(height - 1)), packer.flush()]),
     )
+
+
+def png(path: Path, width: int, height: int, packed: bytes, colours: int = 0) -> Path:
+    """A picture of 8 bits, of grey (0) or RGB (2), that says this size, whatever its packed rows hold."""
+    said = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
     body = b"".join(
-        struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(d, zlib.crc32(k))) for k, d in chunks
+        struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(d, zlib.crc32(k)))
+        for k, d in ((b"IHDR", said), (b"IDAT", packed), (b"IEND", b""))
     )
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     return path
@@ -187,6 +194,20 @@ def test_a_picture_is_measured_before_it_is_decoded(
     refused(g3d("eval-fid", folder, folder, "--extractor", "random", "--cache", "none"), words)
     with pytest.raises(G3dError, match="13300x13300"):
         mesh_files.read_surface(gltf(folder / "a.gltf", DATA, "a.png"))
+
+
+def test_a_png_holds_the_pixels_that_it_says(tmp_path: Path) -> None:
+    rows = zlib.compress(bytes((1 + 3 * 16) * 16))
+    small = png(tmp_path / "a.png", 16, 1 << 19, rows, 2)  # Pillow makes the rows that are not there black
+    for read in (images.read_image, images.read_grey, lambda path: plain_rgb(path.read_bytes(), str(path))):
+        with pytest.raises(
+            G3dError, match=rf"says 16x524288 pixels, which its {small.stat().st_size} bytes cannot hold"
+        ):
+            read(small)
+    whole = png(
+        tmp_path / "b.png", 1000, 4000, zlib.compress(bytes((1 + 3 * 1000) * 4000), 9), 2
+    )  # as dense as it can be
+    assert images.read_image(whole).shape == (4000, 1000, 3)
 
 
 def test_the_bound_of_pixels_may_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,14 @@ _UNREAD = frozenset((".heic", ".heif", ".avif", ".gif", ".jxl", ".jp2", ".psd", 
 """Pictures to people, which are not read in a folder of pictures."""
 PIXELS_MOST = 100 << 20  # of one picture: a few hundred megabytes once it is decoded, a megabyte in a file made for it
 _PIXELS_WORD = "G3D_MAX_PIXELS"
+_BITS = {
+    "L": 8,
+    "LA": 16,
+    "I;16": 16,
+    "RGB": 24,
+    "RGBA": 32,
+}  # of a pixel in a PNG's rows, at least: 1 for any other mode
+_DEFLATE_MOST = 1032  # bytes that one of a deflated stream can stand for
 Image.MAX_IMAGE_PIXELS = None  # `check_pixels` says it instead, also for what Pillow only warns of
 NOT_PICTURES = ("depth", "masks", "normals", "inverse_depth")  # folders beside the pictures, never counted among them
 _DRAFT = 3  # a JPEG is decoded smaller if so many times the wanted size are left: photographs are then within 45 dB
@@ -256,13 +264,18 @@ def enlarge(pixels: U8, factor: int) -> U8:
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def check_pixels(picture: Image.Image, where: str) -> None:
-    """Refuse, before it is decoded, a picture of more pixels than PIXELS_MOST, or than the environment allows."""
+def check_pixels(picture: Image.Image, where: str, size: int) -> None:
+    """Refuse, before it is decoded, a picture of more pixels than PIXELS_MOST, or than the environment allows; and a PNG of more
+    than its file's `size` bytes can hold, whose missing rows Pillow makes black."""
     given = os.environ.get(_PIXELS_WORD, "")
     most = int(given) if given.isdecimal() and len(given) < 19 else PIXELS_MOST
     if picture.width * picture.height > most:
         raise G3dError(f"the image '{where}' has {picture.width}x{picture.height} pixels, more than {most}; scale it down, or "
                        f"set {_PIXELS_WORD} in the environment to the number that you want to allow")  # fmt: skip
+    row = -(-picture.width * _BITS.get(picture.mode, 1) // 8)
+    if picture.format == "PNG" and picture.height * row > _DEFLATE_MOST * size:
+        raise G3dError(f"the image '{where}' says {picture.width}x{picture.height} pixels, which its {size} bytes cannot hold; "
+                       f"replace it or remove it")  # fmt: skip
 
 
 @contextmanager
@@ -285,7 +298,7 @@ def _open(data: bytes, where: str, least_px: int | None = None) -> tuple[Image.I
     """The picture as it lies in the file, and its width and height there; a JPEG may come smaller, but not below `least_px`."""
     impostors.refuse(data, where)
     picture: Image.Image = Image.open(io.BytesIO(data), formats=formats_of(where))
-    check_pixels(picture, where)
+    check_pixels(picture, where, len(data))
     whole = picture.size
     shrinks = [s for s in (8, 4, 2) if least_px and min(whole) >= s * least_px and all(n % s == 0 for n in whole)]
     if shrinks:  # where the last column of a smaller one stood for less than a pixel, it would be wrong

@@ -116,6 +116,10 @@ def test_refusals(pipeline: Pipeline, drawn: Path, refiner: Path, tmp_path: Path
     refused(g3d("refine", drawn, "--refiner", refiner, "--split", "test", *out), "--split needs a dataset")
     refused(g3d("refine", drawn, "--refiner", refiner, "--batch", 0, *out), "--batch 0 is too small")
     refused(g3d("refine", drawn, "--refiner", refiner, "--out", drawn), "contains or lies inside the input")
+    large = tmp_path / "large" / "a.png"
+    write_image(large, np.zeros((24, 24 * 64 + 1, 3), np.uint8))
+    words = ("'a' has 1537x24 pixels", "fitted to 24x24", "at most 64 times")
+    refused(g3d("refine", large.parent, "--refiner", refiner, *out, "--device", "cpu"), *words)
     shutil.rmtree(drawn)
     write_image(drawn / "masks" / "0.png", np.zeros((4, 4), np.uint8))
     refused(g3d("refine", drawn, "--refiner", refiner, *out), "holds no images")

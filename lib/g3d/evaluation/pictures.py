@@ -101,7 +101,7 @@ def plain_rgb(data: bytes, where: str) -> tuple[U8, bool]:
     beyond the eighth, or EXIF's turn. `where` names the file in messages."""
     try:
         with Image.open(io.BytesIO(data), formats=images.formats_of(where)) as file:
-            images.check_pixels(file, where)
+            images.check_pixels(file, where, len(data))
             deep = file.mode.startswith(("I", "F"))
             turned = file.getexif().get(_ORIENTATION, 1) not in (0, 1)
             odd = deep or turned or file.has_transparency_data

@@ -20,6 +20,8 @@ from g3d.seeds import Noise
 from g3d.storage import artifacts
 from g3d.training import checkpoint, diffusion
 
+_LARGER = 64
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -59,7 +61,13 @@ def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
 
 @torch.no_grad()
 def refine(loaded: Loaded, coarse: U8, names: Sequence[str], seed: int, settings: SampleSettings) -> U8:
-    """[N, H, W, 3] coarse => refined; picture i depends on (seed, names[i]) and itself. Refuses what is not finite."""
+    """[N, H, W, 3] coarse => refined; picture i depends on (seed, names[i]) and itself. Refuses what is not finite, and
+    pictures so much larger than those fitted that the network knows nothing of them and their values fill the memory."""
+    if coarse.shape[1] * coarse.shape[2] > _LARGER * loaded.width * loaded.height:
+        raise G3dError(
+            f"the picture '{names[0]}' has {coarse.shape[2]}x{coarse.shape[1]} pixels, but the refiner was fitted to "
+            f"{loaded.width}x{loaded.height}; give pictures of at most {_LARGER} times as many pixels"
+        )
     device = loaded.schedule.alpha_bar.device
     condition = signed(coarse).to(device)  # [N, 3, H, W]
     wanted = loaded.config.ddim_steps if settings.ddim_steps is None else settings.ddim_steps

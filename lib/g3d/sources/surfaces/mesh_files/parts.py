@@ -129,7 +129,7 @@ def _texture(data: bytes, path: Path, name: str) -> tuple[NDArray[np.uint8], NDA
     impostors.refuse(data, name)
     try:
         picture: Image.Image = Image.open(io.BytesIO(data), formats=(*images.FORMATS, "TGA"))
-        images.check_pixels(picture, name)
+        images.check_pixels(picture, name, len(data))
         if picture.format == "TGA" or picture.mode in _WITH_ALPHA or "transparency" in picture.info:
             whole = np.ascontiguousarray(np.asarray(picture.convert("RGBA")))
             alpha = np.ascontiguousarray(whole[..., 3])
