@@ -59,7 +59,8 @@ class Encode(Generic[M]):
     """The items of a split (train, test, all) that latents can stand for; refuses data that does not fit."""
     encoder: Callable[[M, Dataset, Sequence[Item], Any, int], Callable[[Sequence[int]], Encoded]]
     """(model, dataset, items, settings, seed) => a function of places in items."""
-    note: Callable[[Any], str] | None = None  # what is said of it in the log
+    note: Callable[[M, Dataset, Any], str | None] | None = None
+    """(model, dataset, settings) => what is said of it in the log, if anything."""
     inputs: Callable[[M, Dataset, Item, Any, int], Sequence[int]] | None = None
     """(model, dataset, item, settings, seed) => the views of the dataset that the item's latents are found from, where an item
     has more of them."""

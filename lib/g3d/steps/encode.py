@@ -66,8 +66,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         raise G3dError(f"'{options.data}' has no objects in the split '{options.split}'; choose another --split")
     items = _part(options, items)
     encoder = encode.encoder(model, dataset, items, settings, options.seed)
-    if encode.note is not None:
-        progress.log(encode.note(settings))
+    note = None if encode.note is None else encode.note(model, dataset, settings)
+    if note is not None:
+        progress.log(note)
     space, errors, measured = latents.space_of(head), torch.zeros(len(items)), False
     kept: dict[int, Latents] = {}
     figures: dict[str, Any] = {}

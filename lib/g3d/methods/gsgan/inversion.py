@@ -57,7 +57,7 @@ class EncodeSettings:
     tune_lr: float = setting(5e-4, "Adam, the generator, for --tuned-model", low=0)
 
 
-def encode_note(settings: EncodeSettings) -> str:
+def encode_note(model: Model, dataset: Dataset, settings: EncodeSettings) -> str:
     """What `encode` says of how pictures are compared."""
     if settings.lpips:
         return f"pictures are compared by LPIPS of '{settings.lpips}' and L1"

@@ -12,7 +12,7 @@ written down in `field.py`. The whole table, with the reasons, is docs/methods/i
 from g3d.methods.contract import Encode, Method
 from g3d.methods.infamous_nerf.codec import DecodeSettings, Model, counts, decode, latent_space, load, unfitted
 from g3d.methods.infamous_nerf.config import NEEDS, PAPER, PRESETS, Config
-from g3d.methods.infamous_nerf.encoding import EncodeSettings, encoder, inputs, items
+from g3d.methods.infamous_nerf.encoding import EncodeSettings, encode_note, encoder, inputs, items
 from g3d.methods.infamous_nerf.networks import FaceModel
 from g3d.methods.infamous_nerf.training import check, fit
 
@@ -31,7 +31,7 @@ METHOD: Method[Config, Model] = Method(
     decode=decode,
     decode_settings=DecodeSettings,
     needs=NEEDS,
-    encode=Encode(EncodeSettings, items, encoder, inputs=inputs),
+    encode=Encode(EncodeSettings, items, encoder, encode_note, inputs),
     counts=counts,
 )
 

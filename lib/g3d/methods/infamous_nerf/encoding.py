@@ -59,6 +59,17 @@ def items(model: Model, dataset: Dataset, split: str) -> list[Item]:
     return cast.items(dataset, split)
 
 
+def encode_note(model: Model, dataset: Dataset, settings: EncodeSettings) -> str | None:
+    """What `encode` says where no ray can be looked for around landmarks."""
+    share = model.config.landmark_share
+    if not share or "landmarks" in dataset.labels:
+        return None
+    return (
+        f"note: '{dataset.path}' has no landmarks, so that the model's landmark_share={share:g} has no effect: rays are "
+        "drawn over the picture and its mask"
+    )
+
+
 def encoder(
     model: Model, dataset: Dataset, chosen: Sequence[Item], settings: EncodeSettings, seed: int
 ) -> Callable[[Sequence[int]], Encoded]:

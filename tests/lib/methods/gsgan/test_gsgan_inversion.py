@@ -188,8 +188,12 @@ def test_distances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = inversion._distance(g.EncodeSettings(perceptual=0), CPU)
     more = inversion._distance(g.EncodeSettings(perceptual=0.5), CPU)(a, b) - alone(a, b)
     torch.testing.assert_close(more, 0.5 * perceptual_distance(a, b, efficientnet.load()), rtol=1e-4, atol=1e-4)
-    assert "EfficientNet" not in inversion.encode_note(g.EncodeSettings(perceptual=0))
-    assert "LPIPS of 'x'" in inversion.encode_note(replace(g.EncodeSettings(), lpips="x"))
+
+    def said(settings: g.EncodeSettings) -> str:
+        return inversion.encode_note(None, None, settings)  # type: ignore[arg-type]
+
+    assert "EfficientNet" not in said(g.EncodeSettings(perceptual=0))
+    assert "LPIPS of 'x'" in said(replace(g.EncodeSettings(), lpips="x"))
     with monkeypatch.context() as patched:  # a file's network is that of eval-recon, tested there
 
         class Constant(torch.nn.Module):

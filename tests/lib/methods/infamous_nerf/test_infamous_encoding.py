@@ -212,6 +212,17 @@ def test_scenes_are_drawn_and_exported_without_the_model(heads: Path, fitted: Pa
     )
 
 
+def test_rays_around_landmarks_that_are_not_there_are_said(heads: Path, fitted: Path) -> None:
+    data, model = open_dataset(heads), model_of(fitted)
+    bare = replace(data, labels={n: v for n, v in data.labels.items() if not n.startswith("landmarks")})
+    how = encoding.EncodeSettings()
+    assert encoding.encode_note(model, data, how) is None
+    share = f"landmark_share={model.config.landmark_share:g} has no effect"
+    assert share in str(encoding.encode_note(model, bare, how))
+    without = replace(model, config=replace(model.config, landmark_share=0.0))
+    assert encoding.encode_note(without, bare, how) is None
+
+
 def test_poses_by_landmarks_need_them(heads: Path, fitted: Path) -> None:
     data, model = open_dataset(heads), model_of(fitted)
     item, how = encoding.items(model, data, "test")[0], encoding.EncodeSettings(pose="landmarks")
