@@ -28,6 +28,10 @@ class Config:
     predict: Literal["epsilon", "x0", "v"] = setting(
         "epsilon", "what the network tells: the noise (eq. 4), what it was added to, or v (Salimans, Ho 2022)"
     )
+    loss: Literal["l2", "l1"] = setting(
+        "l2",
+        "mean squared (eq. 4) or absolute distance: l1 leaves alone what seldom changes (SR3, Saharia et al. 2021)",
+    )
     patch: int = setting(
         0, "side of the squares that it is fitted to, pixels; 0 for whole pictures", low=0, high=1 << 14
     )
@@ -63,6 +67,12 @@ class SampleSettings:
         None, "0: ancestral (DDPM) over all T steps; n: DDIM; none: what was fitted says", low=0
     )
     clip: bool = setting(True, "keep the predicted picture between black and white at every step")
+    least_change: int = setting(
+        0,
+        "levels: where no channel changes by more, the coarse pixel stays, so that no grain is left on it",
+        low=0,
+        high=255,
+    )
 
 
 PRESETS: dict[str, Config] = {

@@ -7,6 +7,7 @@ Letters: N pictures, H rows, W columns.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -90,7 +91,9 @@ def refine(loaded: Loaded, coarse: U8, names: Sequence[str], seed: int, settings
         raise G3dError(
             f"the refined picture '{odd[0]}' holds NaN or infinity: the refiner's weights overflow; fit it again"
         )
-    return unsigned(refined)
+    found = unsigned(refined)
+    small = np.abs(found.astype(np.int16) - coarse).max(axis=3, keepdims=True) <= settings.least_change
+    return np.where(small, coarse, found) if settings.least_change else found
 
 
 def noise_of(config: Config, schedule: diffusion.Schedule, told: Tensor, x: Tensor, t: Tensor) -> Tensor:

@@ -58,7 +58,8 @@ def fit(config: Config, source: PairSource, run: Run) -> None:
                 with low_precision:
                     found = told(torch.cat([noisy, condition], dim=1), when)
                 wanted = target(config, schedule, x0, eps, when)
-                share = F.mse_loss(found.float(), wanted, reduction="sum") / (config.batch * wanted[0].numel())
+                distance = F.mse_loss if config.loss == "l2" else F.l1_loss
+                share = distance(found.float(), wanted, reduction="sum") / (config.batch * wanted[0].numel())
                 share.backward()
                 loss += share.detach()
             distributed.sum_gradients(network.parameters())

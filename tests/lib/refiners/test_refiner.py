@@ -169,6 +169,22 @@ def test_pictures_are_those_of_a_float64_reference(predict: str, steps: int, noi
     assert np.abs(found[0].astype(float) - wanted).max() < 0.6 and found.std() > 5
 
 
+def test_small_changes_are_left_out() -> None:
+    refiner = loaded(TINY)
+    coarse = np.random.default_rng(2).integers(0, 256, (3, 12, 12, 3), dtype=np.uint8)
+    names = list("abc")
+    plain = refine(refiner, coarse, names, 0, SampleSettings())
+    least = int(np.median(np.abs(plain.astype(int) - coarse).max(axis=3)))
+    kept = refine(refiner, coarse, names, 0, SampleSettings(least_change=least))
+    assert kept.dtype == np.uint8 and least > 3
+    for picture in range(3):
+        for row, column in np.ndindex(12, 12):
+            at = (picture, row, column)
+            small = max(abs(int(plain[at][c]) - int(coarse[at][c])) for c in range(3)) <= least
+            assert (kept[at] == (coarse if small else plain)[at]).all()
+    assert 0.3 < (kept == coarse).all(axis=3).mean() < 0.7
+
+
 def test_a_picture_depends_on_seed_name_and_itself_alone() -> None:
     refiner = loaded(TINY)
     coarse = np.random.default_rng(1).integers(0, 256, (5, 12, 12, 3), dtype=np.uint8)
@@ -195,9 +211,13 @@ def fitted(
     return artifacts.read(folder / "refiner.safetensors", "refiner")
 
 
-def test_the_loss_of_a_step_is_eq_4(tmp_path: Path) -> None:
-    """One step from the first weights: the gradient is that of eq. 4 by autograd over single pairs, so Adam's step is, too."""
-    config = override(TINY, ["predict=epsilon", "steps=1", "ema=0", "clip=0", "lr_floor=1", "micro_batch=3"], "test")
+@pytest.mark.parametrize("kind", ["l2", "l1"])
+def test_the_loss_of_a_step_is_eq_4(tmp_path: Path, kind: str) -> None:
+    """One step from the first weights: the gradient is that of eq. 4 by autograd over single pairs, so Adam's step is, too; and
+    with absolute distances."""
+    config = override(
+        TINY, ["predict=epsilon", f"loss={kind}", "steps=1", "ema=0", "clip=0", "lr_floor=1", "micro_batch=3"], "test"
+    )
     moved = fitted(config, source(), tmp_path / "run")
     network = build(config, 0)
     coarse, true, noise, t = Pairs(source(), config).batch(config, 0, 0)
@@ -207,7 +227,8 @@ def test_the_loss_of_a_step_is_eq_4(tmp_path: Path) -> None:
         ab = float(schedule.alpha_bar[t[i]])
         x = ab**0.5 * true[i] + (1 - ab) ** 0.5 * noise[i]
         told = network(torch.cat([x, coarse[i]])[None], t[i : i + 1])[0]
-        loss = loss + (told - noise[i]).square().mean() / 4
+        off = told - noise[i]
+        loss = loss + (off.square() if kind == "l2" else off.abs()).mean() / 4
     loss.backward()
     for name, p in network.named_parameters():
         step = moved.values[f"network.{name}"] - p.detach()
