@@ -79,6 +79,15 @@ def test_ply_files_are_told_apart(pipeline: Pipeline, tmp_path: Path) -> None:
         refused(g3d("info", tmp_path / "bad.ply"), "bad.ply", "no PLY file")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("objects", 0.5), ("objects", {"a": 1}), ("views", "many"), ("format", None)]
+)
+def test_a_damaged_description_of_a_dataset(pipeline: Pipeline, tmp_path: Path, key: str, value: object) -> None:
+    found = json.loads((pipeline.data / "dataset.json").read_text())
+    (tmp_path / "dataset.json").write_text(json.dumps({**found, key: value}))
+    refused(g3d("info", tmp_path), "dataset.json", "prepare it again")
+
+
 def test_what_is_no_artifact_is_refused(tmp_path: Path) -> None:
     refused(g3d("info", tmp_path / "nothing"), "does not exist")
     refused(g3d("info", tmp_path), "finds no dataset")

@@ -22,7 +22,7 @@ def open_dataset(path: Path) -> Dataset:
     existing(path, "the dataset")
     if not path.is_dir() or not (path / "dataset.json").is_file():
         raise G3dError(f"'{path}' is not a dataset folder (it has no dataset.json); make one with g3d prepare-data")
-    info = _description(path / "dataset.json")
+    info = description(path / "dataset.json")
     labels = _labels(path, info)
     cameras, view_object, view_split = _posed(path, info, labels)
     data = Dataset(path, info, cameras, view_object, view_split, labels)
@@ -30,7 +30,7 @@ def open_dataset(path: Path) -> Dataset:
     return data
 
 
-def _description(file: Path) -> dict[str, Any]:
+def description(file: Path) -> dict[str, Any]:
     """dataset.json with every key that a reader relies on, each of the right form."""
     info = files.read_json(file, "the dataset description")
     missing = [k for k in _KEYS if k not in info]

@@ -129,9 +129,10 @@ def _ply(path: Path) -> dict[str, Any]:
 
 def _folder(path: Path, options: Options) -> dict[str, Any]:
     if (path / "dataset.json").is_file():
-        described = files.read_json(path / "dataset.json", "the dataset description")
-        objects = described.get("objects", [])
-        return {**described, "objects": len(objects)}
+        from g3d.data.opening import description  # with torch, which headers do without
+
+        described = description(path / "dataset.json")
+        return {**described, "objects": len(described["objects"])}
     for name in ("model.safetensors", "prior.safetensors", "refiner.safetensors"):
         if (path / name).is_file():
             return {**_file(path / name, options), "run": _run(path)}
