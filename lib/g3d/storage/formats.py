@@ -93,7 +93,7 @@ ARTIFACTS: dict[str, ArtifactRule] = {
         "latent codes of items",
     ),
     "model": ArtifactRule(
-        1, {"*": T("...", FLOATS + INTS)}, ("method", "settings", "latent_space"), "a fitted first stage"
+        1, {"*": T("...", FLOATS + INTS)}, ("method", "settings", "latent_space", "world"), "a fitted first stage"
     ),
     "state": ArtifactRule(
         1, {"*": T("...", FLOATS + INTS)}, ("step", "settings"), "the state that --resume needs", digested=False

@@ -23,7 +23,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "labels": {"names": {}},
     "shapes": {"bounds": [[-1, -1, -1], [1, 1, 1]], "cells": 4},
     "latents": {"space": "z", "names": ["a", "b", "c"]},
-    "model": {"method": "m", "settings": {}, "latent_space": "z"},
+    "model": {"method": "m", "settings": {}, "latent_space": "z", "world": {}},
     "state": {"step": 1, "settings": {}},
     "prior": {"kind": "k", "settings": {}, "latent_space": "z"},
     "refiner": {"kind": "k", "settings": {}, "pictures": {}},
