@@ -8,9 +8,11 @@ import h5py
 import numpy as np
 import torch
 from commands import g3d
+from conftest import SHARED_DATA
 from fuzz import Target
 from g3d import images
 from g3d.sources.faces import frames
+from g3d.sources.faces.model import INDICES, PACKED
 from g3d.sources.portraits.mean_face import MEAN_FACE_WORLD
 from posed_scene import alike, scene, write_srn
 
@@ -106,7 +108,10 @@ def _of_faces(made: Path) -> list[Target]:
         face = {"faceAttributes": {"smile": 0.2, "emotion": {"neutral": 0.9, "anger": 0.1}}}
         (root / "labels" / f"{i}.json").write_text(json.dumps([face]))
     names = ("pictures/0.png", "marks/0.txt", "labels/1.json")
+    model, few = SHARED_DATA / "faces", ("--num", 1, "--expressions", 2, "--views", 1, "--test-views", 0, "--size", 16)
     return [
+        *(Target("face model", model, lambda i, o: ["prepare-data", "faces", i, *few, *ONE, "--out", o], (PACKED, INDICES))
+          for _ in [1] if (model / PACKED).is_file()),
         Target("portraits", root, lambda i, o: ["prepare-data", "portraits", i / "pictures", "--labels", i / "labels",
                "--landmarks", i / "marks", "--size", 64, *ONE, "--out", o], names),
     ]  # fmt: skip
@@ -154,6 +159,8 @@ def _of_drawn(made: Path) -> list[Target]:
         Target("sheet drawn", drawn, lambda i, o: ["sheet", f"{i}:disparity", "--out", f"{o}.png"], names),
         Target("camera path", made / "path.json",
                lambda i, o: ["render", scene_file, "--cameras", f"path:{i}:2", "--size", 8, "--out", o, *CPU]),
+        Target("convert", scene_file,
+               lambda i, o: ["convert", i, "--num", 40, "--views", 2, "--size", 8, "--steps", 2, "--out", o]),
         Target("export-html", scene_file, lambda i, o: ["export-html", i, "--resolution", 6, "--out", f"{o}.html"]),
         Target("compare", made / "prior-2", lambda i, o: ["compare", i, made / "prior", "--html", f"{o}.html"],
                ("config.json", "config.json", "prior.safetensors")),
