@@ -75,11 +75,11 @@ BOMBS: dict[str, bytes] = {
 def test_a_few_bytes_that_want_everything(bomb: str, tmp_path: Path) -> None:
     path = tmp_path / "bomb.pkl"
     path.write_bytes(BOMBS[bomb])
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(G3dError, match=r"bomb\.pkl") as caught:
         safe_pickle.load(path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
 
 
 def test_a_memo_with_a_gap_takes_no_memory(tmp_path: Path) -> None:

@@ -41,13 +41,13 @@ def test_a_mistake_is_raised_where_the_batch_is_used() -> None:
 
 
 def test_work_goes_on_while_the_loop_is_busy() -> None:
+    made = [threading.Event() for _ in range(20)]
+
     def make(step: int) -> int:
-        time.sleep(0.02)
+        made[step].set()
         return step
 
-    start = time.monotonic()
     with prefetch(make, 20, threads=2) as batches:
-        for step in range(20):
-            batches(step)
-            time.sleep(0.02)
-    assert time.monotonic() - start < 0.65  # one after the other they would take 0.8
+        for step in range(19):
+            assert batches(step) == step
+            assert made[step + 1].wait(60), "the next one is made only when it is asked for"
