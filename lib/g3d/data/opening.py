@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from g3d.cameras import CameraPrior, Cameras
-from g3d.data.columns import FORMAT, SPLITS, VIEWS_MOST
+from g3d.data.columns import FORMAT, OBJECT_SPLITS, SPLITS, VIEWS_MOST
 from g3d.data.dataset import UNIT_BOX, Dataset
 from g3d.errors import G3dError, existing
 from g3d.storage import artifacts, files
@@ -27,6 +27,12 @@ def open_dataset(path: Path) -> Dataset:
     cameras, view_object, view_split = _posed(path, info, labels)
     data = Dataset(path, info, cameras, view_object, view_split, labels)
     _check_pictures(data, info["views"])
+    for folder, there, what in (
+        ("depth", "depth_scale" in info, "depth_scale in dataset.json"),
+        ("inverse_depth", "inverse_depth_range" in labels, "inverse_depth_range in labels.safetensors"),
+    ):
+        if folder in data.stores and not there:
+            raise G3dError(f"'{path}' has {folder}, but not what its steps mean ({what}); prepare it again")
     return data
 
 
@@ -39,12 +45,12 @@ def description(file: Path) -> dict[str, Any]:
     counts = [info["views"], info["width"], info["height"]]
     solids_only = counts == [0, 0, 0]  # a dataset of shapes has no pictures
     named = isinstance(info["objects"], list) and all(
-        isinstance(o, dict) and {"name", "split"} <= o.keys() for o in info["objects"]
+        isinstance(o, dict) and {"name", "split"} <= o.keys() and o["split"] in OBJECT_SPLITS for o in info["objects"]
     )
     if not named or not (solids_only or all(isinstance(n, int) and 0 < n <= VIEWS_MOST for n in counts)):
         raise G3dError(
-            f"'{file}' is damaged: views, width and height are whole numbers, objects a list of name and split; "
-            "prepare it again"
+            f"'{file}' is damaged: views, width and height are whole numbers, objects a list of name and "
+            f"split ({', '.join(OBJECT_SPLITS)}); prepare it again"
         )
     background, bounds = info["background"], info.get("bounds", UNIT_BOX)
     if not _numbers(background, 3) or not all(0 <= v <= 1 for v in background):
@@ -54,9 +60,24 @@ def description(file: Path) -> dict[str, Any]:
         raise G3dError(
             f"'{file}': bounds is {bounds}; wanted are the low and the high corner of a box, three numbers each, low < high"
         )
+    names = info.get("names", {})
+    if not isinstance(names, dict) or not all(isinstance(known, list) for known in names.values()):
+        raise G3dError(f"'{file}': names is {str(names)[:80]}; wanted are lists of names by label; prepare it again")
+    _check_lengths(info, file)
     if info.get("camera_prior"):
         CameraPrior.from_json(info["camera_prior"], f"'{file}' (camera_prior)")
     return info
+
+
+def _check_lengths(info: Mapping[str, Any], file: Path) -> None:
+    """World units of a step of depth, and the planes between which rays are sampled, where they are said."""
+    for key in ("depth_scale", "near_world", "far_world"):
+        if key in info and not (_numbers([info[key]], 1) and info[key] > 0):
+            raise G3dError(f"'{file}': {key} is {str(info[key])[:80]}; wanted is a number above 0; prepare it again")
+    if "near_world" in info and "far_world" in info and info["near_world"] >= info["far_world"]:
+        raise G3dError(
+            f"'{file}': near_world is {info['near_world']}, far_world {info['far_world']}; wanted is near_world < far_world"
+        )
 
 
 def _numbers(value: Any, count: int) -> bool:

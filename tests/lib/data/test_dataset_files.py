@@ -210,7 +210,8 @@ def test_as_many_cameras_as_views(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [{"views": "many"}, {"views": None}, {"views": -1}, {"views": 1e400}, {"objects": 5}, {"objects": ["cup"]},
-     {"objects": [{"name": "cup"}, {"name": "jar"}]}, {"objects": [{"name": "cup", "split": "train"}]},
+     {"objects": [{"name": "cup"}, {"name": "jar"}]}, {"objects": [{"name": n, "split": "no"} for n in OWN]},
+     {"objects": [{"name": "cup", "split": "train"}]},
      {"width": "x"}, {"format": "g3d/dataset@2"}, {"format": 3}],
 )  # fmt: skip
 def test_a_description_of_the_wrong_form(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -225,6 +226,8 @@ def test_a_description_of_the_wrong_form(changes: dict[str, Any], tmp_path: Path
     [{"bounds": "no"}, {"bounds": [[-1, -1], [1, 1]]}, {"bounds": [[-1, -1, 1], [1, 1, 1]]}, {"bounds": [0, 1]},
      {"bounds": [[-1, -1, "a"], [1, 1, 1]]}, {"bounds": [[-1, -1, -1], [1, 1, 1e400]]}, {"bounds": None},
      {"background": [1, 1]}, {"background": "white"}, {"background": [0, 0, 255]}, {"background": [True, 1, 1]},
+     {"depth_scale": 0}, {"depth_scale": "1"}, {"depth_scale": True}, {"depth_scale": 1e400}, {"near_world": -1},
+     {"near_world": 3, "far_world": 3}, {"far_world": []}, {"names": [1]}, {"names": {"class": 3}},
      {"camera_prior": {"radius": 3}}, {"camera_prior": [1, 2]}, {"camera_prior": {**PRIOR.as_json(), "fov_deg": 0}}],
 )  # fmt: skip
 def test_a_value_of_the_wrong_form_is_named(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -233,6 +236,15 @@ def test_a_value_of_the_wrong_form_is_named(changes: dict[str, Any], tmp_path: P
     (tmp_path / "dataset.json").write_text(json.dumps({**info, **changes}))
     sentence = refused(tmp_path)
     assert "dataset.json" in sentence and next(iter(changes)) in sentence
+
+
+def test_depth_whose_steps_mean_nothing(tmp_path: Path) -> None:
+    write(tmp_path)
+    info = json.loads((tmp_path / "dataset.json").read_text())
+    (tmp_path / "dataset.json").write_text(json.dumps({k: v for k, v in info.items() if k != "depth_scale"}))
+    assert "has depth, but not what its steps mean (depth_scale in dataset.json)" in refused(tmp_path)
+    (tmp_path / "depth").rename(tmp_path / "inverse_depth")
+    assert "inverse_depth_range in labels.safetensors" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("key", ["width", "height"])
