@@ -55,6 +55,8 @@ def from_json(cls: type[C], data: Mapping[str, Any], owner: str, changed: Mappin
 
     `changed` is what the user gave, when only a part of `data` is theirs.
     """
+    if not isinstance(data, Mapping):
+        raise G3dError(f"{owner}: its settings are {str(data)[:80]!r}, not a table of values by name; fit it again")
     hints = get_type_hints(cls)
     table: dict[str, Field[Any]] = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     for key in changed if changed is not None else data:

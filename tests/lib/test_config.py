@@ -110,6 +110,12 @@ def test_json_of_a_wrong_type_is_refused_by_name(data: dict[str, Any]) -> None:
         from_json(Settings, data, "file")
 
 
+@pytest.mark.parametrize("data", [[0.5], "depth", None, 3])
+def test_json_that_is_no_table_is_refused(data: Any) -> None:
+    with pytest.raises(G3dError, match=r"the model 'a': its settings are .* not a table of values by name"):
+        from_json(Settings, data, "the model 'a'")
+
+
 def test_one_number_from_json_is_a_tuple_of_one() -> None:
     assert from_json(Settings, {"widths": 5}, "file").widths == (5,)
 

@@ -177,8 +177,6 @@ class Loaded:
 
 def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
     """Read a prior from its file."""
-    if not isinstance(file.config["settings"], dict):
-        raise G3dError(f"'{file.path}' (prior): the metadata 'settings' is no table of settings; fit the prior again")
     fitted = config.from_json(Config, file.config["settings"], f"the prior '{file.path}'")
     space = space_of(file)
     size = space.size

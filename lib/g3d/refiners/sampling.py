@@ -38,18 +38,17 @@ class Loaded:
 
 def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
     """Read a refiner from its file."""
-    about, size = file.config["settings"], file.config["pictures"]
-    plain = isinstance(about, dict) and isinstance(size, dict)
-    if not plain or not all(isinstance(size.get(key), int) for key in ("width", "height")):
+    size = file.config["pictures"]
+    if not isinstance(size, dict) or not all(isinstance(size.get(key), int) for key in ("width", "height")):
         raise G3dError(
-            f"'{file.path}' (refiner): its metadata 'settings' and 'pictures' are no tables; fit the refiner again"
+            f"'{file.path}' (refiner): its metadata 'pictures' says no width and height; fit the refiner again"
         )
     if file.config["kind"] != "diffusion":
         raise G3dError(
             f"'{file.path}' is a refiner of the kind '{file.config['kind']}', which is unknown here; known: diffusion"
         )
     scale = size.get("change_std")
-    fitted = configs.from_json(Config, about, f"the refiner '{file.path}'")
+    fitted = configs.from_json(Config, file.config["settings"], f"the refiner '{file.path}'")
     if (fitted.noised == "change") != (isinstance(scale, float) and 0 < scale < 2.1):
         raise G3dError(
             f"'{file.path}' (refiner): its change_std is {scale} with noised={fitted.noised}; fit the refiner again"

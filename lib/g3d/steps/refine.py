@@ -92,8 +92,6 @@ def _checked(options: Options) -> tuple[artifacts.Header, SampleSettings]:
     if options.batch < 1:
         raise G3dError(f"--batch {options.batch} is too small; give 1 or more")
     head = artifacts.check(files.inside(options.refiner, "refiner.safetensors"), "refiner", role="the refiner")
-    if not isinstance(head.config["settings"], dict):
-        raise G3dError(f"'{head.path}' (refiner): its metadata 'settings' is no table; fit the refiner again")
     settings = config.override(SampleSettings(), options.settings, "refine")
     most = config.from_json(Config, head.config["settings"], f"the refiner '{head.path}'").time_steps
     if settings.ddim_steps is not None and settings.ddim_steps > most:

@@ -51,8 +51,6 @@ def refuses(space: LatentSpace) -> str:
 
 def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
     """Read a prior from its file."""
-    if not isinstance(file.config["settings"], dict):
-        raise G3dError(f"'{file.path}' (prior): the metadata 'settings' is no table of settings; fit the prior again")
     fitted = from_json(Config, file.config["settings"], f"the prior '{file.path}'")
     space = space_of(file)
     why = refuses(space)
