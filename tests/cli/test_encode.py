@@ -105,7 +105,8 @@ def test_a_part_of_a_split_has_the_latents_that_it_has_in_the_whole(pipeline: Pi
     parts = {"whole": [], "some": ["--items", "2,cars-00000"], "first": ["--num", 3]}
     found = {}
     for name, more in parts.items():
-        assert g3d(*words, *more, "--out", tmp_path / name).code == 0
+        told = g3d(*words, *more, "--out", tmp_path / name)
+        assert told.code == 0 and "psnr_db " in told.err  # how well they fit is said without --json, too
         found[name] = artifacts.read(tmp_path / name, "latents")
     assert found["some"].config["names"] == ["cars-00002", "cars-00000"]
     codes = {name: file.values["codes"] for name, file in found.items()}

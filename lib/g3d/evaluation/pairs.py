@@ -38,13 +38,8 @@ class Pairs:
 
 def pair(true: Side, test: Side, any_camera: bool = False) -> Pairs:
     """Every picture with its partner of the same name; `any_camera`: scenes may be drawn by cameras of their own."""
-    if (
-        true.left_out is not None
-    ):  # folders are named by item: those of other items do not count, nor items that have none
-        schemes = {b: {n: i for n, i in items.items() if n not in true.left_out} for b, items in test.schemes.items()}
-        drawn = {name.partition("/")[0] for items in schemes.values() for name in items}
-        shown = {name: item for name, item in true.schemes["item/view"].items() if name.partition("/")[0] in drawn}
-        true, test = replace(true, schemes={**true.schemes, "item/view": shown}), replace(test, schemes=schemes)
+    if true.left_out is not None:
+        true, test = _of_items(true, test, true.left_out)
     choices = [(a, b) for a in true.schemes for b in test.schemes]
     overlap = {ab: len(true.schemes[ab[0]].keys() & test.schemes[ab[1]].keys()) for ab in choices}
     whole = [ab for ab in choices if true.schemes[ab[0]].keys() == test.schemes[ab[1]].keys()]
@@ -55,6 +50,22 @@ def pair(true: Side, test: Side, any_camera: bool = False) -> Pairs:
     for one in pairs if not any_camera else ():
         _same_camera(one)
     return Pairs(pairs, true, test, naming[0] if naming[0] == naming[1] else " = ".join(naming))
+
+
+def _of_items(true: Side, test: Side, left_out: frozenset[str]) -> tuple[Side, Side]:
+    """Both sides where pictures are named by items: those of other items do not count, nor items that were not drawn."""
+    named = test.schemes
+    if test.of_objects:  # one view of each, in no folder: 000003 => 000003/000000
+        named = {"item": {f"{name}/000000": item for name, item in test.schemes["file"].items()}}
+    schemes = {by: {n: item for n, item in items.items() if n not in left_out} for by, items in named.items()}
+    drawn = {name.partition("/")[0] for items in schemes.values() for name in items}
+    if not drawn:
+        raise G3dError(
+            f"'{test.path}' shows no item that is wanted: of the items of --drawn-from, all drawn ones lie outside of --split "
+            f"and --objects of '{true.path}'; choose others, or leave them out"
+        )
+    shown = {name: item for name, item in true.schemes["item/view"].items() if name.partition("/")[0] in drawn}
+    return replace(true, schemes={**true.schemes, "item/view": shown}), replace(test, schemes=schemes)
 
 
 def same_size(one: Pair) -> tuple[U8, U8]:

@@ -57,6 +57,9 @@ class Side:
     left_out: frozenset[str] | None = (
         None  # where items say what folders show: names of what the other place may hold, too
     )
+    of_objects: bool = (
+        False  # files show an object each, as render draws one view of many scenes, not views of one object
+    )
 
 
 def side(
@@ -158,7 +161,8 @@ class _Files:
         tops = {PurePosixPath(key).parts[0] for key in items}
         if not self.set.path.is_dir() and len(tops) == 1 and all("/" in key for key in items):  # a zip made of a folder
             schemes["file in its folder"] = {key.split("/", 1)[1]: item for key, item in items.items()}
-        return Side(path, schemes, " / ".join(sorted(kinds)) or None, sorted(notes))
+        of_objects = self._json("transforms.json").get("frames_show") == "objects"
+        return Side(path, schemes, " / ".join(sorted(kinds)) or None, sorted(notes), of_objects=of_objects)
 
     def _item(self, name: str, notes: set[str], kinds: set[str]) -> Item:
         where = self._where(name)

@@ -95,8 +95,10 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
                 figures["tuned_psnr_of_mean_mse_db"] = round(-10 * math.log10(max(moved.mse, 1e-12)), 3)
                 _write_tuned(options, head, dataset, moved)
     tuned = [] if options.tuned_model is None else [str(options.tuned_model)]
-    fit = _fit(errors) if measured else {}
-    return {"written": [str(options.out), *tuned], "latents": len(items), **fit, **figures}
+    figures = {**(_fit(errors) if measured else {}), **figures}
+    if figures and distributed.rank() == 0:
+        progress.log("  ".join(f"{name} {value:.6g}" for name, value in figures.items()))
+    return {"written": [str(options.out), *tuned], "latents": len(items), **figures}
 
 
 def _fit(errors: torch.Tensor) -> dict[str, float]:
