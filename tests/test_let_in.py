@@ -210,6 +210,14 @@ def test_a_png_holds_the_pixels_that_it_says(tmp_path: Path) -> None:
     assert images.read_image(whole).shape == (4000, 1000, 3)
 
 
+def test_a_palette_that_is_not_there(tmp_path: Path) -> None:
+    picture = png(tmp_path / "a.png", 4, 4, zlib.compress(bytes(5 * 4)), 3)  # Pillow asserts that there is one
+    with pytest.raises(G3dError, match=r"the image '.*a\.png' cannot be read"):
+        images.read_image(picture)
+    with pytest.raises(G3dError, match=r"the texture 'a\.png' .* cannot be read"):
+        mesh_files.read_surface(gltf(tmp_path / "a.gltf", DATA, "a.png"))
+
+
 def test_the_bound_of_pixels_may_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (10, 10)).save(tmp_path / "a.png")
     for most, fits in (("99", False), ("100", True), ("", True), ("many", True)):

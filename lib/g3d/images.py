@@ -283,15 +283,15 @@ def _reading(where: str) -> Iterator[None]:
     """What decoders raise on bad bytes => one sentence."""
     try:
         yield
-    except G3dError:
+    except (G3dError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         raise G3dError(f"the image '{where}' is far too large ({error}); scale it down first") from error
     except UnidentifiedImageError as error:
         raise G3dError(f"'{where}' is not an image that can be read; replace it or remove it") from error
-    except (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
-            struct.error, zlib.error) as error:  # fmt: skip
-        raise G3dError(f"the image '{where}' cannot be read ({error}); replace it or remove it") from error
+    except Exception as error:  # decoders raise anything on bad bytes, AssertionError too
+        why = str(error) or type(error).__name__
+        raise G3dError(f"the image '{where}' cannot be read ({why}); replace it or remove it") from error
 
 
 def _open(data: bytes, where: str, least_px: int | None = None) -> tuple[Image.Image, tuple[int, int]]:

@@ -138,8 +138,10 @@ def _texture(data: bytes, path: Path, name: str) -> tuple[NDArray[np.uint8], NDA
     except UnidentifiedImageError as error:
         why = "it is not an image, or of a kind that is not read here"
         raise G3dError(f"the texture '{name}' of the mesh '{path}' cannot be read ({why}); replace it") from error
-    except (G3dError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        why = str(error).split("; ")[0]
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise anything on bad bytes
+        why = str(error).split("; ")[0] or type(error).__name__
         raise G3dError(f"the texture '{name}' of the mesh '{path}' cannot be read ({why}); replace it") from error
 
 
