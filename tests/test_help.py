@@ -49,6 +49,13 @@ def test_help_appears_at_once_with_an_example(command: str) -> None:
     assert min(times_s) < LIMIT_S
 
 
+def test_no_example_of_a_source_writes_over_what_it_reads() -> None:
+    for source in SOURCES.names():
+        words = shlex.split(g3d("prepare-data", source, "--help").out.partition("Example: ")[2])
+        assert words[:3] == ["g3d", "prepare-data", source]
+        assert words[3] != words[words.index("--out") + 1]
+
+
 @pytest.mark.parametrize("command", list(COMMANDS))
 def test_the_example_of_the_help_runs(
     command: str, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of fit-stage1, or of fit-prior.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of fit-stage1, of fit-prior, or of fit-refiner.")],
     figures: Annotated[str | None, typer.Option("--figures", help="Which, separated by commas; default all.")] = None,
     also: Annotated[
         str | None,

@@ -29,7 +29,7 @@ _EXAMPLES = {
     "procedural": "cars --num 8 --views 8 --size 32", "meshes": "my/cars --views 50 --size 64", "voxels": "my/cars --cells 64",
     "images": "my/photos --size 64", "eg3d": "ffhq.zip --size 256", "srn": "cars_train --size 128 --views 50",
     "transforms": "lego --size 128", "faces": "my/facekit --num 12 --expressions 8 --size 64",
-    "depth": "data --estimator dpt.pt --trust", "colmap": "my/garden --size 128",
+    "depth": "pictures --estimator dpt.pt --trust", "colmap": "my/garden --size 128",
     "portraits": "my/ffhq --labels my/features --landmarks my/landmarks --size 256",
 }  # fmt: skip
 LICENCES = {

@@ -14,7 +14,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog=f"\b\nExample: {EXAMPLE}")
 def report(
-    run: Annotated[Path, typer.Argument(help="The folder of fit-stage1 or fit-prior; it may still be running.")],
+    run: Annotated[
+        Path, typer.Argument(help="The folder of fit-stage1, fit-prior or fit-refiner; it may still be running.")
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="Page to write; default RUN/report.html.")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,

@@ -98,3 +98,6 @@ def test_refusals(tmp_path: Path) -> None:
     config = json.loads((three / "config.json").read_text())
     (three / "config.json").write_text(json.dumps({**config, "method": "vq3d"}))
     refused(g3d("compare", one, three), "mnif, vq3d")
+    config["refiner"] = config.pop("method")
+    (three / "config.json").write_text(json.dumps(config))
+    refused(g3d("compare", one, three), "the runs are of a refiner, mnif")

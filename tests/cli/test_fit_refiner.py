@@ -34,7 +34,7 @@ def test_a_run_is_what_its_settings_and_pictures_say(tmp_path: Path) -> None:
     coarse, true = write_pairs(tmp_path)
     done = g3d("fit-refiner", coarse, true, *FEW, "--seed", 4, "--out", tmp_path / "run", "--json")
     assert done.code == 0, done.err
-    assert done.json["pairs"] == 5 and done.json["naming"] == "file"
+    assert done.json["pairs"] == 5 and done.json["naming"] == "file" and "pairs 5" in done.err
     head = artifacts.header(tmp_path / "run" / "refiner.safetensors")
     assert head.config["kind"] == "diffusion" and head.config["settings"]["steps"] == 3 and head.seed == 4
     assert head.config["pictures"]["width"] == 16 == head.config["pictures"]["height"] and set(head.parents) == {

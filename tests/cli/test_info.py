@@ -9,6 +9,7 @@ import pytest
 from commands import Pipeline, g3d, refused
 from g3d import catalogue
 from g3d.export import ply
+from g3d.images import write_image
 from g3d.methods import method
 from g3d.storage import artifacts
 
@@ -124,6 +125,19 @@ def test_a_method_says_what_it_can_and_what_its_presets_change() -> None:
         settings["signal"]["allowed"] == "image | voxel | radiance" and settings["batch"]["allowed"] == "1 to 1048576"
     )
     assert settings["grid_share"]["only_with"] == "signal=voxel"
+
+
+def test_drawn_pictures_are_counted_without_what_lies_beside_them(tmp_path: Path) -> None:
+    """Three scenes of two views each, with masks and depth; cameras are those of the pictures, not files of them."""
+    for scene in ("000000", "000001", "000002"):
+        for folder in (".", "masks", "depth"):
+            for view in ("000000.png", "000001.png"):
+                write_image(tmp_path / scene / folder / view, np.zeros((4, 4), np.uint8))
+        frames = [{"file_path": view} for view in ("000000.png", "000001.png")]
+        (tmp_path / scene / "transforms.json").write_text(json.dumps({"frames": frames}))
+    assert g3d("info", tmp_path, "--json").json == {"format": "images", "pictures": 6, "cameras": 6}
+    (tmp_path / "000001" / "transforms.json").write_text("{")
+    refused(g3d("info", tmp_path), "000001/transforms.json", "not valid JSON")
 
 
 def test_a_file_goes_before_a_name_and_neither_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

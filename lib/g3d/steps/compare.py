@@ -28,7 +28,7 @@ _LEADS = (
 
 @dataclass(frozen=True)
 class Options:
-    """`runs`: folders of fit-stage1 or fit-prior. `also`: names of JSON files in each run whose numbers count, too (of eval-*).
+    """`runs`: folders of fits. `also`: names of JSON files in each run whose numbers count, too (of eval-*).
     `figures`: which to show; None: all. `csv`: a file to write, a line for each run. `html`: a page with the curves of their
     logs, of `curves` alone where these are named."""
 
@@ -44,7 +44,7 @@ class Options:
 @dataclass(frozen=True)
 class _Run:
     path: Path
-    what: str  # the method, or the kind of prior
+    what: str  # the method, the kind of prior, or that it is a refiner
     seed: Any
     settings: Mapping[str, Any]  # with the digests of its inputs
     figures: Mapping[str, float]
@@ -113,7 +113,7 @@ def _read(path: Path, also: Sequence[str]) -> _Run:
     folder = existing(path, "the run")
     if not (folder / "config.json").is_file():
         raise G3dError(
-            f"'{folder}' is not a run (it has no config.json); give folders that fit-stage1 or fit-prior wrote"
+            f"'{folder}' is not a run (it has no config.json); give folders that fit-stage1, fit-prior or fit-refiner wrote"
         )
     config = settings_of(folder)
     figures: dict[str, float] = {}
@@ -123,7 +123,8 @@ def _read(path: Path, also: Sequence[str]) -> _Run:
         extra = files.read_json(existing(folder / name, "the figures"), "the figures")
         figures |= {f"{Path(name).stem}: {key}": value for key, value in _numbers(extra).items()}
     settings = {**config.get("settings", {}), **{f"input {k}": v for k, v in config.get("parents", {}).items()}}
-    return _Run(folder, str(config.get("method", config.get("kind", "?"))), config.get("seed"), settings, figures)
+    what = str(config.get("method", config.get("kind", "a refiner" if "refiner" in config else "?")))
+    return _Run(folder, what, config.get("seed"), settings, figures)
 
 
 def _numbers(table: Any) -> dict[str, float]:

@@ -77,6 +77,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     }
     if writes:
         files.write_json(options.out / "metrics.json", figures)
+        progress.log("  ".join(f"{name} {value}" for name, value in figures.items()))
     return {"written": [str(options.out / name) for name in ("refiner.safetensors", "metrics.json")], **figures}
 
 

@@ -146,9 +146,13 @@ def _folder(path: Path, options: Options) -> dict[str, Any]:
             "first": scenes[0].name,
             "last": scenes[-1].name,
         }
-    pictures = [p for p in foreign.files_below(path) if p.suffix.lower() in images.SUFFIXES]
+    beside = {*images.NOT_PICTURES}
+    below = [p for p in foreign.files_below(path) if not {*p.relative_to(path).parts[:-1]} & beside]
+    pictures = [p for p in below if p.suffix.lower() in images.SUFFIXES]
     if pictures:
-        return {"format": "images", "pictures": len(pictures), "cameras": len(list(path.rglob("transforms.json")))}
+        tables = [files.read_json(p, "the cameras").get("frames") for p in below if p.name == "transforms.json"]
+        cameras = sum(len(frames) for frames in tables if isinstance(frames, list))
+        return {"format": "images", "pictures": len(pictures), "cameras": cameras}
     raise G3dError(f"'{path}' is a folder in which g3d finds no dataset, model, scenes or images; give another one")
 
 

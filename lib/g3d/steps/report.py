@@ -15,7 +15,7 @@ _PNG, _PICTURE_MOST = b"\x89PNG\r\n\x1a\n", 1 << 28
 
 @dataclass(frozen=True)
 class Options:
-    """`run` is a folder of fit-stage1 or fit-prior; `out` is RUN/report.html where it is None."""
+    """`run` is a folder of a fit; `out` is RUN/report.html where it is None."""
 
     run: Path
     out: Path | None = None
@@ -27,7 +27,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     folder = existing(options.run, "the run")
     if not (folder / "log.jsonl").is_file() or not (folder / "config.json").is_file():
         raise G3dError(
-            f"'{folder}' is not a run (it has no log.jsonl); give a folder that fit-stage1 or fit-prior wrote"
+            f"'{folder}' is not a run (it has no log.jsonl); give a folder that fit-stage1, fit-prior or fit-refiner wrote"
         )
     out = options.out or folder / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):
