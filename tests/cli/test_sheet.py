@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from commands import Pipeline, g3d, refused
 from g3d import images
@@ -31,13 +32,14 @@ def test_small_pictures_keep_their_pixels(pipeline: Pipeline, tmp_path: Path) ->
     assert (page[::2, ::2] == page[1::2, 1::2]).all()
 
 
-def test_disparity(tmp_path: Path) -> None:
+@pytest.mark.parametrize("places", [("{}/0", "{}/1"), ("a/{}/1", "b/{}/0")])  # files of one folder; a folder a scene
+def test_disparity(tmp_path: Path, places: tuple[str, str]) -> None:
     """The maps that render --disparity writes, white at near, beside the pictures of the same names."""
     mean = torch.tensor([[0.0, 0.25], [0.5, 1.0]])
-    for number, first in enumerate((mean, 1 - mean)):
+    for place, first in zip(places, (mean, 1 - mean), strict=True):
         maps = {"first": first, "second": first.square(), "weight": torch.ones(2, 2)}
         artifacts.write(
-            tmp_path / "drawn" / "disparity" / f"{number}.safetensors",
+            tmp_path / "drawn" / f"{place.format('disparity')}.safetensors",
             "disparity",
             maps,
             {"near_world": 0.5, "far_world": 10},
@@ -47,7 +49,13 @@ def test_disparity(tmp_path: Path) -> None:
     assert (page[2:10:4, 2:10:4] == np.array([[0, 64], [128, 255]])[:, :, None]).all()
     assert (page[2:10:4, 12:20:4] == np.array([[255, 191], [128, 0]])[:, :, None]).all()
     refused(
-        g3d("sheet", f"{tmp_path / 'drawn' / 'disparity'}:disparity", "--out", tmp_path / "t.png"), "holds no disparity"
+        g3d(
+            "sheet",
+            f"{tmp_path / 'drawn' / Path(places[0].format('disparity')).parent}:disparity",
+            "--out",
+            tmp_path / "t.png",
+        ),
+        "holds no disparity",
     )
 
 

@@ -64,7 +64,7 @@ def _pictures(text: str) -> tuple[Stream, Sequence[int], LeftOut]:
     """The pictures that the words stand for, by their numbers, which of them, and what is left out."""
     folder, split = _source(text)
     if split == DISPARITY:
-        maps = foreign.inside(folder / DISPARITY, "*.safetensors")
+        maps = _maps(folder)
         if not maps:
             raise G3dError(f"'{folder}' holds no disparity; draw its pictures with g3d render --disparity")
         return lambda chosen: (_grey(maps[number]) for number in chosen), range(len(maps)), {}
@@ -76,6 +76,13 @@ def _pictures(text: str) -> tuple[Stream, Sequence[int], LeftOut]:
     if not numbers:
         raise G3dError(f"'{folder}' has no views of the split '{split}'; use another one")
     return images.image_set(folder).stream, numbers, {}
+
+
+def _maps(folder: Path) -> list[Path]:
+    """The files of disparity beside the pictures of a folder and of those in it, in the order of the pictures."""
+    below = [p.relative_to(folder) for p in foreign.files_below(folder) if p.suffix == ".safetensors"]
+    named = {(p.parent.parent / p.stem).as_posix(): folder / p for p in below if p.parts[-2:-1] == (DISPARITY,)}
+    return [named[name] for name in sorted(named)]
 
 
 def _grey(path: Path) -> images.U8:
