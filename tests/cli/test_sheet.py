@@ -32,6 +32,19 @@ def test_small_pictures_keep_their_pixels(pipeline: Pipeline, tmp_path: Path) ->
     assert (page[::2, ::2] == page[1::2, 1::2]).all()
 
 
+@pytest.mark.parametrize("size", [48, 30])
+def test_pictures_that_are_not_square_keep_their_form(size: int, tmp_path: Path) -> None:
+    for name, shape in (("wide", (8, 16, 3)), ("high", (24, 6, 3))):
+        images.write_image(tmp_path / "in" / f"{name}.png", np.zeros(shape, np.uint8))
+    sheet.run(sheet.Options([str(tmp_path / "in")], tmp_path / "s.png", columns=2, size=size))
+    page = images.read_image(tmp_path / "s.png")[2:-2]
+    high, wide = page[:, 2 : 2 + size], page[:, 4 + size : 4 + 2 * size]
+    for square, (rows, columns) in ((high, (size, round(size / 4))), (wide, (size // 2, size))):
+        dark = (square == 0).all(axis=2)
+        assert dark.any(axis=1).sum() == rows and dark.any(axis=0).sum() == columns
+        assert (square[~dark] == 255).all() and (dark == dark[::-1, ::-1]).mean() > 0.9  # white around, in the middle
+
+
 @pytest.mark.parametrize("places", [("{}/0", "{}/1"), ("a/{}/1", "b/{}/0")])  # files of one folder; a folder a scene
 def test_disparity(tmp_path: Path, places: tuple[str, str]) -> None:
     """The maps that render --disparity writes, white at near, beside the pictures of the same names."""

@@ -104,11 +104,18 @@ def _check_out(options: Options) -> None:
 
 
 def _square(picture: images.U8, size: int) -> images.U8:
-    """A picture at `size` pixels: small ones by whole factors, so that their pixels can be seen."""
-    factor = size // max(picture.shape[:2])
-    if factor >= 1 and size % max(picture.shape[:2]) == 0 and picture.shape[0] == picture.shape[1]:
-        return images.enlarge(picture, factor)
-    return images.resized(picture, size, size)
+    """A picture in the middle of a white square: small ones by whole factors, so that their pixels can be seen."""
+    longest = max(picture.shape[:2])
+    if size % longest == 0:
+        shown = images.enlarge(picture, size // longest)
+    else:
+        high, wide = (max(1, round(side * size / longest)) for side in picture.shape[:2])
+        shown = images.resized(picture, wide, high)
+    high, wide = shown.shape[:2]
+    whole = np.full((size, size, 3), 255, np.uint8)
+    top, left = (size - high) // 2, (size - wide) // 2
+    whole[top : top + high, left : left + wide] = shown
+    return whole
 
 
 def _check(options: Options) -> None:
