@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,23 @@ def test_a_damaged_description_of_a_dataset(pipeline: Pipeline, tmp_path: Path, 
     found = json.loads((pipeline.data / "dataset.json").read_text())
     (tmp_path / "dataset.json").write_text(json.dumps({**found, key: value}))
     refused(g3d("info", tmp_path), "dataset.json", "prepare it again")
+
+
+def test_folders_of_runs_and_of_meshes(pipeline: Pipeline, tmp_path: Path) -> None:
+    for name in ("a/0", "a/1", "b"):
+        shutil.copytree(pipeline.prior, tmp_path / "runs" / name)
+    assert g3d("info", tmp_path / "runs", "--json").json == {"format": "runs", "runs": ["a/0", "a/1", "b"]}
+    (tmp_path / "runs" / "c").mkdir()
+    (tmp_path / "runs" / "c" / "config.json").write_text('{"of": "another program"}')
+    assert g3d("info", tmp_path / "runs", "--json").json["runs"] == ["a/0", "a/1", "b"]
+    (tmp_path / "runs" / "b" / "prior.safetensors").unlink()  # stopped before it wrote one
+    begun = g3d("info", tmp_path / "runs" / "b", "--json").json
+    assert begun["format"] == "run" and "config.json" in begun["run"]["files"]
+    for name in ("one.ply", "below/two.ply", "three.GLB", "notes.txt"):
+        (tmp_path / "meshes" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "meshes" / name).write_text("x")
+    found = g3d("info", tmp_path / "meshes", "--json").json
+    assert found == {"format": "shapes", "files": {"glb": 1, "ply": 2}}
 
 
 def test_what_is_no_artifact_is_refused(tmp_path: Path) -> None:

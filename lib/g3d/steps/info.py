@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from g3d import images
 from g3d.errors import G3dError, closest, existing
 from g3d.progress import SILENT, Progress
 from g3d.storage import artifacts, files, foreign, formats, impostors, ply_files
+from g3d.training import folder
 from g3d.training.forecast import amount
 
 _SETTINGS = 10  # that are shown
+_SHAPES = (".ply", ".glb", ".gltf", ".obj", ".off", ".stl")
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,12 @@ def _folder(path: Path, options: Options) -> dict[str, Any]:
     for name in ("model.safetensors", "prior.safetensors", "refiner.safetensors"):
         if (path / name).is_file():
             return {**_file(path / name, options), "run": _run(path)}
+    if folder.is_run(path):
+        return {"format": "run", "fitted": "nothing yet, or nothing that g3d knows", "run": _run(path)}
+    places = (p.parent for p in foreign.files_below(path) if p.name == "config.json")
+    runs = sorted(place.relative_to(path).as_posix() for place in places if folder.is_run(place))
+    if runs:
+        return {"format": "runs", "runs": runs}
     scenes = foreign.inside(path, "*.safetensors")
     if scenes:
         kinds = sorted({artifacts.header(scene).kind for scene in scenes})
@@ -153,7 +162,12 @@ def _folder(path: Path, options: Options) -> dict[str, Any]:
         tables = [files.read_json(p, "the cameras").get("frames") for p in below if p.name == "transforms.json"]
         cameras = sum(len(frames) for frames in tables if isinstance(frames, list))
         return {"format": "images", "pictures": len(pictures), "cameras": cameras}
-    raise G3dError(f"'{path}' is a folder in which g3d finds no dataset, model, scenes or images; give another one")
+    shapes = Counter(p.suffix.lower() for p in below if p.suffix.lower() in _SHAPES)
+    if shapes:
+        return {"format": "shapes", "files": {suffix.removeprefix("."): n for suffix, n in sorted(shapes.items())}}
+    raise G3dError(
+        f"'{path}' is a folder in which g3d finds no dataset, run, scenes, images or meshes; give another one"
+    )
 
 
 def _run(path: Path) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def refuse_foreign_run(folder: Path, overwrite: bool, inputs: tuple[Path, ...] =
     """Refuse a folder that exists, or with `overwrite` one that holds something else than a run. An empty one, and what a kill
     has left of one that was being made, is as none."""
     new = half_born(folder)
-    if not new and not overwrite and _goes_on(folder):
+    if not new and not overwrite and is_run(folder):
         files.refuse_existing(folder, True, inputs)
         raise G3dError(
             f"the output '{folder}' exists and holds a run; go on with that by --resume, give another --out, or --overwrite to "
@@ -68,7 +68,7 @@ def _holds_run(folder: Path) -> bool:
     )
 
 
-def _goes_on(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
     """Whether it holds a run that can be resumed; what cannot be read is none."""
     try:
         return _holds_run(folder)
