@@ -164,6 +164,11 @@ def test_numba_is_imported_only_when_gaussians_are_drawn_or_planes_are_read() ->
     subprocess.run([sys.executable, "-c", code], check=True, env=environment())
 
 
+def test_headers_are_read_without_torch() -> None:
+    code = "import sys, g3d.steps.info, g3d.storage.artifacts; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment())
+
+
 def test_what_a_method_can_do_is_never_asked_by_hasattr() -> None:
     """Methods and priors are typed values; `hasattr` and `getattr` with a default are for the system's modules alone."""
     seen, files = (

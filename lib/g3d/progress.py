@@ -1,4 +1,5 @@
-"""How a step tells what it is doing. Silent for a caller from Python; the command line installs bars and lines."""
+"""How a step tells what it is doing, and numbers as people read them. Silent for a caller from Python; the command line
+installs bars and lines."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
@@ -40,3 +41,18 @@ def track(items: Iterable[T], total: int, label: str, progress: Progress) -> Ite
     for done, item in enumerate(items, 1):
         yield item
         progress.update(done, total)
+
+
+def amount(count: float) -> str:
+    """`170 M`, three digits."""
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= 0.9995 * unit:  # rounds to it
+            return f"{count / unit:.3g}{name}"
+    return str(int(count))
+
+
+def duration(seconds: float) -> str:
+    """`9 min`, `3.5 h`, `2.1 days`."""
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

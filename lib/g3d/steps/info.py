@@ -9,10 +9,9 @@ from typing import Any
 
 from g3d import images
 from g3d.errors import G3dError, closest, existing
-from g3d.progress import SILENT, Progress
+from g3d.progress import SILENT, Progress, amount
 from g3d.storage import artifacts, files, foreign, formats, impostors, ply_files
 from g3d.training import folder
-from g3d.training.forecast import amount
 
 _SETTINGS = 10  # that are shown
 _SHAPES = (".ply", ".glb", ".gltf", ".obj", ".off", ".stl")

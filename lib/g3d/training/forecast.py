@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from g3d.progress import amount, duration
 from g3d.training.log import now
 
 WORTH_SAYING_S = 60.0
@@ -34,18 +35,3 @@ class Forecast:
             f"{amount(self.parameters)} parameters to fit, {memory_mb() / 1024:.1f} GB of memory, {total:,} steps: about "
             f"{duration(whole_s)}"
         )
-
-
-def amount(count: float) -> str:
-    """`170 M`, three digits."""
-    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if count >= 0.9995 * unit:  # rounds to it
-            return f"{count / unit:.3g}{name}"
-    return str(int(count))
-
-
-def duration(seconds: float) -> str:
-    """`9 min`, `3.5 h`, `2.1 days`."""
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

@@ -1,6 +1,7 @@
 """What a fit is said to cost."""
 
 import pytest
+from g3d import progress
 from g3d.training import forecast
 
 
@@ -27,5 +28,5 @@ def test_a_short_fit_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_amounts_and_durations_are_short() -> None:
-    assert [forecast.amount(n) for n in (7, 12_345, 999_949, 2.5e9)] == ["7", "12.3 k", "1 M", "2.5 G"]
-    assert [forecast.duration(s) for s in (60, 5399, 5400, 172_800)] == ["1 min", "90 min", "1.5 h", "2.0 days"]
+    assert [progress.amount(n) for n in (7, 12_345, 999_949, 2.5e9)] == ["7", "12.3 k", "1 M", "2.5 G"]
+    assert [progress.duration(s) for s in (60, 5399, 5400, 172_800)] == ["1 min", "90 min", "1.5 h", "2.0 days"]
