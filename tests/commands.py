@@ -1,4 +1,4 @@
-"""How tests run commands: in this process or in one of their own, and what a refusal must look like."""
+"""How tests run commands: in this process or in one of their own, and what a refusal must look like; the sample data."""
 
 import importlib
 import io
@@ -15,6 +15,10 @@ from unittest import mock
 
 from g3d.storage import artifacts
 from g3d_cli.main import main
+
+SHARED_DATA = (
+    Path(__file__).resolve().parents[2] / "shared" / "data"
+)  # sample data beside the repository, if it is there
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import Pipeline
+from commands import SHARED_DATA, Pipeline
 
 os.environ.setdefault("G3D_CACHE", tempfile.mkdtemp(prefix="g3d-cache-"))  # nothing is written to the user's own
 
@@ -19,8 +19,6 @@ if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # of `make test &` in a script; commands in tests would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from commands import g3d
-from conftest import SHARED_DATA
+from commands import SHARED_DATA, g3d
 from fuzz import Target
 from g3d import images
 from g3d.sources.faces import frames
