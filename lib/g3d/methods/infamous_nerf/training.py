@@ -199,8 +199,8 @@ def warn_of_few_visits(config: Config, source: rays.PairSource, run: Run) -> Non
     visits = config.steps * config.pairs * config.views / len(source.views)
     if visits < adaptive.FEW_VISITS:
         run.progress.log(
-            f"note: each picture is visited {visits:.1f} times, too seldom for a map of its losses to matter: adaptive sampling "
-            "is next to sampling=uniform here"
+            f"note: each picture is visited {visits:.1f} times, too seldom for a map of its losses, which knows the few pixels "
+            "that were drawn: sampling=uniform or mask is better here"
         )
 
 
