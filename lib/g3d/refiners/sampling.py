@@ -91,8 +91,11 @@ def refine(loaded: Loaded, coarse: U8, names: Sequence[str], seed: int, settings
             f"the refined picture '{odd[0]}' holds NaN or infinity: the refiner's weights overflow; fit it again"
         )
     found = unsigned(refined)
-    small = np.abs(found.astype(np.int16) - coarse).max(axis=3, keepdims=True) <= settings.least_change
-    return np.where(small, coarse, found) if settings.least_change else found
+    if not settings.least_change:
+        return found
+    return np.where(
+        np.abs(found.astype(np.int16) - coarse).max(axis=3, keepdims=True) > settings.least_change, found, coarse
+    )
 
 
 def noise_of(config: Config, schedule: diffusion.Schedule, told: Tensor, x: Tensor, t: Tensor) -> Tensor:

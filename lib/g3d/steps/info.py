@@ -140,7 +140,8 @@ def _folder(path: Path, options: Options) -> dict[str, Any]:
             return {**_file(path / name, options), "run": _run(path)}
     if folder.is_run(path):
         return {"format": "run", "fitted": "nothing yet, or nothing that g3d knows", "run": _run(path)}
-    places = (p.parent for p in foreign.files_below(path) if p.name == "config.json")
+    everything = list(foreign.files_below(path))
+    places = (p.parent for p in everything if p.name == "config.json")
     runs = sorted(place.relative_to(path).as_posix() for place in places if folder.is_run(place))
     if runs:
         return {"format": "runs", "runs": runs}
@@ -154,8 +155,7 @@ def _folder(path: Path, options: Options) -> dict[str, Any]:
             "first": scenes[0].name,
             "last": scenes[-1].name,
         }
-    beside = {*images.NOT_PICTURES}
-    below = [p for p in foreign.files_below(path) if not {*p.relative_to(path).parts[:-1]} & beside]
+    below = [p for p in everything if not {*p.relative_to(path).parts[:-1]} & {*images.NOT_PICTURES}]
     pictures = [p for p in below if p.suffix.lower() in images.SUFFIXES]
     if pictures:
         tables = [files.read_json(p, "the cameras").get("frames") for p in below if p.name == "transforms.json"]
