@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import SHARED_DATA
 from g3d.cameras import write_transforms
 from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
@@ -22,7 +23,7 @@ from g3d.sources.surfaces.surface import Surface, normalised
 from g3d.steps.prepare_data import Options, run
 from PIL import Image
 
-CARS = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "cars"
+CARS = SHARED_DATA / "cars"
 TRIANGLE_PLY = """ply
 format ascii 1.0
 element vertex 4
