@@ -10,6 +10,8 @@ where a command refused is a fault as well.
 """
 
 import argparse
+import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -129,6 +131,8 @@ def watched(words: Sequence[str], said: Path) -> tuple[int, int, float, str]:
     """Run a command in a child: its exit code, the bytes that it grew by, its seconds, and why it was ended, if it was."""
     from g3d_cli.main import main
 
+    with contextlib.suppress(AttributeError, OSError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)  # a child that fills pages which this process kept would not grow
     told, tell = os.pipe()  # the child's memory before it works: a busy machine may look at it only when it has grown
     pid = os.fork()
     if not pid:
