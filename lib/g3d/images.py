@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError, features
+from PIL import Image, ImageChops, ImageCms, TiffImagePlugin, UnidentifiedImageError, features
 
 from g3d.errors import G3dError, existing
 from g3d.storage import files, foreign, impostors, named, zips
@@ -66,6 +66,7 @@ _UPRIGHT = {
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 """EXIF's orientation => what turns the picture upright."""
+_ON_THEIR_SIDE = tuple(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 _BACK = {
     Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
 }  # fmt: skip
@@ -86,6 +87,14 @@ class ImageSet:
     def read(self, index: int) -> U8:
         """Picture `index` as [H, W, 3]."""
         return next(self.stream([index]))
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Width and height of a picture as it is looked at, from its header alone."""
+        if self.path.is_dir():
+            return size_of(self.path / name)
+        where, archive = f"{self.path}:{name}", zips.opened(self.path)
+        with _reading(where), archive.open(name) as stream:
+            return _stated_size(stream, where, archive.getinfo(name).file_size)
 
     def stream(self, indices: Sequence[int] | None = None) -> Iterator[U8]:
         """Pictures one after the other, never all in memory."""
@@ -124,6 +133,13 @@ def image_set(path: Path, what: str = "the image folder") -> ImageSet:
 def read_image(path: Path) -> U8:
     """One picture as [H, W, 3]; an alpha channel is laid over white."""
     return decode(named.read(path, "the image"), str(path))
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of a picture as it is looked at: turned where its camera said so. From its header alone."""
+    named.check(path, "the image")
+    with _reading(str(path)), path.open("rb") as stream:
+        return _stated_size(stream, str(path), path.stat().st_size)
 
 
 def decode(data: bytes, where: str, background: Colour = WHITE) -> U8:
@@ -292,6 +308,17 @@ def _reading(where: str) -> Iterator[None]:
     except Exception as error:  # decoders raise anything on bad bytes, AssertionError too
         why = str(error) or type(error).__name__
         raise G3dError(f"the image '{where}' cannot be read ({why}); replace it or remove it") from error
+
+
+def _stated_size(stream: IO[bytes], where: str, size: int) -> tuple[int, int]:
+    """Of a file of `size` bytes, whose pixels are not decoded."""
+    impostors.refuse(stream.read(impostors.LOOKED_AT), where)
+    stream.seek(0)
+    with Image.open(stream, formats=formats_of(where)) as file:
+        check_pixels(file, where, size)
+        tags = file.tag_v2 if isinstance(file, TiffImagePlugin.TiffImageFile) else {}
+        stored: tuple[int, int] = (tags.get(256, file.width), tags.get(257, file.height))  # Pillow has turned a TIFF's
+        return (stored[1], stored[0]) if _exif_turn(file) in _ON_THEIR_SIDE else stored
 
 
 def _open(data: bytes, where: str, least_px: int | None = None) -> tuple[Image.Image, tuple[int, int]]:

@@ -121,5 +121,24 @@ def test_refusals(pipeline: Pipeline, drawn: Path, refiner: Path, tmp_path: Path
     words = ("'a' has 1537x24 pixels", "fitted to 24x24", "at most 64 times")
     refused(g3d("refine", large.parent, "--refiner", refiner, *out, "--device", "cpu"), *words)
     shutil.rmtree(drawn)
+    assert not (tmp_path / "out").exists()
     write_image(drawn / "masks" / "0.png", np.zeros((4, 4), np.uint8))
     refused(g3d("refine", drawn, "--refiner", refiner, *out), "holds no images")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_all_pictures_are_looked_at_before_the_first_is_refined(
+    refiner: Path, tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("g3d.steps.refine.refine", lambda *_: pytest.fail("a picture was refined"))
+    place = tmp_path / "in"
+    for i in range(3):
+        write_image(place / f"{i}.png", np.zeros((24, 24, 3), np.uint8))
+    write_image(place / "last.png", np.zeros((24, 24 * 64 + 1, 3), np.uint8))
+    given = Path(shutil.make_archive(str(tmp_path / "in"), "zip", place)) if packed else place
+    how = ("--refiner", refiner, "--batch", 1, "--out", tmp_path / "out", "--device", "cpu")
+    refused(g3d("refine", given, *how), "'last' has 1537x24 pixels", "at most 64 times")
+    (place / "last.png").write_bytes(b"no picture")
+    given = Path(shutil.make_archive(str(tmp_path / "in"), "zip", place)) if packed else place
+    refused(g3d("refine", given, *how), "last.png' is not an image that can be read")
+    assert not (tmp_path / "out").exists()

@@ -124,7 +124,7 @@ def lying(upright: np.ndarray, orientation: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("orientation", SIDES)
-def test_exif_turns_a_picture_upright(orientation: int) -> None:
+def test_exif_turns_a_picture_upright(orientation: int, tmp_path: Path) -> None:
     upright = np.repeat(np.repeat(np.arange(6, dtype=np.uint8).reshape(2, 3, 1) * 40, 8, 0), 8, 1).repeat(3, -1)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -132,6 +132,8 @@ def test_exif_turns_a_picture_upright(orientation: int) -> None:
     for kind, options in (("PNG", {}), ("JPEG", {"quality": 95}), ("TIFF", {}), ("WEBP", {"lossless": True})):
         found = images.decode(encoded(stored, kind, exif=exif, **options), "a")
         assert found.shape == upright.shape, kind
+        (tmp_path / "a").write_bytes(encoded(stored, kind, exif=exif, **options))
+        assert images.size_of(tmp_path / "a") == (24, 16), kind
         np.testing.assert_allclose(found.astype(int), upright, atol=2, err_msg=kind)
         square = images.decode_square(encoded(stored, kind, exif=exif, **options), "a", 16)
         np.testing.assert_allclose(square.astype(int), upright[:, 4:20], atol=2, err_msg=kind)

@@ -43,6 +43,7 @@ class Item:
     landmarks_px: NDArray[np.float64] | None = None  # [68, 2]
     disparity: Callable[[], Sums] | None = None  # of its rays
     view: int | None = None  # of a dataset
+    size_px: Callable[[], tuple[int, int]] | None = None  # width and height, as the file's header says
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ def _dataset_item(data: Dataset, view: int, stores: set[str]) -> Item:
         None if data.cameras is None else data.cameras.c2w[view].double().numpy(),
         None if marks is None else marks[view].double().numpy(),
         view=view,
+        size_px=lambda: (data.info["width"], data.info["height"]),
     )
 
 
@@ -185,6 +187,7 @@ class _Files:
             None,
             self._poses(str(PurePosixPath(name).parent)).get(PurePosixPath(name).stem),
             disparity=None if disparity is None else lambda: read_sums(self.set.path / disparity),
+            size_px=lambda: self.set.size(name),
         )
 
     def _depth(self, name: str, scale: float) -> F32:

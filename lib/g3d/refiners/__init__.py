@@ -7,7 +7,7 @@ INFAMOUS-NeRF's second stage (section 3.2, eq. 4).
 
 from g3d.refiners.config import PRESETS, Config, SampleSettings
 from g3d.refiners.pairs import PairSource
-from g3d.refiners.sampling import Loaded, load, refine
+from g3d.refiners.sampling import Loaded, load, refine, refuse_larger
 from g3d.refiners.training import fit
 
-__all__ = ["PRESETS", "Config", "Loaded", "PairSource", "SampleSettings", "fit", "load", "refine"]
+__all__ = ["PRESETS", "Config", "Loaded", "PairSource", "SampleSettings", "fit", "load", "refine", "refuse_larger"]

@@ -59,15 +59,20 @@ def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
     return Loaded(fitted, network.to(device).eval(), schedule, int(size["width"]), int(size["height"]), scale)
 
 
+def refuse_larger(loaded: Loaded, name: str, width: int, height: int) -> None:
+    """Refuse a picture so much larger than those fitted that the network knows nothing of it and its values fill the memory."""
+    if width * height > _LARGER * loaded.width * loaded.height:
+        raise G3dError(
+            f"the picture '{name}' has {width}x{height} pixels, but the refiner was fitted to {loaded.width}x{loaded.height}; "
+            f"give pictures of at most {_LARGER} times as many pixels"
+        )
+
+
 @torch.no_grad()
 def refine(loaded: Loaded, coarse: U8, names: Sequence[str], seed: int, settings: SampleSettings) -> U8:
     """[N, H, W, 3] coarse => refined; picture i depends on (seed, names[i]) and itself. Refuses what is not finite, and
-    pictures so much larger than those fitted that the network knows nothing of them and their values fill the memory."""
-    if coarse.shape[1] * coarse.shape[2] > _LARGER * loaded.width * loaded.height:
-        raise G3dError(
-            f"the picture '{names[0]}' has {coarse.shape[2]}x{coarse.shape[1]} pixels, but the refiner was fitted to "
-            f"{loaded.width}x{loaded.height}; give pictures of at most {_LARGER} times as many pixels"
-        )
+    pictures that `refuse_larger` refuses."""
+    refuse_larger(loaded, names[0], coarse.shape[2], coarse.shape[1])
     device = loaded.schedule.alpha_bar.device
     condition = signed(coarse).to(device)  # [N, 3, H, W]
     wanted = loaded.config.ddim_steps if settings.ddim_steps is None else settings.ddim_steps

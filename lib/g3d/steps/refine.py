@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ from g3d import cameras, config, distributed, images
 from g3d.device import pick_device
 from g3d.errors import G3dError, existing
 from g3d.progress import SILENT, Progress
-from g3d.refiners import Config, SampleSettings, load, refine
+from g3d.refiners import Config, SampleSettings, load, refine, refuse_larger
 from g3d.storage import artifacts, files, manifest, named
 
 if TYPE_CHECKING:
+    from g3d.evaluation.pairs import Item
     from g3d.refiners import Loaded
 
 
@@ -52,7 +53,12 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     head, settings = _checked(options)
     device = pick_device(options.device)
     loaded = load(artifacts.read(head.path, "refiner", role="the refiner"), device)
-    names, read = _inputs(options)
+    items = _inputs(options)
+    names = sorted(items)
+    for name in names:  # all of them before the first is refined
+        size_px = items[name].size_px
+        if size_px is not None:
+            refuse_larger(loaded, name, *size_px())
     manifest.note_changed(progress, options.images)
     inputs = (options.images, head.path)
     with distributed.processes(device), distributed.shared_folder(options.out, options.overwrite, inputs) as folder:
@@ -64,18 +70,15 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         for number, group in enumerate(groups):
             done += len(group)
             if distributed.mine(number):
-                _group(loaded, group, read, folder, options.seed, settings)
+                _group(loaded, {name: items[name].picture() for name in group}, folder, options.seed, settings)
             progress.update(done, len(names))
     return {"written": [str(options.out)], "pictures": len(names)}
 
 
-def _group(
-    loaded: "Loaded", names: Sequence[str], read: Any, folder: Path, seed: int, settings: SampleSettings
-) -> None:
+def _group(loaded: "Loaded", found: Mapping[str, images.U8], folder: Path, seed: int, settings: SampleSettings) -> None:
     """Refine and write some pictures; those of one size together."""
-    found = {name: read(name) for name in names}
     for size in dict.fromkeys(picture.shape for picture in found.values()):
-        same = [name for name in names if found[name].shape == size]
+        same = [name for name, picture in found.items() if picture.shape == size]
         refined = refine(loaded, np.stack([found[name] for name in same]), same, seed, settings)
         for name, picture in zip(same, refined, strict=True):
             images.write_image(folder / f"{name}.png", picture)
@@ -100,13 +103,11 @@ def _checked(options: Options) -> tuple[artifacts.Header, SampleSettings]:
     return head, settings
 
 
-def _inputs(options: Options) -> tuple[list[str], Any]:
-    """The names of the pictures, without suffix, and what reads one."""
+def _inputs(options: Options) -> "Mapping[str, Item]":
+    """The pictures by their names, without suffix."""
     from g3d.evaluation.pairs import side
 
-    found = side(options.images, "the images to refine", options.split, options.objects)
-    items = next(iter(found.schemes.values()))
-    return sorted(items), lambda name: items[name].picture()
+    return next(iter(side(options.images, "the images to refine", options.split, options.objects).schemes.values()))
 
 
 def _beside(options: Options, folder: Path, names: Sequence[str]) -> None:

@@ -13,12 +13,12 @@ _SPLATS = {
     ".splat": "a .splat of web viewers (32 bytes a Gaussian, without harmonics)", ".spz": "Niantic's packed splats",
     ".sog": "SuperSplat's packed splats", ".ksplat": "a .ksplat of a web viewer", ".sogs": "packed splats",
 }  # fmt: skip
-_LOOKED_AT = 512  # bytes
+LOOKED_AT = 512  # bytes
 
 
 def named(data: bytes) -> str:
     """What the first bytes of a file say that it is, with the way out; empty where they say nothing of the kind."""
-    head = data[:_LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    head = data[:LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if head.startswith(_LFS):
         return "a pointer of Git LFS, not the file itself; fetch it with git lfs pull"
     if head.startswith(_PAGES):
@@ -37,7 +37,7 @@ def refuse_file(path: Path) -> None:
     """As `refuse`, of a file that is there."""
     if path.is_file():
         with path.open("rb") as stream:
-            refuse(stream.read(_LOOKED_AT), str(path))
+            refuse(stream.read(LOOKED_AT), str(path))
 
 
 def refuse_splats(path: Path) -> None:

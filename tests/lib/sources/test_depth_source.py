@@ -190,7 +190,12 @@ GOOD = saved(np.ones((H, W)))
         ("000001.npy", b"PK\3\4 no array", "cannot be read"),
         ("000001.png", images.encode(np.zeros((H, W, 3), np.uint8)), "mode RGB; wanted is grey"),
         ("000001.png", b"<html>", "is a web page"),
-        ("000009.npy", GOOD, "000001.png' does not exist"),
+        (
+            "000009.npy",
+            GOOD,
+            r"picture 000001 of '.*old' \(object 'q'\).* neither '.*in/000001.npy' nor '.*in/000001.png' is "
+            "there; 1 of 2 pictures lack it",
+        ),
     ],
 )
 def test_bad_files_are_named(name: str, data: bytes, words: str, tmp_path: Path) -> None:
@@ -203,6 +208,18 @@ def test_bad_files_are_named(name: str, data: bytes, words: str, tmp_path: Path)
     assert "000001" in str(caught.value)
     new = deepened(old, tmp_path / "new", files=tmp_path / "in", skip_bad=True)
     assert new.object_names == ["p"] and len(new.info["provenance"]["skipped"]) == 1
+
+
+def test_all_files_are_looked_for_before_the_first_map_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = whole(tmp_path / "old")
+    (tmp_path / "in").mkdir()
+    for view in range(old.info["views"] - 2):
+        (tmp_path / "in" / f"{view:06d}.npy").write_bytes(GOOD)
+    monkeypatch.setattr(depth, "make", lambda *_: pytest.fail("a map was made"))
+    last = old.info["views"] - 2
+    with pytest.raises(G3dError, match=rf"the picture {last:06d} .* 2 of {last + 2} pictures lack it"):
+        deepened(old, tmp_path / "new", files=tmp_path / "in")
+    assert not (tmp_path / "new").exists()
 
 
 class Ramp(torch.nn.Module):

@@ -176,6 +176,6 @@ def test_damaged_exif_leaves_a_photograph_as_it_is_stored(folder: Path) -> None:
     place = folder / "pictures" / "00000.png"
     with Image.open(place) as file:
         file.save(place, exif=b"\x14\xf7\x90\x17\x9c\xe9^\xbf")
-    assert portraits._size(place) == (80, 64)
+    assert images.size_of(place) == (80, 64)
     done = g3d(*words(folder), "--out", folder / "data")
     assert done.code in (0, 2) and "Traceback" not in done.err

@@ -20,7 +20,7 @@ from g3d import images
 from g3d.depth_estimator import CPU_WORKERS_MOST, Estimator, accepted, estimated
 from g3d.errors import G3dError
 from g3d.sources import Collection, Item, Made, Request, Summary, View, needs_input
-from g3d.sources.depth.files import matched, read_map, stamp_of
+from g3d.sources.depth.files import absent, matched, read_map, refuse_absent, stamp_of
 
 if TYPE_CHECKING:
     from g3d.data.dataset import Dataset
@@ -57,6 +57,8 @@ def collect(request: Request) -> Collection:
     if not old.info["views"]:
         raise G3dError(f"'{path}' has no pictures, so they have no depth; give a dataset with pictures")
     ways, told, workers_most = _ways(old, options)
+    if not request.skip_bad:
+        refuse_absent(old, [way for way in ways if isinstance(way, tuple)])
     items = [
         Item(name, partial(make, path, number, way), f"{old.digest}|{stamp_of(way) if isinstance(way, tuple) else ''}")
         for number, (name, way) in enumerate(zip(old.object_names, ways, strict=True))
@@ -105,6 +107,8 @@ def _inverse_depth(old: "Dataset", view: int, way: Estimator | Path | None) -> F
     if isinstance(way, Estimator):
         return estimated(way, old.pictures([view])[0], f"view {view:06d} of '{old.path}'")
     if isinstance(way, Path):
+        if not way.is_file():
+            raise G3dError(f"{absent(old, view, way)}; add one of them")
         return read_map(way, width, height)
     depth = old.depth_world(view)
     return np.divide(1, depth, out=np.zeros_like(depth), where=depth > 0)

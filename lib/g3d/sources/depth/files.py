@@ -28,7 +28,7 @@ SUFFIXES = (".npy", ".png")
 
 
 def matched(old: "Dataset", folder: Path) -> list[tuple[Path, ...]]:
-    """For each object the files of its views; one that is not there is refused when its turn comes."""
+    """For each object the files of its views; also where one is not there."""
     if not existing(folder, "the folder of inverse depth").is_dir():
         raise G3dError(f"'{folder}' is a file; give the folder that holds inverse depth, a file a picture")
     listed: dict[str, Path] = {}
@@ -49,6 +49,25 @@ def matched(old: "Dataset", folder: Path) -> list[tuple[Path, ...]]:
                        "file for every view, named in one way")  # fmt: skip
     chosen = by_number if numbered >= named else [n or number for n, number in zip(by_name, by_number, strict=True)]
     return [tuple(listed.get(stem, folder / f"{stem}.png") for stem in own) for own in chosen]
+
+
+def refuse_absent(old: "Dataset", places: Sequence[Sequence[Path]]) -> None:
+    """Refuse, before the work begins, pictures without a file; the first of them is named."""
+    views = [view for number in range(len(places)) for view in old.views(number).tolist()]
+    each = list(zip(views, (place for own in places for place in own), strict=True))
+    lacking = [(view, place) for view, place in each if not place.is_file()]
+    if lacking:
+        raise G3dError(f"{absent(old, *lacking[0])}; {len(lacking)} of {len(each)} pictures lack it: add the files, or leave "
+                       "the objects of these pictures out by --skip-bad")  # fmt: skip
+
+
+def absent(old: "Dataset", view: int, place: Path) -> str:
+    """What is not there for which picture."""
+    name = old.object_names[int(old.view_object[view])]
+    return (
+        f"the picture {view:06d} of '{old.path}' (object '{name}') has no inverse depth: neither '{place.with_suffix('.npy')}' "
+        f"nor '{place.with_suffix('.png')}' is there"
+    )
 
 
 def stamp_of(places: Sequence[Path]) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from g3d import images
 from g3d.data import pnp
@@ -29,7 +28,6 @@ MOST_OFF_SHARE = 0.1  # of a picture's side, that landmarks may be off the mean 
 LOW, HIGH = (-2.8, -3.8, -2.4), (2.8, 3.4, 2.7)  # corners of the box that heads lie in, world units
 BLACK = (0, 0, 0)
 _OTHERWISE = "give a folder of landmarks, --landmarks FOLDER"
-_ORIENTATION = 0x0112  # of EXIF: from 5 on sides are swapped
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def make(shot: Shot) -> Made:
     data = named.read(shot.picture, "the photograph")
     picture = images.encode(images.decode_square(data, str(shot.picture), shot.size, BLACK), photo=True)
     whole, where = landmarks_of(shot, data)
-    pixels = cropped(whole, _size(shot.picture), shot.size)
+    pixels = cropped(whole, images.size_of(shot.picture), shot.size)
     k = frames.intrinsics_px(shot.size).astype(np.float64)
     try:
         c2w, off = pnp.camera(MEAN_FACE_WORLD, pixels, k)
@@ -148,17 +146,6 @@ def describe(size: int, summary: Summary) -> Mapping[str, Any]:
     """What dataset.json says of the whole: as of multi-view faces, but that a photograph is behind everything."""
     found = dict(frames.describe(size, frames.FRAMES["head"], summary))
     return {**found, "bounds": [list(LOW), list(HIGH)]}
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height as it is looked at: turned where its camera said so."""
-    with Image.open(path) as file:
-        width, height = file.size
-        try:
-            turned = file.getexif().get(_ORIENTATION, 1) >= 5
-        except Exception:  # damaged EXIF: as `images` does, the pixels as they are stored
-            turned = False
-    return (height, width) if turned else (width, height)
 
 
 def _stamp(shot: Shot) -> str:
