@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from g3d import distributed
-from g3d.errors import G3dError, did_you_mean
+from g3d.errors import G3dError
 from g3d.storage import artifacts, files
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ CODES, TOKENS, FIELDS = "codes", "tokens", "fields."
 MOST_TOKENS = 2**31 - 1  # of a vocabulary: training keeps them in 32 bits
 INPUT_VIEWS = "input_views"  # in `about`: an item's name => the dataset's views that it was found from
 TEST = 1  # from here on the splits of a dataset are held out
-_DIGITS = 18  # of the number of an item, so that it fits in 64 bits
-_SHOWN = 80  # letters of an item that is not there
 _BESIDES = ("class", "split", "condition_camera")  # of a file: what an item has besides its latent
 
 
@@ -304,37 +302,6 @@ def check_same(model: artifacts.Header, other: LatentSpace, path: Path, what: st
         raise G3dError(
             f"{what} '{path}' live in {other}, the model '{model.path}' in {wanted}; use {what} of this model"
         )
-
-
-def chosen(text: str, names: Sequence[str], path: Path) -> list[int]:
-    """Numbers, ranges (0-4) or names, separated by commas => numbers of items, in that order. A number with zeros before it,
-    as samples are named by, is a name where an item has it."""
-    found: list[int] = []
-    for word in (w.strip() for w in text.split(",")):
-        first, dash, last = word.partition("-")
-        padded = word.startswith("0") and len(word) > 1
-        if word in names and (padded or not word.isdecimal()):
-            numbers = range(names.index(word), names.index(word) + 1)
-        elif _number(word):
-            numbers = range(int(word), int(word) + 1)
-        elif dash and _number(first) and _number(last) and int(first) <= int(last):
-            numbers = range(int(first), int(last) + 1)
-        else:
-            numbers = range(0)
-        if not numbers or numbers[-1] >= len(names):
-            close = did_you_mean(word, names) if not word.isdecimal() and len(names) <= 200 else ""
-            odd = word if len(numbers) < 2 else str(max(numbers[0], len(names)))
-            odd = odd if len(odd) <= _SHOWN else f"{odd[:_SHOWN]}..."
-            raise G3dError(
-                f"'{path}' has no item '{odd}'{close}; it holds {len(names)}: choose from 0-{len(names) - 1}, or by name"
-            )
-        found += numbers
-    return found
-
-
-def _number(word: str) -> bool:
-    """Whether it is one, small enough that a range has a length."""
-    return word.isdecimal() and len(word) <= _DIGITS
 
 
 def _known(name: str) -> bool:

@@ -9,6 +9,7 @@ import torch
 from commands import unchecked
 from g3d import latents
 from g3d.errors import G3dError
+from g3d.item_choice import chosen_items
 from g3d.latents import Latents, LatentSpace, Part
 from g3d.storage import artifacts
 
@@ -98,7 +99,7 @@ def test_files_that_do_not_fit(tensors: dict[str, Any], about: dict[str, Any], s
 
 def test_items_are_chosen_by_number_range_or_name() -> None:
     names = ["car", "5-7", "red car", "x", "y"]
-    assert latents.chosen("0,2-4,red car,5-7,0", names, Path("l")) == [0, 2, 3, 4, 2, 1, 0]
+    assert chosen_items("0,2-4,red car,5-7,0", names, Path("l")) == [0, 2, 3, 4, 2, 1, 0]
     for text, odd in {
         "5": "5",
         "1-9": "5",
@@ -110,7 +111,7 @@ def test_items_are_chosen_by_number_range_or_name() -> None:
         "": "",
     }.items():
         with pytest.raises(G3dError, match=f"no item '{odd}'.*choose from 0-4"):
-            latents.chosen(text, names, Path("l"))
+            chosen_items(text, names, Path("l"))
 
 
 def test_a_space_without_a_name_is_refused() -> None:
@@ -121,9 +122,9 @@ def test_a_space_without_a_name_is_refused() -> None:
 def test_a_padded_number_is_the_name_of_a_sample() -> None:
     """`sample --seeds 3,0 --latents` names its items 000003 and 000000."""
     names = ["000003", "000000"]
-    assert latents.chosen("000003,000000,0,1,0-1", names, Path("l")) == [0, 1, 0, 1, 0, 1]
-    assert latents.chosen("00,01", names, Path("l")) == [0, 1]  # no name, so a number
-    assert latents.chosen("1,0", ["1", "0"], Path("l")) == [1, 0]  # a plain number stays one
+    assert chosen_items("000003,000000,0,1,0-1", names, Path("l")) == [0, 1, 0, 1, 0, 1]
+    assert chosen_items("00,01", names, Path("l")) == [0, 1]  # no name, so a number
+    assert chosen_items("1,0", ["1", "0"], Path("l")) == [1, 0]  # a plain number stays one
 
 
 @pytest.mark.parametrize("space", [CODES, TOKENS, FIELDS])

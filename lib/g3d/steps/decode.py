@@ -9,6 +9,7 @@ from g3d import config, distributed, latents
 from g3d.device import pick_device
 from g3d.drawing.painter import Drawing
 from g3d.drawing.target import BATCH, Target, batched, check_batch
+from g3d.item_choice import chosen_items
 from g3d.methods import method
 from g3d.methods.contract import Method
 from g3d.methods.decoding import check_decodes, load, scenes_of
@@ -90,7 +91,7 @@ def _checked(options: Options) -> _Checked:
     check_decodes(found, head, source)
     chosen = list(range(len(source.names)))
     if options.items is not None:
-        chosen = list(dict.fromkeys(latents.chosen(options.items, source.names, source.path)))
+        chosen = list(dict.fromkeys(chosen_items(options.items, source.names, source.path)))
     check_batch(options.batch)
     target = Target(options.out, options.images, options.drawing, options.overwrite, (head.path, source.path))
     target.check()

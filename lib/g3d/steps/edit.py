@@ -13,6 +13,7 @@ from torch import Tensor
 
 from g3d import latents
 from g3d.errors import G3dError, closest
+from g3d.item_choice import chosen_items
 from g3d.latents import FIELDS, Latents
 from g3d.progress import SILENT, Progress
 from g3d.seeds import MOST
@@ -201,7 +202,7 @@ def _fields(options: Options, head: latents.Head) -> list[str]:
 def _items(options: Options, head: latents.Head) -> list[int]:
     """The items of a path or a grid."""
     text = OPERATIONS[options.operation] if options.items is None else options.items
-    found = latents.chosen(text, head.names, head.path)
+    found = chosen_items(text, head.names, head.path)
     if options.operation == "grid" and len(found) != 4:
         raise G3dError(f"--items '{text}' names {len(found)}; a grid has four corners, e.g. 0,5,2,7")
     if len(found) < 2:
@@ -217,7 +218,7 @@ def _swapped(options: Options, head: latents.Head) -> tuple[list[int], list[int]
     """Who gives and who takes."""
     if options.source is None or options.to is None:
         raise G3dError("a swap needs --from ITEM and --to ITEMS, e.g. --from 3 --to 0,1,2")
-    source, to = (latents.chosen(text, head.names, head.path) for text in (options.source, options.to))
+    source, to = (chosen_items(text, head.names, head.path) for text in (options.source, options.to))
     if options.names is not None:
         _names(options, len(to))
     if len(source) not in (1, len(to)):

@@ -15,6 +15,7 @@ from g3d.data.opening import open_dataset
 from g3d.device import pick_device
 from g3d.drawing.target import batched
 from g3d.errors import G3dError, closest
+from g3d.item_choice import chosen_items
 from g3d.latents import Latents
 from g3d.methods import decoding, method
 from g3d.methods.contract import Encode, Method, Tuned
@@ -143,7 +144,7 @@ def _part(options: Options, items: list[Item]) -> list[Item]:
     if options.items is None:
         return items
     names = [item.name for item in items]
-    return [items[i] for i in dict.fromkeys(latents.chosen(options.items, names, options.data))]
+    return [items[i] for i in dict.fromkeys(chosen_items(options.items, names, options.data))]
 
 
 def _write(
