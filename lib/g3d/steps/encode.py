@@ -156,7 +156,9 @@ def _write(
     if "class" in dataset.labels:
         views = [int(dataset.views(item.object)[0]) if item.view is None else item.view for item in items]
         classes = dataset.labels["class"][views].long()
-    about = {"method": head.config["method"], "encode": config.as_json(settings), **seen}
+    known = list(dataset.info.get("names", {}).get("class", []))
+    named = {} if classes is None or known == [str(n) for n in range(len(known))] else {latents.CLASS_NAMES: known}
+    about = {"method": head.config["method"], "encode": config.as_json(settings), **named, **seen}
     names = [item.name for item in items]
     whole = replace(whole, names=names, classes=classes, split=split, about=about)
     latents.write(options.out, whole, seed=options.seed, parents={"model": head.digest, "dataset": dataset.digest})
