@@ -18,10 +18,10 @@ from g3d.errors import G3dError, closest
 from g3d.latents import Latents
 from g3d.methods import decoding, method
 from g3d.methods.contract import Encode, Method, Tuned
+from g3d.methods.encoding import BATCH, encoded
 from g3d.progress import SILENT, Progress
 from g3d.storage import artifacts, files, manifest
 
-BATCH = 16  # items whose latents are found at once
 _SPLITS = (*OBJECT_SPLITS, "all")
 
 
@@ -77,11 +77,10 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         parts = list(batched(range(len(items)), BATCH))
         for part, places in enumerate(parts):
             if distributed.mine(part):  # whole batches, so that several processes find what one does
-                one = encoder(places)
-                names = [items[place].name for place in places]
-                kept[part] = Latents(space, one.tensors, names, condition_camera=one.cameras).to("cpu")
-                if one.mse is not None:
-                    errors[list(places)], measured = one.mse.cpu(), True
+                few, mse = encoded(encoder, items, places, space)
+                kept[part] = few.to("cpu")
+                if mse is not None:
+                    errors[list(places)], measured = mse.cpu(), True
             progress.update(places[-1] + 1, len(items))
         whole = latents.gathered(space, kept, [len(places) for places in parts])
         distributed.sum_value(errors)
