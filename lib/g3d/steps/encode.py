@@ -21,6 +21,7 @@ from g3d.methods.contract import Encode, Method, Tuned
 from g3d.methods.encoding import BATCH, encoded
 from g3d.progress import SILENT, Progress
 from g3d.storage import artifacts, files, manifest
+from g3d.storage.kept import Kept, kept_or_read
 
 _SPLITS = (*OBJECT_SPLITS, "all")
 
@@ -54,13 +55,13 @@ def resolve(options: Options) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
+def run(options: Options, progress: Progress = SILENT, kept: Kept | None = None) -> dict[str, Any]:
     """Find and write the latents; returns how well they fit, where that was measured: PSNR, of the mean squared error of each
-    item and of all."""
+    item and of all. The model is `kept`, if at all, from one call to the next."""
     head, found, encode, settings = _checked(options)
     dataset, device = open_dataset(options.data), pick_device(options.device)
     manifest.note_changed(progress, options.data)
-    model = decoding.load(found, head, device)
+    model = kept_or_read(kept, head, str(device), lambda: decoding.load(found, head, device))
     items = encode.items(model, dataset, options.split)
     if not items:
         raise G3dError(f"'{options.data}' has no objects in the split '{options.split}'; choose another --split")
@@ -70,7 +71,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     if note is not None:
         progress.log(note)
     space, errors, measured = latents.space_of(head), torch.zeros(len(items)), False
-    kept: dict[int, Latents] = {}
+    parts_found: dict[int, Latents] = {}
     figures: dict[str, Any] = {}
     with distributed.processes(device):
         progress.start("encode", len(items))
@@ -78,11 +79,11 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         for part, places in enumerate(parts):
             if distributed.mine(part):  # whole batches, so that several processes find what one does
                 few, mse = encoded(encoder, items, places, space)
-                kept[part] = few.to("cpu")
+                parts_found[part] = few.to("cpu")
                 if mse is not None:
                     errors[list(places)], measured = mse.cpu(), True
             progress.update(places[-1] + 1, len(items))
-        whole = latents.gathered(space, kept, [len(places) for places in parts])
+        whole = latents.gathered(space, parts_found, [len(places) for places in parts])
         distributed.sum_value(errors)
         (measured,) = distributed.agree(measured)
         if distributed.rank() == 0:

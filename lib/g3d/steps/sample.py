@@ -24,6 +24,7 @@ from g3d.progress import SILENT, Progress, Tell, track
 from g3d.scenes.scene import Scene, World
 from g3d.seeds import parse_seeds
 from g3d.storage import artifacts, files
+from g3d.storage.kept import Kept, kept_or_read
 
 
 @dataclass(frozen=True)
@@ -110,17 +111,20 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     return {**result, "written": [*result["written"], *written]}
 
 
-def scenes(options: Options, progress: Progress = SILENT) -> Iterator[Scene]:
-    """The scenes of the samples one after the other, in memory: what `run` writes to `out`, which is not asked for here."""
+def scenes(options: Options, progress: Progress = SILENT, kept: Kept | None = None) -> Iterator[Scene]:
+    """The scenes of the samples one after the other, in memory: what `run` writes to `out`, which is not asked for here. Model
+    and prior are `kept`, if at all, from one call to the next."""
     found, device = _checked(options, written=False), pick_device(options.device)
-    model = decoding.load(found.method, found.model, device)
-    draw = _drawn(found, model, options, device, lambda step, of: None)
+    model = kept_or_read(kept, found.model, str(device), lambda: decoding.load(found.method, found.model, device))
+    draw = _drawn(found, model, options, device, lambda step, of: None, kept)
     parts = list(batched(found.numbers, options.batch))
     for numbers in track(parts, len(parts), "batches of scenes", progress):
         yield from decoding.scenes_of(found.method, model, draw(numbers), found.decoding)
 
 
-def _drawn(found: _Checked, model: Any, options: Options, device: torch.device, tell: Tell) -> Draw:
+def _drawn(
+    found: _Checked, model: Any, options: Options, device: torch.device, tell: Tell, kept: Kept | None = None
+) -> Draw:
     """Numbers of samples => their latents, by the prior, or by the model itself; and the camera that each is baked at."""
     conditions = _conditions(found, options)
 
@@ -129,8 +133,10 @@ def _drawn(found: _Checked, model: Any, options: Options, device: torch.device, 
 
     if found.prior is None:
         return lambda numbers: decoding.draw(found.method, model, numbers, options.seed, found.sampling, seen(numbers))
-    kind = prior(str(found.prior.config["kind"]))
-    loaded = kind.load(artifacts.read(found.prior.path, "prior", role="the prior"), device)
+    kind, head = prior(str(found.prior.config["kind"])), found.prior
+    loaded = kept_or_read(
+        kept, head, str(device), lambda: kind.load(artifacts.read(head.path, "prior", role="the prior"), device)
+    )
     loaded = loaded if kind.watched is None else kind.watched(loaded, tell)
     order = {number: place for place, number in enumerate(found.numbers)}
 
