@@ -109,6 +109,9 @@ def test_what_cannot_be_copied_is_read_again(tmp_path: Path) -> None:
     assert [kept.get(head, "cpu", read) for _ in range(2)] == made and len(made) == 2
     for file in made:
         file.close()
+    first = kept.get(head, "cpu", lambda: torch.zeros(2))
+    first.fill_(7)
+    assert kept.get(head, "cpu", read).tolist() == [0, 0] and len(made) == 2
 
 
 def test_mistakes_end_in_the_sentences_of_the_commands(pipeline: Pipeline, tmp_path: Path) -> None:

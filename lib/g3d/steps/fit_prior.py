@@ -54,8 +54,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     parents = {f"latents {i}" if i > 1 else "latents": head.digest for i, head in enumerate(heads, 1)}
     identity = {"kind": options.kind, "settings": config.as_json(settings), "parents": parents}
     how = runs.Start(
-        options.seed, device, options.resume, options.overwrite, options.allow_change, None, options.save_every_s
-    )
+        options.seed, device, options.resume, options.overwrite, options.allow_change, None, options.save_every_s,
+        config.before(settings),
+    )  # fmt: skip
     kept = runs.Checkpoints(options.checkpoint_every, options.keep, kind.best_by)
     made = options.out / "prior.safetensors"
 

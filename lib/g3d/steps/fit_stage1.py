@@ -85,8 +85,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     parents = {"dataset": dataset.digest, **initial.parents(options.out, options.resume, head)}
     identity = {"method": options.method, "settings": config.as_json(settings), "parents": parents}
     how = runs.Start(
-        options.seed, device, options.resume, options.overwrite, options.allow_change, head, options.save_every_s
-    )
+        options.seed, device, options.resume, options.overwrite, options.allow_change, head, options.save_every_s,
+        config.before(settings),
+    )  # fmt: skip
     kept = runs.Checkpoints(options.checkpoint_every, options.keep, _BEST_BY)
 
     def evaluate(current: runs.Run, step: int) -> dict[str, Any]:
