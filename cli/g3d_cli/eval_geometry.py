@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g3d_cli.execute import execute
-from g3d_cli.options import AnyCamera, Device, DryRun, Json, Overwrite
+from g3d_cli.options import AnyCamera, Device, DrawnFrom, DryRun, Json, Overwrite
 
 EXAMPLE = "g3d eval-geometry demo/data demo/data --split test"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -22,6 +22,7 @@ def eval_geometry(
     objects: Annotated[
         str | None, typer.Option(help="Objects of datasets: train, test, pairs or all (default).")
     ] = None,
+    drawn_from: DrawnFrom = None,
     region: Annotated[
         str, typer.Option(help="mask: the object. picture: all of it, of what render --disparity wrote.")
     ] = "mask",
@@ -46,9 +47,9 @@ def eval_geometry(
 ) -> None:
     """Say how solid rendered objects are (cloudy rays, halos), and how right their depth is."""
     options = {
-        "images": images, "true": true, "split": split, "objects": objects, "near_world": near, "far_world": far,
-        "region": region, "estimator": estimator, "estimator_size": estimator_size, "estimator_norm": estimator_norm,
-        "trust": trust, "device": device, "any_camera": any_camera,
-        "per_item": per_item, "out": out, "overwrite": overwrite,
+        "images": images, "true": true, "split": split, "objects": objects, "drawn_from": drawn_from,
+        "near_world": near, "far_world": far, "region": region, "estimator": estimator,
+        "estimator_size": estimator_size, "estimator_norm": estimator_norm, "trust": trust, "device": device,
+        "any_camera": any_camera, "per_item": per_item, "out": out, "overwrite": overwrite,
     }  # fmt: skip
     execute("eval_geometry", options, as_json=as_json, dry_run=dry_run)

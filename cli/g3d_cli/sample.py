@@ -60,7 +60,10 @@ def sample(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option("--class", help="Classes of the samples, in turns, e.g. 3 or 0-9; of a prior that knows some."),
+        typer.Option(
+            "--class",
+            help="Classes of the samples, in turns, e.g. 3 or 0-9, or names where the prior has them: cat,dog.",
+        ),
     ] = None,
     settings: Set = None,
     render_into: RenderInto = None,

@@ -14,7 +14,7 @@ Each call gives what the command of that name writes, to the bit. All raise `G3d
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from g3d.scenes.scene import MlpField, Scene, pick, tensors_of
 from g3d.scenes.scene_file import load_scene, save_scene
 from g3d.steps import encode, sample
 from g3d.storage import artifacts, files
+from g3d.storage.kept import Kept
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,13 @@ class Made:
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted model, and the prior that it draws its latents from, if it needs one."""
+    """A fitted model, and the prior that it draws its latents from, if it needs one. Each file is read when it is first used,
+    and again when it has changed."""
 
     header: artifacts.Header
     prior: Path | None = None
     device: str = "auto"
+    _kept: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     @property
     def method(self) -> str:
@@ -114,7 +117,7 @@ class Model:
             self.header.path, self.prior, num=num, settings=_pairs(settings), seed=seed, classes=classes, device=self.device,
             drawing=Drawing(cameras, seed=seed),
         )  # fmt: skip
-        return [Made(scene, index) for index, scene in enumerate(sample.scenes(options))]
+        return [Made(scene, index) for index, scene in enumerate(sample.scenes(options, kept=self._kept))]
 
     def encode(
         self,
@@ -140,18 +143,21 @@ class Model:
                     self.device,
                     items=items,
                     num=num,
-                )
+                ),
+                kept=self._kept,
             )
             return latents.read(latents.check(out))
 
     def decode(self, codes: Latents, settings: Mapping[str, Any] | None = None) -> list[Made]:
         """A scene for each latent."""
-        chosen, device = method(self.method), pick_device(self.device)
-        others = () if chosen.other_spaces is None else chosen.other_spaces(self.config)
+        head = artifacts.check(self.header.path, "model", role="the model")
+        chosen, device = method(str(head.config["method"])), pick_device(self.device)
+        others = () if chosen.other_spaces is None else chosen.other_spaces(decoding.model_settings(chosen, head))
         if codes.space not in others:
-            latents.check_same(self.header, codes.space, self.header.path, "the latents")
+            latents.check_same(head, codes.space, head.path, "the latents")
         how = config.override(chosen.decode_settings(), _pairs(settings), chosen.name)
-        scenes = decoding.scenes_of(chosen, decoding.load(chosen, self.header, device), codes.to(device), how)
+        model = self._kept.get(head, str(device), lambda: decoding.load(chosen, head, device))
+        scenes = decoding.scenes_of(chosen, model, codes.to(device), how)
         return [Made(scene, i, name) for i, (scene, name) in enumerate(zip(scenes, codes.names, strict=True))]
 
 

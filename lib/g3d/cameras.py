@@ -302,7 +302,8 @@ def read_transforms(path: Path) -> Cameras:
     return from_transforms(files.read_json(path, "the cameras"), str(path))
 
 
-def write_transforms(path: Path, cameras: Cameras, file_names: Sequence[str]) -> None:
-    """Write a `transforms.json` beside pictures, so that other tools open the folder."""
+def write_transforms(path: Path, cameras: Cameras, file_names: Sequence[str], item: str | None = None) -> None:
+    """Write a `transforms.json` beside pictures, so that other tools open the folder; `item`: the name of what they all show."""
+    about = {**to_transforms(cameras, file_names), **({} if item is None else {"item": item})}
     with files.atomic(path) as temporary:
-        temporary.write_text(json.dumps(to_transforms(cameras, file_names), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

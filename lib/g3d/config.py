@@ -11,9 +11,16 @@ from g3d.errors import G3dError, closest, did_you_mean
 C = TypeVar("C")
 
 
-def setting(default: Any, doc: str, *, low: float | None = None, high: float | None = None) -> Any:
-    """A field of a settings class: its default, one line of documentation (unit, source) and its closed range."""
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high})
+_SAME: Any = object()
+
+
+def setting(default: Any, doc: str, *, low: float | None = None, high: float | None = None, before: Any = _SAME) -> Any:
+    """A field of a settings class: its default, one line of documentation (unit, source) and its closed range.
+
+    A run that was begun before there was this setting is resumed as one that has it at `before`: what runs did then. That is
+    the default, unless a new setting, or a new default, changes what runs do without it."""
+    told = {"doc": doc, "low": low, "high": high}
+    return field(default=default, metadata=told if before is _SAME else {**told, "before": before})
 
 
 def override(config: C, pairs: Iterable[str], owner: str) -> C:
@@ -44,6 +51,17 @@ def names(config: Any) -> list[str]:
 def as_json(config: Any) -> dict[str, Any]:
     """A settings object => plain JSON values (tuples become lists)."""
     return {f.name: _plain(getattr(config, f.name)) for f in ordered(config)}
+
+
+def before(config: Any) -> dict[str, Any]:
+    """Of every setting what a run did that was begun before there was this setting, as plain JSON values."""
+    found = {}
+    for spec in ordered(config):
+        if "before" in spec.metadata:
+            found[spec.name] = _plain(spec.metadata["before"])
+        elif spec.default is not dataclasses.MISSING:  # of another package it may have none
+            found[spec.name] = _plain(spec.default)
+    return found
 
 
 def _plain(value: Any) -> Any:

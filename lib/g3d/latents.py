@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CODES, TOKENS, FIELDS = "codes", "tokens", "fields."
 MOST_TOKENS = 2**31 - 1  # of a vocabulary: training keeps them in 32 bits
 INPUT_VIEWS = "input_views"  # in `about`: an item's name => the dataset's views that it was found from
+CLASS_NAMES = "class_names"  # in `about`: of classes 0, 1, ...
 TEST = 1  # from here on the splits of a dataset are held out
 _BESIDES = ("class", "split", "condition_camera")  # of a file: what an item has besides its latent
 

@@ -1,5 +1,6 @@
 """`g3d decode`: latents to scenes, item by item; the item's own cameras."""
 
+import json
 from pathlib import Path
 
 from commands import Pipeline, g3d, refused
@@ -30,6 +31,11 @@ def test_an_item_is_drawn_from_its_own_views(pipeline: Pipeline, tmp_path: Path)
     assert len(images.image_set(tmp_path / "i")) == 2
     # what the step's own figures say of the test views is what the pictures say
     assert images.read_image(tmp_path / "i" / "000000.png").shape == (24, 24, 3)
+    judged = ("eval-recon", pipeline.data, tmp_path / "i", "--split", "test", "--device", "cpu", "--json")
+    alone = g3d(*judged, "--drawn-from", pipeline.model, "--per-item", tmp_path / "alone.jsonl")
+    assert alone.code == 0, alone.err
+    names = [json.loads(line)["name"] for line in (tmp_path / "alone.jsonl").read_text().splitlines()]
+    assert names == ["000002/000000", "000002/000001"]
 
 
 def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_from_data_to_a_held_out_reconstruction(tmp_path: Path, kind: str) -> No
             )  # 8-bit and clamped there
     words = ["decode", run, run / "test.safetensors"]
     if kind == "image":
-        assert file.config["names"] == ["a/1", "b/2"]
+        assert file.config["names"] == ["a/1", "b/2"] and file.config["class_names"] == ["a", "b"]
         assert g3d(*words, "--render", tmp_path / "pictures").code == 0
         judged = g3d("eval-recon", data, tmp_path / "pictures", "--objects", "test", "--json")
         assert judged.code == 0, judged.err

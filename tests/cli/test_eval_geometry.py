@@ -1,13 +1,17 @@
 """`g3d eval-geometry` on hand-made folders with known answers, and on what `render` writes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import Pipeline, g3d, refused
+from g3d import latents
+from g3d.data.opening import open_dataset
 from g3d.errors import G3dError
 from g3d.images import write_image
+from g3d.latents import LatentSpace
 from g3d.steps import render
 from g3d.steps.eval_geometry import Options, resolve, run
 
@@ -122,6 +126,29 @@ def test_against_the_inverse_depth_of_an_estimator(pipeline: Pipeline, tmp_path:
     )
     assert found["depth_accuracy_inverse"] < 1e-5 and "depth_rmse_world" not in found
     assert found["depth"] == "expected camera z against inverse depth of an estimator, in the true mask"
+
+
+def test_folders_show_what_the_latents_of_drawn_from_are_named_after(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Three of four objects in an order of their own; each folder holds the object's true pictures, so all must be right."""
+    data, names = open_dataset(pipeline.data), ["cars-00003", "cars-00000", "cars-00002"]
+    for place, name in enumerate(names):
+        folder = tmp_path / "drawn" / f"{place:06d}"
+        for k, view in enumerate(data.views(data.object_names.index(name)).tolist()):
+            for kind in ("images", "masks", "depth"):
+                to = folder / ("" if kind == "images" else kind) / f"{k:06d}.png"
+                to.parent.mkdir(parents=True, exist_ok=True)
+                to.write_bytes(data.raw(kind, view) or b"")
+        about = {"depth_scale": data.info["depth_scale"], "what": "camera z"}
+        (folder / "depth" / "depth.json").write_text(json.dumps(about))
+    codes = LatentSpace.codes("z", 4).zeros(len(names))
+    latents.write(tmp_path / "l.safetensors", replace(codes, names=names), seed=0, parents={})
+    words = ("eval-geometry", tmp_path / "drawn", pipeline.data, "--json")
+    found = g3d(*words, "--drawn-from", tmp_path / "l.safetensors")
+    assert found.code == 0, found.err
+    figures = [found.json[name] for name in ("n", "depth_n", "halo", "depth_rmse_world", "disparity_scale")]
+    assert figures == [24, 24, 0, 0, pytest.approx(1)]
+    refused(g3d(*words), "8 of 32 without a partner")
+    refused(g3d(*words[:2], "--drawn-from", tmp_path / "l.safetensors"), "of a true dataset, and none is given")
 
 
 def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -68,7 +68,13 @@ def test_an_interrupted_run_resumes_to_the_same_tensors(pipeline: Pipeline, tmp_
     stopped = artifacts.header(tmp_path / "cut" / "state.safetensors").config["step"]
     assert 0 < stopped < 400, "the signal came too late to test anything"
     refused(g3d(*words, "--set", "lr=0.5", "--out", tmp_path / "cut", "--resume"), "lr: 0.001 -> 0.5")
-    assert g3d_process(*words, "--out", tmp_path / "cut", "--resume").code == 0
+    kept = json.loads((tmp_path / "cut" / "config.json").read_text())
+    older = {**kept, "settings": {k: v for k, v in kept["settings"].items() if k not in ("clip", "compile")}}
+    (tmp_path / "cut" / "config.json").write_text(json.dumps(older))  # as before there were these settings
+    refused(g3d(*words, "--set", "clip=1", "--out", tmp_path / "cut", "--resume"), "(clip: 0.0 -> 1.0)")
+    resumed = g3d_process(*words, "--out", tmp_path / "cut", "--resume")
+    assert resumed.code == 0 and "as it did without them: clip=0.0, compile=False" in resumed.err
+    assert json.loads((tmp_path / "cut" / "config.json").read_text()) == kept
     for name in FILES:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     tensors = artifacts.header(tmp_path / "cut" / "state.safetensors").tensors

@@ -185,6 +185,37 @@ def test_tokens_by_class_and_what_may_be_drawn(of_tokens: Path, tmp_path: Path) 
     assert dry["settings"] == {"temperature": 0.7, "top_k": 3, "top_p": 0.9}
 
 
+def test_classes_by_name(of_tokens: Path, tmp_path: Path) -> None:
+    """Names go from the latents into the prior, and on into what is drawn; the prior knows those of its classes alone."""
+    names = ["cat", "tabby, old", "2", "unseen"]
+    known = latents.read(latents.check(of_tokens / "l.safetensors"))
+    latents.write(tmp_path / "l.safetensors", replace(known, about={"class_names": names}))
+    how = ("--kind", "autoregressive", "--preset", "smoke", "--device", "cpu", "--out", tmp_path / "prior")
+    assert g3d("fit-prior", tmp_path / "l.safetensors", *how).code == 0
+    base = ["sample", of_tokens / "model", "--prior", tmp_path / "prior", "--num", 4, "--device", "cpu", "--latents"]
+    for text, wanted in (("cat", [0] * 4), ("2,cat", [2, 0, 2, 0]), ("tabby, old", [1] * 4), ("cat,1-2", [0, 1, 2, 0])):
+        done = g3d(*base, tmp_path / text, "--class", text)
+        assert done.code == 0 and f"classes: {wanted[0]} ({names[wanted[0]]})" in done.err
+        found = latents.read(latents.check(tmp_path / text))
+        assert found.classes is not None and found.classes.tolist() == wanted and found.about["class_names"] == names
+    listed = "choose --class from cat, tabby, old, 2, or by number from 0-2"
+    refused(g3d(*base, tmp_path / "no", "--class", "cta"), "no class 'cta' (did you mean 'cat'?)", listed)
+    refused(g3d(*base, tmp_path / "no", "--class", "cat,unseen"), "no class 'unseen'", listed)
+    refused(g3d(*base, tmp_path / "no", "--class", "3"), "knows 3 classes, not 3")
+    base[3] = of_tokens / "prior"  # without names
+    refused(g3d(*base, tmp_path / "no", "--class", "cat"), "'cat' is not a list of classes")
+    other = replace(
+        known, names=[f"other {i}" for i in range(24)], about={"class_names": [*names[:2], "dog", "unseen"]}
+    )
+    latents.write(tmp_path / "o.safetensors", other)
+    refused(
+        g3d("fit-prior", tmp_path / "o.safetensors", tmp_path / "l.safetensors", *how, "--overwrite"),
+        "names its classes",
+    )
+    latents.write(tmp_path / "o.safetensors", replace(other, about={"class_names": "cat"}))
+    refused(g3d("fit-prior", tmp_path / "o.safetensors", *how, "--overwrite"), "'class_names' is cat")
+
+
 def test_refusals_of_tokens(of_tokens: Path, pipeline: Pipeline, tmp_path: Path) -> None:
     base = ["sample", of_tokens / "model", "--prior", of_tokens / "prior", "--num", 7, "--latents", tmp_path / "l"]
     refused(g3d(*base, "--top-k", 6), "top_k is 6", "knows 5 tokens")

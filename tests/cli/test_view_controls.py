@@ -94,15 +94,17 @@ def test_seed_and_truncation_of_a_gan(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_class_of_a_prior_of_tokens(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [False, True])
+def test_the_class_of_a_prior_of_tokens(tmp_path: Path, named: bool) -> None:
     torch.manual_seed(0)
     config = settings_of("vq3d", "smoke", [])
     about = vq3d.codec.described(config, world_of(config, (0.0, 0.0, 0.0)))
     artifacts.write(tmp_path / "model" / "model.safetensors", "model", Autoencoder(config).state_dict(), about)
     tokens = torch.randint(config.codes, (24, config.tokens), generator=torch.Generator().manual_seed(0))
     known = Latents(
-        vq3d.codec.latent_space(config), {"tokens": tokens}, [str(i) for i in range(24)], torch.arange(24) % 3
-    )
+        vq3d.codec.latent_space(config), {"tokens": tokens}, [str(i) for i in range(24)], torch.arange(24) % 3,
+        about={"class_names": ["a", "b", "b"]} if named else {},
+    )  # fmt: skip
     latents.write(tmp_path / "l.safetensors", known)
     how = fit_prior.Options(
         tmp_path / "l.safetensors", tmp_path / "prior", "autoregressive", device="cpu", preset="smoke"
@@ -127,10 +129,16 @@ def test_the_class_of_a_prior_of_tokens(tmp_path: Path) -> None:
     with browser() as program, shown(subject, "127.0.0.1", 0) as server:
         page = program.open(server.url)
         session = only(server)
-        assert list(session.knobs) == ["Seed", "Class"] and session.knobs["Class"].max == 2
+        assert list(session.knobs) == ["Seed", "Class"]
         assert np.allclose(numbers(session), made(0), atol=1e-6)
-        press(page, 1, "ArrowRight")
-        until(lambda: session.knobs["Class"].value == 1 and np.allclose(numbers(session), made(1), atol=1e-6), 120)
+        control = session.knobs["Class"]
+        if named:
+            assert list(control.options) == ["0 a", "1 b", "2 b"]
+            control.value = "1 b"
+        else:
+            assert control.max == 2
+            press(page, 1, "ArrowRight")
+        until(lambda: control.value in (1, "1 b") and np.allclose(numbers(session), made(1), atol=1e-6), 120)
         assert not np.allclose(made(0), made(1), atol=1e-3) and not session.note.content
         page.close()
 

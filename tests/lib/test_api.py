@@ -1,6 +1,7 @@
 """g3d from Python: what it gives is what the commands write."""
 
 import math
+import shutil
 from pathlib import Path
 
 import g3d
@@ -14,6 +15,7 @@ from g3d.methods.mnif.config import Config
 from g3d.scenes.scene import tensors_of
 from g3d.scenes.scene_file import load_scene
 from g3d.storage import artifacts
+from g3d.storage.kept import Kept
 
 
 def test_samples_are_those_of_the_command(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -66,6 +68,50 @@ def test_encode_and_decode_fit_together(pipeline: Pipeline, tmp_path: Path) -> N
     assert [scene.item for scene in scenes] == list(found.names)
     view = scenes[0].render(f"dataset:{pipeline.data}:test", size=8)
     assert view.rgb.shape == (2, 8, 8, 3)  # the item's own test views
+
+
+def test_files_are_read_once_and_again_when_they_have_changed(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, read = tmp_path / "run", []
+    shutil.copytree(pipeline.model, run)
+    whole = artifacts.read
+    monkeypatch.setattr(
+        artifacts, "read", lambda path, *a, **k: (read.append(Path(path).name), whole(path, *a, **k))[1]
+    )
+    model = g3d.load(run, prior=pipeline.prior, device="cpu")
+    first, codes = model.sample(2), model.encode(pipeline.data, num=2, settings={"steps": 3})
+    decoded = model.decode(codes)
+    assert [read.count(f"{name}.safetensors") for name in ("model", "prior")] == [1, 1]
+    for value in (value for made in (*first, *decoded) for value in made.tensors.values()):
+        value.detach().fill_(7)  # a scene is the caller's own, whatever it shares with what made it
+    again = g3d.load(run, prior=pipeline.prior, device="cpu")
+    for one, other in zip(
+        [*model.sample(2), *model.decode(codes)], [*again.sample(2), *again.decode(codes)], strict=True
+    ):
+        assert all(torch.equal(value, other.tensors[name]) for name, value in one.tensors.items())
+    before, kept = model.sample(1)[0].tensors, whole(run / "model.safetensors", "model")
+    artifacts.write(run / "model.safetensors", "model", {n: v * 2 for n, v in kept.values.items()}, kept.config)
+    changed = g3d.load(run, prior=pipeline.prior, device="cpu").sample(1)[0].tensors
+    after = model.sample(1)[0].tensors
+    assert all(torch.equal(value, changed[name]) for name, value in after.items())
+    assert not all(torch.equal(value, before[name]) for name, value in after.items())
+
+
+def test_what_cannot_be_copied_is_read_again(tmp_path: Path) -> None:
+    artifacts.write(tmp_path / "a.safetensors", "latents", {"codes": torch.zeros(1, 2)}, {"space": "z", "names": ["a"]})
+    head, kept, made = artifacts.header(tmp_path / "a.safetensors"), Kept(), []
+
+    def read() -> object:
+        made.append(open(tmp_path / "a.safetensors", "rb"))  # noqa: PTH123, SIM115
+        return made[-1]
+
+    assert [kept.get(head, "cpu", read) for _ in range(2)] == made and len(made) == 2
+    for file in made:
+        file.close()
+    first = kept.get(head, "cpu", lambda: torch.zeros(2))
+    first.fill_(7)
+    assert kept.get(head, "cpu", read).tolist() == [0, 0] and len(made) == 2
 
 
 def test_mistakes_end_in_the_sentences_of_the_commands(pipeline: Pipeline, tmp_path: Path) -> None:

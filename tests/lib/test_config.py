@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pytest
-from g3d.config import as_json, describe, differences, from_json, names, override, preset, setting
+from g3d.config import as_json, before, describe, differences, from_json, names, override, preset, setting
 from g3d.errors import G3dError
 from g3d.methods import METHODS
 
@@ -151,3 +151,18 @@ def test_own_settings_come_before_shared_ones() -> None:
 
     assert names(Own)[0] == "width" and names(Own())[1:] == names(Settings)
     assert list(as_json(Own())) == names(Own) and as_json(Own())["mirror"] is True
+
+
+@dataclass(frozen=True)
+class Grown:
+    old: int = setting(1, "from the beginning")
+    sizes: tuple[int, ...] = setting((2, 3), "came later and changed nothing")
+    mean: bool = setting(True, "came later, and runs had done otherwise", before=False)
+    limit: float | None = setting(1.0, "came later, and there was none", before=None)
+
+
+def test_what_runs_did_before_there_was_a_setting() -> None:
+    assert before(Grown(old=5, mean=True)) == {"old": 1, "sizes": [2, 3], "mean": False, "limit": None}
+    assert {name: before(METHODS.get("gsgan").config())[name] for name in ("anchor_losses", "swap_fade_kimg", "deviation")} == {
+        "anchor_losses": "sum", "swap_fade_kimg": 0.0, "deviation": "part",
+    }  # fmt: skip

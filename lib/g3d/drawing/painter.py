@@ -133,7 +133,8 @@ class Painter:
             self._flat[f"{number:09d}"] = to_transforms(seen, [f"{name}.png"])
             self._flat_depth |= scales
         else:
-            write_transforms(folder / "transforms.json", seen, list(scales))
+            alone = item if self.scenes == 1 else None  # no folder tells its number
+            write_transforms(folder / "transforms.json", seen, list(scales), alone)
             self._describe_depth(folder, scales)
         self._keep(number, [str((folder / f"{n}.png").relative_to(self.folder)) for n in names])
 

@@ -38,8 +38,8 @@ class Pairs:
 
 def pair(true: Side, test: Side, any_camera: bool = False) -> Pairs:
     """Every picture with its partner of the same name; `any_camera`: scenes may be drawn by cameras of their own."""
-    if true.left_out is not None:
-        true, test = _of_items(true, test, true.left_out)
+    if true.items:
+        true, test = _of_items(true, test)
     choices = [(a, b) for a in true.schemes for b in test.schemes]
     overlap = {ab: len(true.schemes[ab[0]].keys() & test.schemes[ab[1]].keys()) for ab in choices}
     whole = [ab for ab in choices if true.schemes[ab[0]].keys() == test.schemes[ab[1]].keys()]
@@ -52,12 +52,10 @@ def pair(true: Side, test: Side, any_camera: bool = False) -> Pairs:
     return Pairs(pairs, true, test, naming[0] if naming[0] == naming[1] else " = ".join(naming))
 
 
-def _of_items(true: Side, test: Side, left_out: frozenset[str]) -> tuple[Side, Side]:
+def _of_items(true: Side, test: Side) -> tuple[Side, Side]:
     """Both sides where pictures are named by items: those of other items do not count, nor items that were not drawn."""
-    named = test.schemes
-    if test.of_objects:  # one view of each, in no folder: 000003 => 000003/000000
-        named = {"item": {f"{name}/000000": item for name, item in test.schemes["file"].items()}}
-    schemes = {by: {n: item for n, item in items.items() if n not in left_out} for by, items in named.items()}
+    named = _by_items(test, true.items)
+    schemes = {by: {n: item for n, item in items.items() if n not in true.left_out} for by, items in named.items()}
     drawn = {name.partition("/")[0] for items in schemes.values() for name in items}
     if not drawn:
         raise G3dError(
@@ -66,6 +64,32 @@ def _of_items(true: Side, test: Side, left_out: frozenset[str]) -> tuple[Side, S
         )
     shown = {name: item for name, item in true.schemes["item/view"].items() if name.partition("/")[0] in drawn}
     return replace(true, schemes={**true.schemes, "item/view": shown}), replace(test, schemes=schemes)
+
+
+def _by_items(test: Side, items: Sequence[str]) -> Mapping[str, Mapping[str, Item]]:
+    """The pictures named by the number of their item among `items` and of their view: 000003/000000. What a folder says that it
+    shows counts more than its name."""
+    for folder, name in test.shows.items():
+        own = items[int(folder)] if folder.isdecimal() and int(folder) < len(items) else name
+        if name in items and own == name:
+            continue
+        shown = f"'{test.path}{f'/{folder}' if folder else ''}' shows the item '{name}'"
+        if name not in items:
+            raise G3dError(
+                f"{shown}, none of the {len(items)} of --drawn-from; give the latents that it was drawn from"
+            )
+        raise G3dError(f"{shown}, and item {int(folder)} of --drawn-from is '{own}'; call it {items.index(name):06d}")
+    files = test.schemes.get("file in its folder", test.schemes.get("file", {}))
+    if test.of_objects:  # one view of each, in no folder: 000003 => 000003/000000
+        return {"item": {f"{name}/000000": item for name, item in files.items()}}
+    if "" in test.shows:  # views of one, in no folder
+        return {"item": {f"{items.index(test.shows['']):06d}/{name}": item for name, item in files.items()}}
+    if len(items) > 1 and files and not any("/" in name for name in files):
+        raise G3dError(
+            f"the pictures of '{test.path}' lie in no folder of an item, and nothing says which of the {len(items)} of "
+            "--drawn-from they show; draw them again, or put them in a folder of the item's number (000000/000000.png)"
+        )
+    return test.schemes
 
 
 def same_size(one: Pair) -> tuple[U8, U8]:

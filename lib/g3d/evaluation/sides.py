@@ -55,12 +55,14 @@ class Side:
     depth_kind: str | None = None  # what its depth is, in words
     notes: Sequence[str] = field(default_factory=list)
     data: Dataset | None = None  # where the place is one
-    left_out: frozenset[str] | None = (
-        None  # where items say what folders show: names of what the other place may hold, too
-    )
+    items: Sequence[str] = ()  # where items say what the other place's folders show: their names
+    left_out: frozenset[str] = frozenset()  # and what of the other place does not count
     of_objects: bool = (
         False  # files show an object each, as render draws one view of many scenes, not views of one object
     )
+    shows: Mapping[str, str] = field(
+        default_factory=dict
+    )  # folder ("": the place itself) => item that it shows, if it says so
 
 
 def side(
@@ -94,7 +96,9 @@ def _of_dataset(data: Dataset, what: str, split: str | None, objects: str | None
         named = {"item/view": by_item}
         if len(items) == 1:  # whose views are drawn into no folder of their own
             named["view of the item"] = {name.partition("/")[2]: item for name, item in by_item.items()}
-        return Side(data.path, named, "camera z" if "depth" in stores else None, (), data, frozenset(others))
+        return Side(
+            data.path, named, "camera z" if "depth" in stores else None, (), data, tuple(items), frozenset(others)
+        )
     schemes = {"view": {f"{v:06d}": item for v, item in sorted(found.items())}, "item/view": by_item}
     schemes["object/view"] = {
         f"{names[i]}/{k:06d}": found[v] for i, each in chosen_views.items() for k, v in enumerate(each)
@@ -161,10 +165,15 @@ class _Files:
             notes.add(f"of '{path}' {leaving_out.note(self.set.left_out)}")
         schemes = {"file": items}
         tops = {PurePosixPath(key).parts[0] for key in items}
+        root = PurePosixPath()
         if not self.set.path.is_dir() and len(tops) == 1 and all("/" in key for key in items):  # a zip made of a folder
             schemes["file in its folder"] = {key.split("/", 1)[1]: item for key, item in items.items()}
-        of_objects = self._json("transforms.json").get("frames_show") == "objects"
-        return Side(path, schemes, " / ".join(sorted(kinds)) or None, sorted(notes), of_objects=of_objects)
+            root = PurePosixPath(*tops)
+        of_objects = self._json(str(root / "transforms.json")).get("frames_show") == "objects"
+        folders = {PurePosixPath(key).parent for key in items}
+        said = {f.relative_to(root).as_posix(): self._json(str(f / "transforms.json")).get("item") for f in folders}
+        shows = {folder if folder != "." else "": item for folder, item in said.items() if isinstance(item, str)}
+        return Side(path, schemes, " / ".join(sorted(kinds)) or None, sorted(notes), of_objects=of_objects, shows=shows)
 
     def _item(self, name: str, notes: set[str], kinds: set[str]) -> Item:
         where = self._where(name)

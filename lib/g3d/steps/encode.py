@@ -19,10 +19,11 @@ from g3d.item_choice import chosen_items
 from g3d.latents import Latents
 from g3d.methods import decoding, method
 from g3d.methods.contract import Encode, Method, Tuned
+from g3d.methods.encoding import BATCH, encoded
 from g3d.progress import SILENT, Progress
 from g3d.storage import artifacts, files, manifest
+from g3d.storage.kept import Kept, kept_or_read
 
-BATCH = 16  # items whose latents are found at once
 _SPLITS = (*OBJECT_SPLITS, "all")
 
 
@@ -55,13 +56,13 @@ def resolve(options: Options) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
+def run(options: Options, progress: Progress = SILENT, kept: Kept | None = None) -> dict[str, Any]:
     """Find and write the latents; returns how well they fit, where that was measured: PSNR, of the mean squared error of each
-    item and of all."""
+    item and of all. The model is `kept`, if at all, from one call to the next."""
     head, found, encode, settings = _checked(options)
     dataset, device = open_dataset(options.data), pick_device(options.device)
     manifest.note_changed(progress, options.data)
-    model = decoding.load(found, head, device)
+    model = kept_or_read(kept, head, str(device), lambda: decoding.load(found, head, device))
     items = encode.items(model, dataset, options.split)
     if not items:
         raise G3dError(f"'{options.data}' has no objects in the split '{options.split}'; choose another --split")
@@ -71,20 +72,19 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     if note is not None:
         progress.log(note)
     space, errors, measured = latents.space_of(head), torch.zeros(len(items)), False
-    kept: dict[int, Latents] = {}
+    parts_found: dict[int, Latents] = {}
     figures: dict[str, Any] = {}
     with distributed.processes(device):
         progress.start("encode", len(items))
         parts = list(batched(range(len(items)), BATCH))
         for part, places in enumerate(parts):
             if distributed.mine(part):  # whole batches, so that several processes find what one does
-                one = encoder(places)
-                names = [items[place].name for place in places]
-                kept[part] = Latents(space, one.tensors, names, condition_camera=one.cameras).to("cpu")
-                if one.mse is not None:
-                    errors[list(places)], measured = one.mse.cpu(), True
+                few, mse = encoded(encoder, items, places, space)
+                parts_found[part] = few.to("cpu")
+                if mse is not None:
+                    errors[list(places)], measured = mse.cpu(), True
             progress.update(places[-1] + 1, len(items))
-        whole = latents.gathered(space, kept, [len(places) for places in parts])
+        whole = latents.gathered(space, parts_found, [len(places) for places in parts])
         distributed.sum_value(errors)
         (measured,) = distributed.agree(measured)
         if distributed.rank() == 0:
@@ -157,7 +157,9 @@ def _write(
     if "class" in dataset.labels:
         views = [int(dataset.views(item.object)[0]) if item.view is None else item.view for item in items]
         classes = dataset.labels["class"][views].long()
-    about = {"method": head.config["method"], "encode": config.as_json(settings), **seen}
+    known = list(dataset.info.get("names", {}).get("class", []))
+    named = {} if classes is None or known == [str(n) for n in range(len(known))] else {latents.CLASS_NAMES: known}
+    about = {"method": head.config["method"], "encode": config.as_json(settings), **named, **seen}
     names = [item.name for item in items]
     whole = replace(whole, names=names, classes=classes, split=split, about=about)
     latents.write(options.out, whole, seed=options.seed, parents={"model": head.digest, "dataset": dataset.digest})

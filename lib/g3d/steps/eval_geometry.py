@@ -25,6 +25,8 @@ REGIONS = ("mask", "picture")
 class Options:
     """`images`: what `render --alpha --depth` wrote, or a dataset. `true`: a dataset, or a folder with masks (and depth).
 
+    `drawn_from`: latents whose names say which objects of `true` the folders of `images` show.
+
     `near_world`, `far_world`: disparity in VQ3D's units, 1 at near and 0 at far, against true disparity stretched to 0..1 in
     each picture; without them both are inverse depths in world units.
 
@@ -36,6 +38,7 @@ class Options:
     true: Path | None = None
     split: str | None = None
     objects: str | None = None
+    drawn_from: Path | None = None
     near_world: float | None = None
     far_world: float | None = None
     region: str = "mask"
@@ -52,6 +55,7 @@ class Options:
 
 def resolve(options: Options) -> dict[str, Any]:
     """The settings as they will be used. Raises `G3dError` for what can be refused before any image is read."""
+    from g3d.evaluation.drawn_from import check_drawn_from
     from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words, needs_dataset
 
     inputs = [existing(options.images, "the images")]
@@ -63,6 +67,7 @@ def resolve(options: Options) -> dict[str, Any]:
         inputs.append(existing(options.estimator, "the estimator"))
     _check_truth(options)
     needs_dataset({"--split": options.split, "--objects": options.objects}, inputs)
+    inputs += check_drawn_from(options.drawn_from, options.true)
     near, far = options.near_world, options.far_world
     if (near is None) != (far is None):
         raise G3dError(f"--near {near} and --far {far} belong together; give both, or neither")
@@ -96,6 +101,7 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """The figures with all one must know to compare them; written to `out` if given."""
     resolve(options)
     from g3d.evaluation.disparity_judge import Judge
+    from g3d.evaluation.drawn_from import item_names
     from g3d.evaluation.outcome import write_results
     from g3d.evaluation.pairs import pair, side
 
@@ -106,7 +112,8 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     if options.true is None:
         items = [(name, item, None) for name, item in next(iter(test.schemes.values())).items()]
     else:
-        found = pair(side(options.true, "the true images", options.split, options.objects), test, options.any_camera)
+        known = side(options.true, "the true images", options.split, options.objects, item_names(options.drawn_from))
+        found = pair(known, test, options.any_camera)
         items = [(one.name, one.test, one) for one in found.pairs]
         if options.region == "mask":
             _need_masks([(one.name, one.true) for one in found.pairs], "the true pictures", "prepare them with masks")

@@ -45,14 +45,17 @@ def resolve(options: Options) -> dict[str, Any]:
     from g3d.evaluation.drawn_from import check_drawn_from
     from g3d.evaluation.outcome import OBJECTS, SPLITS, check_outputs, check_words
 
-    inputs = (existing(options.true, "the true images"), existing(options.test, "the images to judge"))
+    inputs: tuple[Path, ...] = (
+        existing(options.true, "the true images"),
+        existing(options.test, "the images to judge"),
+    )
     check_words({"--split": (options.split, SPLITS), "--landmarks": (options.landmarks, DETECTORS)})
     for word in (options.objects or "all").split(","):
         check_words({"--objects": (word, OBJECTS)})
     if not (options.true / "dataset.json").is_file():
         raise G3dError(f"the true faces '{options.true}' are no dataset, whose labels say who shows what; give one of "
                        "prepare-data faces")  # fmt: skip
-    check_drawn_from(options.drawn_from, options.true)
+    inputs += check_drawn_from(options.drawn_from, options.true)
     check_outputs({"--out": options.out, "--per-item": options.per_item}, options.overwrite, inputs)
     return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
 

@@ -1,14 +1,14 @@
 """`fit-prior`: fit a prior of some kind to latents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from g3d import config, distributed, latents
 from g3d.device import pick_device
 from g3d.errors import G3dError
-from g3d.priors import Prior, prior
+from g3d.priors import Prior, classes, prior
 from g3d.progress import SILENT, Progress
 from g3d.storage import artifacts, files
 from g3d.training import folder as folders
@@ -49,11 +49,14 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Fit; writes `prior.safetensors` into the run folder, and what its kind measures into `metrics.json`."""
     heads, kind, settings = _checked(options)
     found, device = latents.join([latents.read(head) for head in heads]), pick_device(options.device)
+    names = _class_names(heads)
+    found = replace(found, about={**found.about, **({latents.CLASS_NAMES: names} if names else {})})
     parents = {f"latents {i}" if i > 1 else "latents": head.digest for i, head in enumerate(heads, 1)}
     identity = {"kind": options.kind, "settings": config.as_json(settings), "parents": parents}
     how = runs.Start(
-        options.seed, device, options.resume, options.overwrite, options.allow_change, None, options.save_every_s
-    )
+        options.seed, device, options.resume, options.overwrite, options.allow_change, None, options.save_every_s,
+        config.before(settings),
+    )  # fmt: skip
     kept = runs.Checkpoints(options.checkpoint_every, options.keep, kind.best_by)
     made = options.out / "prior.safetensors"
 
@@ -116,7 +119,21 @@ def _check_alike(heads: Sequence[latents.Head]) -> None:
             raise G3dError(
                 f"'{having.path}' says the {odd[0]} of its items, '{lacking.path}' does not; encode both from data that does"
             )
+    _class_names(heads)
     digests = [head.digest for head in heads]
     twice = next((head for head in heads if digests.count(head.digest) > 1), None)
     if twice is not None:
         raise G3dError(f"the latents '{twice.path}' are given twice; give them once")
+
+
+def _class_names(heads: Sequence[latents.Head]) -> list[str]:
+    """Those of the first file that records some; one that records others is refused: its numbers mean other classes."""
+    first: tuple[Path, list[str]] | None = None
+    for head in heads:
+        names = classes.recorded(artifacts.check(head.path, "latents", role="the latents"))
+        if first is not None and names and names != first[1]:
+            raise G3dError(
+                f"'{head.path}' names its classes otherwise than '{first[0]}'; encode both from data of the same classes"
+            )
+        first = first or ((head.path, names) if names else None)
+    return first[1] if first else []

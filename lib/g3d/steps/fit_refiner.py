@@ -63,8 +63,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
         "objects": options.objects,
     }  # fmt: skip
     how = runs.Start(
-        options.seed, device, options.resume, options.overwrite, options.allow_change, None, options.save_every_s
-    )
+        options.seed, device, options.resume, options.overwrite, options.allow_change, None, options.save_every_s,
+        config.before(settings),
+    )  # fmt: skip
     kept = runs.Checkpoints(options.checkpoint_every, options.keep)
     with distributed.processes(device), runs.start(options.out, identity, how, progress, kept) as current:
         fit(settings, source(found), current)

@@ -20,6 +20,7 @@ from g3d.images import write_image
 from g3d.latents import Latents, LatentSpace
 from g3d.methods import decoding, method, settings_of
 from g3d.methods.contract import Encode, Method
+from g3d.methods.encoding import BATCH, encoded
 from g3d.progress import SILENT, Progress
 from g3d.scenes.scene import Scene
 from g3d.seeds import rng
@@ -31,7 +32,6 @@ from g3d.training import run as runs
 METRIC_VIEWS = 512  # of each split, drawn by seed where there are more
 _EVALUATION_VIEWS = 64  # while it trains
 _GENERATED_VIEWS = 256  # of a method that draws its own latents
-_ENCODED = 16  # items whose latents are found at once
 _BEST_BY = (
     (HELD_OUT, True), (NAMES["test"], True), (NAMES["train"], True), ("kernel_efficientnet", False), ("frechet_random", False),
     ("loss", False),
@@ -85,8 +85,9 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     parents = {"dataset": dataset.digest, **initial.parents(options.out, options.resume, head)}
     identity = {"method": options.method, "settings": config.as_json(settings), "parents": parents}
     how = runs.Start(
-        options.seed, device, options.resume, options.overwrite, options.allow_change, head, options.save_every_s
-    )
+        options.seed, device, options.resume, options.overwrite, options.allow_change, head, options.save_every_s,
+        config.before(settings),
+    )  # fmt: skip
     kept = runs.Checkpoints(options.checkpoint_every, options.keep, _BEST_BY)
 
     def evaluate(current: runs.Run, step: int) -> dict[str, Any]:
@@ -168,12 +169,8 @@ def _encoded(
 ) -> Latents:
     """The latents of items, by the default settings of `encode`."""
     encoder = encode.encoder(model, dataset, items, encode.settings(), seed)
-    parts = []
-    for places in batched(range(len(items)), _ENCODED):
-        one = encoder(places)
-        names = [items[place].name for place in places]
-        parts.append(Latents(space, one.tensors, names, condition_camera=one.cameras))
-    return latents.join(parts)
+    parts = batched(range(len(items)), BATCH)
+    return latents.join([encoded(encoder, items, places, space)[0] for places in parts])
 
 
 def _generated(

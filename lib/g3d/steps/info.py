@@ -14,6 +14,7 @@ from g3d.storage import artifacts, files, foreign, formats, impostors, ply_files
 from g3d.training import folder
 
 _SETTINGS = 10  # that are shown
+_CLASSES = 10  # names of classes
 _SHAPES = (".ply", ".glb", ".gltf", ".obj", ".off", ".stl")
 
 
@@ -86,6 +87,8 @@ def _file(path: Path, options: Options) -> dict[str, Any]:
     rest = {
         key: value for key, value in head.config.items() if key not in ("settings", "world", "names", "input_views")
     }
+    if isinstance(known := rest.get("class_names"), list) and len(known) > _CLASSES:
+        rest["class_names"] = [*known[:_CLASSES], f"and {len(known) - _CLASSES} more"]
     world = {"world": head.config["world"]} if head.kind.startswith("scene/") and "world" in head.config else {}
     shown = {"tensors": tensors} if options.tensors else {}
     return {**found, "size": total, **about, **rest, **_settings(head), **world, **shown}

@@ -19,11 +19,12 @@ from g3d.latents import Latents
 from g3d.methods import decoding, method
 from g3d.methods.contract import Method
 from g3d.methods.decoding import model_settings
-from g3d.priors import Prior, prior
+from g3d.priors import Prior, classes, prior
 from g3d.progress import SILENT, Progress, Tell, track
 from g3d.scenes.scene import Scene, World
 from g3d.seeds import parse_seeds
 from g3d.storage import artifacts, files
+from g3d.storage.kept import Kept, kept_or_read
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class _Checked:
     prior: artifacts.Header | None
     numbers: Sequence[int]
     classes: Sequence[int] | None
+    class_names: Sequence[str]  # of 0, 1, ..., as the prior records them
     target: Target
     sampling: Any  # settings of what draws the latents
     decoding: Any
@@ -82,6 +84,8 @@ def resolve(options: Options) -> dict[str, Any]:
 def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """Sample; number i depends on (seed, i) alone and gives its name to the files. Each latent is drawn once."""
     found, device = _checked(options), pick_device(options.device)
+    if found.classes is not None and found.class_names:
+        progress.log(f"classes: {classes.told(found.classes, found.class_names)}")
     model = decoding.load(found.method, found.model, device)
     count, done = len(found.numbers), 0
     draw = _drawn(found, model, options, device, lambda step, of: progress.update(done, count, step=f"{step}/{of}"))
@@ -107,17 +111,20 @@ def run(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     return {**result, "written": [*result["written"], *written]}
 
 
-def scenes(options: Options, progress: Progress = SILENT) -> Iterator[Scene]:
-    """The scenes of the samples one after the other, in memory: what `run` writes to `out`, which is not asked for here."""
+def scenes(options: Options, progress: Progress = SILENT, kept: Kept | None = None) -> Iterator[Scene]:
+    """The scenes of the samples one after the other, in memory: what `run` writes to `out`, which is not asked for here. Model
+    and prior are `kept`, if at all, from one call to the next."""
     found, device = _checked(options, written=False), pick_device(options.device)
-    model = decoding.load(found.method, found.model, device)
-    draw = _drawn(found, model, options, device, lambda step, of: None)
+    model = kept_or_read(kept, found.model, str(device), lambda: decoding.load(found.method, found.model, device))
+    draw = _drawn(found, model, options, device, lambda step, of: None, kept)
     parts = list(batched(found.numbers, options.batch))
     for numbers in track(parts, len(parts), "batches of scenes", progress):
         yield from decoding.scenes_of(found.method, model, draw(numbers), found.decoding)
 
 
-def _drawn(found: _Checked, model: Any, options: Options, device: torch.device, tell: Tell) -> Draw:
+def _drawn(
+    found: _Checked, model: Any, options: Options, device: torch.device, tell: Tell, kept: Kept | None = None
+) -> Draw:
     """Numbers of samples => their latents, by the prior, or by the model itself; and the camera that each is baked at."""
     conditions = _conditions(found, options)
 
@@ -126,16 +133,18 @@ def _drawn(found: _Checked, model: Any, options: Options, device: torch.device, 
 
     if found.prior is None:
         return lambda numbers: decoding.draw(found.method, model, numbers, options.seed, found.sampling, seen(numbers))
-    kind = prior(str(found.prior.config["kind"]))
-    loaded = kind.load(artifacts.read(found.prior.path, "prior", role="the prior"), device)
+    kind, head = prior(str(found.prior.config["kind"])), found.prior
+    loaded = kept_or_read(
+        kept, head, str(device), lambda: kind.load(artifacts.read(head.path, "prior", role="the prior"), device)
+    )
     loaded = loaded if kind.watched is None else kind.watched(loaded, tell)
     order = {number: place for place, number in enumerate(found.numbers)}
 
     def by_prior(numbers: Sequence[int]) -> Latents:
         asked = found.classes
-        classes = None if asked is None else [asked[order[number] % len(asked)] for number in numbers]
+        of_each = None if asked is None else [asked[order[number] % len(asked)] for number in numbers]
         return replace(
-            kind.sample(loaded, numbers, options.seed, found.sampling, classes), condition_camera=seen(numbers)
+            kind.sample(loaded, numbers, options.seed, found.sampling, of_each), condition_camera=seen(numbers)
         )
 
     return by_prior
@@ -148,7 +157,8 @@ def _write(options: Options, found: _Checked, kept: dict[int, Latents]) -> None:
     whole = latents.gathered(_space(found), kept, sizes)
     if distributed.rank() == 0:
         names = [f"{number:06d}" for number in found.numbers]
-        whole = replace(whole, names=names, about={"method": found.method.name})
+        named = {latents.CLASS_NAMES: list(found.class_names)} if found.class_names else {}
+        whole = replace(whole, names=names, about={"method": found.method.name, **named})
         if options.overwrite or not options.latents.exists():
             latents.write(options.latents, whole, seed=options.seed, parents=found.parents)
         elif not latents.same(latents.read(latents.check(options.latents)), whole):  # of a killed run they are the same
@@ -201,8 +211,9 @@ def _checked(options: Options, written: bool = True) -> _Checked:
         assert found.draw is not None
         sampling = config.override(found.draw.settings(), theirs, f"sampling from {found.name}")
     check_batch(options.batch)
+    names = [] if prior_head is None else classes.recorded(prior_head)
     return _Checked(
-        head, found, prior_head, _numbers(options), _classes(options, kind, prior_head),
+        head, found, prior_head, _numbers(options), _classes(options, kind, prior_head, names), names,
         _target(options, head, prior_head, written), sampling, config.override(found.decode_settings(), ours, found.name),
     )  # fmt: skip
 
@@ -263,7 +274,7 @@ def _numbers(options: Options) -> Sequence[int]:
 
 
 def _classes(
-    options: Options, kind: Prior[Any, Any] | None, prior_head: artifacts.Header | None
+    options: Options, kind: Prior[Any, Any] | None, prior_head: artifacts.Header | None, names: Sequence[str]
 ) -> Sequence[int] | None:
     """The classes asked for, all of them known to the prior."""
     if options.classes is None:
@@ -272,13 +283,7 @@ def _classes(
     if not count:
         what = "a model without a prior" if prior_head is None else f"the prior '{prior_head.path}'"
         raise G3dError(f"{what} knows no classes; leave --class {options.classes} out")
-    try:
-        asked = parse_seeds(options.classes)
-    except ValueError as error:
-        raise G3dError(f"--class '{options.classes}' is not a list of classes; write e.g. 3 or 0-9") from error
-    if max(asked) >= count:
-        raise G3dError(f"the prior knows {count} classes, not {max(asked)}; choose --class from 0-{count - 1}")
-    return asked
+    return classes.numbers(options.classes, count, names)
 
 
 def _split_settings(found: Method[Any, Any], pairs: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -18,6 +18,7 @@ from g3d.importers.splats import read_splats
 from g3d.latents import Latents
 from g3d.methods import decoding, method
 from g3d.priors import prior
+from g3d.priors.classes import recorded
 from g3d.progress import SILENT, Progress
 from g3d.scenes.scene import Scene
 from g3d.scenes.scene_file import scene_files
@@ -144,13 +145,14 @@ def _model(what: Path, prior_path: Path | None) -> Subject:
     found = method(str(head.config["method"]))
     where = torch.device("cpu")
     model = decoding.load(found, head, where)
-    kind, loaded, classes = None, None, 0
+    kind, loaded, classes, names = None, None, 0, []
     if prior_path is not None:
         prior_head = artifacts.check(files.inside(prior_path, "prior.safetensors"), "prior", role="the prior")
         latents.check_same(head, latents.space_of(prior_head), prior_head.path, "the prior")
         kind = prior(str(prior_head.config["kind"]))
         loaded = kind.load(artifacts.read(prior_head.path, "prior", role="the prior"), where)
         classes = kind.classes(prior_head) if kind.classes is not None else 0
+        names = recorded(prior_head)[:classes]
     elif found.draw is None:
         raise G3dError(
             f"the method {found.name} draws its latents from a prior; fit one with g3d fit-prior, give --prior"
@@ -178,7 +180,8 @@ def _model(what: Path, prior_path: Path | None) -> Subject:
     knobs = [Knob("Seed", 0, 0, SEED_MOST)]
     knobs += [Knob("Second seed", 1, 0, SEED_MOST), Knob("Between", 0.0, 0.0, 1.0, 0.02)] if mixes else []
     knobs += [Knob("Truncation", 1.0, 0.0, 1.0, 0.02)] if truncates else []
-    knobs += [Knob("Class", 0, 0, classes - 1)] if classes > 1 else []
+    words = [f"{number} {name}" for number, name in enumerate(names)] if len(names) == classes else []
+    knobs += [Knob("Class", 0, 0, classes - 1, words=words)] if classes > 1 else []
     return Subject(what.name, [f"{found.name}, sampled"], make, knobs)
 
 

@@ -135,26 +135,34 @@ def settings_of(folder: Path) -> dict[str, Any]:
 
 
 def check_resumed(
-    folder: Path, identity: Mapping[str, Any], allow_change: bool, progress: Progress
+    folder: Path, identity: Mapping[str, Any], allow_change: bool, progress: Progress, before: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """The run in `folder` may go on as `identity`; None if it was begun as such.
 
-    With `allow_change` also if it was begun as another: what config.json is to say then, once something is saved."""
+    Else what config.json is to say, once something is saved: where it was begun before there were some settings, without which
+    runs did as `before` says; and, with `allow_change`, where it was begun as another."""
     if not (folder / "config.json").is_file():
         raise G3dError(f"'{folder}' holds no run to resume (config.json); start it without --resume")
     old = settings_of(folder)
     history = old.pop("changed", [])
-    changed = differences({**old, **old.get("settings", {})}, {**identity, **identity.get("settings", {})})
+    known, now = old.get("settings", {}), identity.get("settings", {})
+    new = {name: before[name] for name in now if known and name not in known and name in before}
+    changed = differences({**old, **new, **known}, {**identity, **now})
     changed = [c for c in changed if not c.startswith("settings:")]
-    if not changed:
-        return None
-    if not allow_change:
+    if changed and not allow_change:
         raise G3dError(
             f"'{folder}' was started with other settings ({'; '.join(changed)}); resume it with the same ones, or allow this "
             "with --allow-change"
         )
-    progress.log(f"going on with changed settings: {'; '.join(changed)}")
-    return {**identity, "changed": [*history, changed]}
+    told = ", ".join(f"{name}={value}" for name, value in new.items() if now[name] == value)
+    if told:
+        progress.log(
+            f"note: '{folder}' was begun before there were these settings; it goes on as it did without them: {told}"
+        )
+    if changed:
+        progress.log(f"going on with changed settings: {'; '.join(changed)}")
+        history = [*history, changed]
+    return {**identity, **({"changed": history} if history else {})} if new or changed else None
 
 
 def replace_folder(place: Path, partial: Path) -> None:

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -272,6 +272,7 @@ class Start:
     allow_change: bool = False
     initial: artifacts.Header | None = None  # --init
     save_every_s: float = SAVE_EVERY_S  # no part of what the run is: it may change on the way
+    before: Mapping[str, Any] = field(default_factory=dict)  # `config.before` of the settings
 
 
 @contextmanager
@@ -293,7 +294,7 @@ def start(
     whole = folders.plain({**identity, "seed": how.seed})
     if not run.writes:
         if how.resume and not folders.half_born(folder):
-            folders.check_resumed(folder, whole, how.allow_change, SILENT)
+            folders.check_resumed(folder, whole, how.allow_change, SILENT, how.before)
             run.resumed = _state(folder)
         yield run
         return
@@ -309,7 +310,7 @@ def start(
         if folders.half_born(folder):  # empty, or left by a kill before there was a run
             files.write_json(folder / "config.json", whole)
         elif how.resume:
-            run._changed = folders.check_resumed(folder, whole, how.allow_change, progress)
+            run._changed = folders.check_resumed(folder, whole, how.allow_change, progress, how.before)
             run.resumed = _state(folder)
             run._step_logged = int(run.resumed.config["step"]) if run.resumed else 0
             run._seconds_before = cut_log(folder / "log.jsonl", run._step_logged)
@@ -346,5 +347,4 @@ def peak_memory_mb() -> float:
     """Peak memory: of the GPU where one is in use, else resident memory of this process."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**20

@@ -71,7 +71,13 @@ class Session:
         for knob in subject.knobs:
             whole = knob.step == 1
             numbers = [int(x) if whole else x for x in (knob.low, knob.high, knob.step, knob.value)]
-            control: Any = gui.add_slider(knob.name, *numbers)
+            control: Any
+            if knob.words:
+                control = gui.add_dropdown(
+                    knob.name, list(knob.words), initial_value=knob.words[int(knob.value - knob.low)]
+                )
+            else:
+                control = gui.add_slider(knob.name, *numbers)
             control.on_update(reload)
             self.knobs[knob.name] = control
         self.show = gui.add_dropdown("Show", list(KINDS), initial_value=KINDS[0])
@@ -121,7 +127,10 @@ class Session:
 
     def _load(self, first: bool = False) -> None:
         """The scene that the controls name; one that is gone is said, and the one before stays."""
-        values = {name: control.value for name, control in self.knobs.items()}
+        values: dict[str, Any] = {}
+        for knob in self._subject.knobs:
+            told = self.knobs[knob.name].value
+            values[knob.name] = knob.low + knob.words.index(told) if knob.words else told
         place = min(int(self.number.value), len(self._subject.names) - 1)
         self._scene = self._subject.load(place, values) if self._subject.names else None
         self.name.content = self._subject.names[place] if self._subject.names else self._subject.title

@@ -14,13 +14,14 @@ from g3d.scenes.scene_file import load_scene
 
 @dataclass(frozen=True)
 class Knob:
-    """A control that a scene is made by: a whole number where `step` is one."""
+    """A control that a scene is made by: a whole number where `step` is one, one of `words` where there are some."""
 
     name: str
     value: float
     low: float
     high: float
     step: float = 1
+    words: Sequence[str] = ()  # of the numbers from `low` on
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`--drawn-from` with one view of each item: files instead of folders, as `decode --render` lays them down."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,9 @@ def test_files_show_items_where_their_folder_says_so(data: Path, tmp_path: Path)
         found = pair(true, test)
         shown = {int(one.test.picture()[0, 0, 0]): int(one.true.picture()[0, 0, 0]) for one in found.pairs}
         assert shown == {number: {"a": 0, "b": 40, "d": 120}[NAMES[number]] for number in numbers}
-    with pytest.raises(G3dError, match="has no picture '000000/000000'"):  # two views of one item that was drawn alone
+    with pytest.raises(
+        G3dError, match="nothing says which of the 3 of --drawn-from"
+    ):  # two views of one item, or of two
         pair(true, side(_drawn(tmp_path / "views", 0, 1, show=None), "test"))
 
 
@@ -48,3 +51,29 @@ def test_items_of_other_objects_do_not_count(data: Path, tmp_path: Path) -> None
     some = side(_drawn(tmp_path / "some", 1, 2), "test")
     with pytest.raises(G3dError, match="shows no item that is wanted"):
         pair(side(data, "true", objects="test", items=NAMES), some)
+
+
+@pytest.mark.parametrize("packed", ["no", "inside", "around"])
+def test_an_item_that_was_drawn_alone_keeps_its_number(data: Path, tmp_path: Path, packed: str) -> None:
+    """Its only picture is 000000.png, whichever it is; in a zip of the folder's content, or of the folder."""
+    for number, (name, grey) in enumerate((("d", 120), ("b", 40), ("a", 0))):
+        folder = _drawn(tmp_path / name / "in", 0, show=None)
+        (folder / "transforms.json").write_text(json.dumps({"frames": [], "item": name}))
+        if packed != "no":
+            root = folder if packed == "inside" else folder.parent
+            folder = Path(shutil.make_archive(str(tmp_path / name), "zip", root))
+        found = pair(side(data, "true", items=NAMES), side(folder, "test"))
+        assert [one.name for one in found.pairs] == [f"{number:06d}/000000"]
+        assert int(found.pairs[0].true.picture()[0, 0, 0]) == grey
+    with pytest.raises(G3dError, match=r"shows the item 'a', none of the 1 of --drawn-from"):
+        pair(side(data, "true", items=["b"]), side(folder, "test"))
+
+
+def test_a_folder_that_is_called_as_another_item_is_not_paired_with_it(data: Path, tmp_path: Path) -> None:
+    alone = _drawn(tmp_path / "all" / "000000", 0, show=None)
+    (alone / "transforms.json").write_text(json.dumps({"frames": [], "item": "a"}))
+    true = side(data, "true", items=NAMES)
+    with pytest.raises(G3dError, match=r"all/000000' shows the item 'a', and item 0 of .* is 'd'; call it 000002"):
+        pair(true, side(alone.parent, "test"))
+    alone.rename(alone.parent / "000002")
+    assert [one.name for one in pair(true, side(alone.parent, "test")).pairs] == ["000002/000000"]

@@ -30,6 +30,10 @@ INPUTS: dict[str, Callable[[Pipeline, Path], list[object]]] = {
                                                "--out", out / "latents.safetensors"],
     "eval-identity --drawn-from": lambda p, out: ["eval-identity", p.data, p.data, "--network", "pixels", "--drawn-from",
                                                   out, "--out", out / "latents.safetensors"],
+    "eval-geometry --drawn-from": lambda p, out: ["eval-geometry", p.data, p.data, "--drawn-from", out / "latents.safetensors",
+                                                  "--out", out / "latents.safetensors"],
+    "eval-transfer --drawn-from": lambda p, out: ["eval-transfer", p.data, p.data, "--drawn-from", out,
+                                                  "--out", out / "latents.safetensors"],
     "fit-refiner --drawn-from": lambda p, out: ["fit-refiner", p.data, p.data, "--preset", "smoke", "--drawn-from",
                                                 out / "latents.safetensors", "--out", out],
 }  # fmt: skip
@@ -46,7 +50,7 @@ def test_what_a_command_reads_is_not_what_it_replaces(name: str, pipeline: Pipel
     (both / "network.pt").write_bytes(b"PK\3\4")
     before = {p: p.read_bytes() for p in both.rglob("*") if p.is_file()}
     words = INPUTS[name](pipeline, both)
-    more = [] if words[0] in ("eval-consistency",) else ["--device", "cpu"]
+    more = [] if words[0] in ("eval-consistency", "eval-transfer", "eval-geometry") else ["--device", "cpu"]
     refused(g3d(*words, *more, "--overwrite"), "is, contains or lies inside the input")
     assert {p: p.read_bytes() for p in both.rglob("*") if p.is_file()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["both"]

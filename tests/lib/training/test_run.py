@@ -29,7 +29,8 @@ IDENTITY = {"settings": {"lr": 0.1}, "parents": {"data": "sha256:0"}}
 
 @contextmanager
 def started(folder: Path, *, resume: bool = False, identity: dict[str, Any] = IDENTITY, **more: Any) -> Iterator[Run]:
-    how = Start(0, CPU, resume, **{k: more.pop(k) for k in ("overwrite", "allow_change", "save_every_s") if k in more})
+    known = ("overwrite", "allow_change", "save_every_s", "before")
+    how = Start(0, CPU, resume, **{k: more.pop(k) for k in known if k in more})
     with runs.start(folder, identity, how, SILENT, **more) as run:
         yield run
 
@@ -286,6 +287,30 @@ def test_changed_settings_stop_or_are_recorded(tmp_path: Path) -> None:
     assert config["settings"] == {"lr": 0.2} and len(config["changed"]) == 1
     assert any("lr: 0.1 -> 0.2" in c for c in config["changed"][0])
     assert artifacts.header(tmp_path / "run/state.safetensors").config["step"] == 8
+
+
+def test_a_run_that_was_begun_before_a_setting_goes_on_as_it_did_without_it(tmp_path: Path) -> None:
+    """New settings at what runs did before are no change, and are recorded; others are one, none too."""
+    with started(tmp_path / "run") as run:
+        fit(run, 5)
+    before = {"lr": 0.3, "clip": 0.0, "fade": 2, "widths": [1, 2]}
+    later = {"settings": {"lr": 0.1, "clip": 0.0, "fade": None, "widths": (1, 2)}, "parents": {"data": "sha256:0"}}
+    how = {"resume": True, "before": before}
+    with (
+        pytest.raises(G3dError, match=r"other settings \(fade: 2 -> None\)"),
+        started(tmp_path / "run", identity=later, **how),
+    ):
+        pass
+    same = {**later, "settings": {**later["settings"], "fade": 2}}
+    with started(tmp_path / "run", identity=same, **how) as run:
+        fit(run, 8)
+    config = files.read_json(tmp_path / "run/config.json", "config")
+    assert config["settings"] == {**before, "lr": 0.1} and "changed" not in config
+    with started(tmp_path / "run", identity=same, resume=True):  # recorded, so it may change its meaning later
+        pass
+    gone = {**same, "settings": {"lr": 0.1}}  # but a setting that is there no more is a change
+    with pytest.raises(G3dError, match=r"clip: 0\.0 -> None"), started(tmp_path / "run", identity=gone, **how):
+        pass
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ class Config(AdversarialSettings):
     knn_weight: float = setting(10.0, "of L_knn (eq. 10)", low=0)
     knn: int = setting(64, "K of L_knn [c]", low=1)
     anchor_losses: Literal["mean", "sum"] = setting(
-        "mean", "squares of both add up over x, y, z as the text's distances do (sum), or a third of that [c]"
+        "mean",
+        "squares of both add up over x, y, z as the text's distances do (sum), or a third of that [c]",
+        before="sum",
     )
     swap_p: float = setting(
         0.5, "probability that the mapping sees another picture's camera: 0.5 FFHQ, 0.8 AFHQ", low=0, high=1
@@ -83,8 +85,8 @@ class Config(AdversarialSettings):
     swap_fade_kimg: float = setting(
         1000.0,
         "thousands of pictures in which that probability falls from 1 to swap_p (EG3D); 0: it does not fall",
-        low=0,
-    )
+        low=0, before=0.0,
+    )  # fmt: skip
     pose_augment_p: float = setting(
         0.0, "probability of a camera drawn wider than the data's (A.1; FFHQ 0.5)", low=0, high=1
     )

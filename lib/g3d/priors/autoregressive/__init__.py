@@ -18,6 +18,7 @@ from g3d.priors.autoregressive.held_out import BITS
 from g3d.priors.autoregressive.network import TokenTransformer
 from g3d.priors.autoregressive.sampling import draw, drawn_classes, token_keys
 from g3d.priors.autoregressive.training import fit
+from g3d.priors.classes import recorded, told
 from g3d.progress import Tell
 from g3d.storage import artifacts
 from g3d.training import checkpoint
@@ -32,6 +33,7 @@ class Loaded:
     space: LatentSpace
     network: TokenTransformer
     class_counts: Tensor  # [C], none of a prior without classes
+    class_names: Sequence[str] = ()  # where the data had some
     tell: Tell | None = None  # of the tokens that are drawn
 
     @property
@@ -68,7 +70,7 @@ def load(file: artifacts.Artifact, device: torch.device) -> Loaded:
     checked(file, {f"network.{name}": tuple(value.shape) for name, value in network.state_dict().items()})
     network = network.to_empty(device=device)
     checkpoint.load_module(network, checkpoint.unpack("network", file.values), str(file.path))
-    return Loaded(space, network.eval().requires_grad_(False), counts)
+    return Loaded(space, network.eval().requires_grad_(False), counts, recorded(file))
 
 
 def sample(
@@ -108,7 +110,10 @@ def _check_classes(loaded: Loaded, classes: Sequence[int] | None) -> None:
             if not fitted
             else f"was fitted to {len(fitted)} classes from {fitted[0]} to {fitted[-1]}"
         )
-        raise G3dError(f"the prior {known}, and saw nothing of class {odd[0]}; choose another --class, or leave it out")
+        raise G3dError(
+            f"the prior {known}, and saw nothing of class {told(odd[:1], loaded.class_names)}; choose another --class, or leave "
+            "it out"
+        )
 
 
 PRIOR: Prior[Config, Loaded] = Prior(

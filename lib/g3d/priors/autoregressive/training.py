@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from g3d import distributed
-from g3d.latents import Latents
+from g3d.latents import CLASS_NAMES, Latents
 from g3d.priors import described
 from g3d.priors.autoregressive.config import Config
 from g3d.priors.autoregressive.held_out import divided, judge
@@ -49,7 +49,8 @@ def fit(settings: Config, latents: Latents, run: Run) -> None:
     def publish() -> None:
         if run.writes:  # the others wait for it at their next step
             tensors = {**checkpoint.pack("network", network.state_dict()), "class_counts": data.class_counts}
-            about = {**described("autoregressive", latents, settings), "figures": dict(judged(network))}
+            names = {key: latents.about[key] for key in (CLASS_NAMES,) if data.classes and key in latents.about}
+            about = {**described("autoregressive", latents, settings), **names, "figures": dict(judged(network))}
             run.write("prior.safetensors", "prior", tensors, about)
 
     for step in run.steps(total, "fit-prior autoregressive", state.pack, publish):
