@@ -93,21 +93,34 @@ def test_seed_and_truncation_of_a_gan(tmp_path: Path) -> None:
         page.close()
 
 
-@pytest.mark.slow
-def test_the_class_of_a_prior_of_tokens(tmp_path: Path) -> None:
+def fit_prior_of_tokens(tmp_path: Path, classes: int) -> None:
+    """A model of VQ3D without training, and a prior of tokens of so many classes that hardly learnt."""
     torch.manual_seed(0)
     config = settings_of("vq3d", "smoke", [])
     about = vq3d.codec.described(config, world_of(config, (0.0, 0.0, 0.0)))
     artifacts.write(tmp_path / "model" / "model.safetensors", "model", Autoencoder(config).state_dict(), about)
     tokens = torch.randint(config.codes, (24, config.tokens), generator=torch.Generator().manual_seed(0))
     known = Latents(
-        vq3d.codec.latent_space(config), {"tokens": tokens}, [str(i) for i in range(24)], torch.arange(24) % 3
+        vq3d.codec.latent_space(config), {"tokens": tokens}, [str(i) for i in range(24)], torch.arange(24) % classes
     )
     latents.write(tmp_path / "l.safetensors", known)
     how = fit_prior.Options(
         tmp_path / "l.safetensors", tmp_path / "prior", "autoregressive", device="cpu", preset="smoke"
     )
     fit_prior.run(how)
+
+
+@pytest.mark.slow
+def test_a_prior_of_one_class_asks_for_none(tmp_path: Path) -> None:
+    fit_prior_of_tokens(tmp_path, 1)
+    subject = _subject(Options(tmp_path / "model", tmp_path / "prior"))
+    assert [knob.name for knob in subject.knobs] == ["Seed"]
+    assert not isinstance(subject.load(0, {"Seed": 0}), np.ndarray)
+
+
+@pytest.mark.slow
+def test_the_class_of_a_prior_of_tokens(tmp_path: Path) -> None:
+    fit_prior_of_tokens(tmp_path, 3)
     file = tmp_path / "prior" / "prior.safetensors"
     found = artifacts.read(file, "prior")
     told = {

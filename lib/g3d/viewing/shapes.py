@@ -8,11 +8,12 @@ import torch
 from g3d.cameras import Cameras
 from g3d.drawing.camera_path import quaternions
 from g3d.drawing.surfaces import surface_mesh
+from g3d.export.mesh_formats import glb
 from g3d.images import resized
 from g3d.render.gaussians import GaussianSettings, shown
 from g3d.render.splat.harmonics import sh_colour
 from g3d.render.splat.turn import rotations
-from g3d.scenes.scene import Field, Gaussians
+from g3d.scenes.scene import Field, Gaussians, MlpField
 from g3d.viewing.poses import fov_rad
 from g3d.viewing.subject import Photographs
 
@@ -32,12 +33,10 @@ def add_splats(space: Any, scene: Gaussians, settings: GaussianSettings, camera:
 
 
 def add_mesh(space: Any, scene: Field) -> Any:
-    """The surface of a field by marching cubes."""
-    import trimesh
-
+    """The surface of a field by marching cubes, in its own colours; a solid, which has none, in the browser's light."""
     mesh = surface_mesh(scene, MESH_CELLS, None, torch.device("cpu"))
-    made = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=mesh.colours, process=False)
-    return space.add_mesh_trimesh("/mesh", made)
+    solid = isinstance(scene, MlpField) and scene.signal == "occupancy"
+    return space.add_glb("/mesh", glb(mesh.vertices, mesh.faces, mesh.colours, unlit=not solid))
 
 
 def add_frusta(space: Any, shots: Photographs) -> list[Any]:
