@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from browser import HEIGHT, Page, browser, until
+from browser import HEIGHT, WIDTH, Page, browser, until
 from commands import g3d
-from g3d import latents
+from g3d import images, latents
 from g3d.latents import Latents
 from g3d.methods import hypernerfgan, settings_of, vq3d
 from g3d.methods.hypernerfgan.networks import Generator
@@ -23,6 +23,7 @@ from g3d.scenes.scene_file import save_scene
 from g3d.steps import fit_prior
 from g3d.steps.view import Options, _subject
 from g3d.storage import artifacts
+from g3d.viewing.picture import fitted
 from g3d.viewing.poses import camera_of
 from g3d.viewing.server import shown
 from g3d.viewing.session import Session
@@ -171,6 +172,13 @@ def test_frusta_training_cameras_and_play(tmp_path: Path) -> None:
                 time.sleep(1)
 
         arrives(0)
+        assert [frustum.visible for frustum in session._frusta] == [False, True, True]
+        session.number.value = 2  # the picture itself is seen, not the thumbnail of the place where the camera stands
+        true = fitted(images.read_image(tmp_path / "i" / "000002.png"), WIDTH, HEIGHT)[150:, :300].astype(int)
+        session.height.value = HEIGHT
+        until(lambda: np.abs(page.picture()[150:, :300].astype(int) - true).max() <= 10, 30)
+        assert session.way.options == ("picture",) and session.show.disabled
+        session.number.value = 0
         # Behind the first one, which else covers the others, and wider, so that they come out of the way of panels and notes.
         session.fov.value = 90.0
         session._client.camera.position = 1.5 * eyes[0]
@@ -187,7 +195,7 @@ def test_frusta_training_cameras_and_play(tmp_path: Path) -> None:
             except AssertionError:
                 continue
         arrives(left)
-        assert session.number.value == left
+        assert session.number.value == left and not session._frusta[left].visible and session._frusta[0].visible
         click(page, "Next training camera")
         arrives((left + 1) % 3)
         assert session.number.value == (left + 1) % 3

@@ -109,6 +109,7 @@ def _no_surface(session: Session, page: Page, monkeypatch: pytest.MonkeyPatch) -
     goes_to(session, 3)
     session.way.value = "mesh"
     until(lambda: "no --level finds a surface" in session.note.content)
+    assert session.show.disabled and not session.background.disabled  # a mesh has no depth to show
     eye = session._client.camera.position.copy()
     page.drag(100, 250, 60, 20)
     until(lambda: np.abs(session._client.camera.position - eye).max() > 0.01)
@@ -117,6 +118,7 @@ def _no_surface(session: Session, page: Page, monkeypatch: pytest.MonkeyPatch) -
     session.way.value = "picture"
     session._to_default()
     until(lambda: not session.note.content)
+    assert not session.show.disabled
 
 
 def _settings(session: Session, page: Page) -> None:

@@ -50,9 +50,9 @@ class Session:
         self.artist = Artist(self._deliver, self._complain)
         self.player = Player(self._place, lambda: self._set_playing(False), self._complain)
         self._build()
-        if subject.photographs is not None:
-            for handle in shapes.add_frusta(client.scene, subject.photographs):
-                handle.on_click(self._heeded(lambda event: self._to_photograph(int(event.target.name[-6:]))))
+        self._frusta = [] if subject.photographs is None else shapes.add_frusta(client.scene, subject.photographs)
+        for handle in self._frusta:
+            handle.on_click(self._heeded(lambda event: self._to_photograph(int(event.target.name[-6:]))))
         self._heeded(lambda _: self._load())(None)
         client.camera.on_update(self._heeded(lambda _: self._redraw()))
 
@@ -128,7 +128,9 @@ class Session:
         place = min(int(self.number.value), len(self._subject.names) - 1)
         self._scene = self._subject.load(place, values) if self._subject.names else None
         self.name.content = self._subject.names[place] if self._subject.names else self._subject.title
-        if isinstance(self._scene, Gaussians | MlpField | Triplane):
+        if not isinstance(self._scene, Gaussians | MlpField | Triplane):
+            self.way.options = (PICTURE,)
+        else:
             defaults = default_settings(self._scene)
             if self._panel is None or not self._panel.fits(defaults):
                 if self._panel is not None:
@@ -161,7 +163,9 @@ class Session:
     def _redraw(self) -> None:
         """Ask for what the controls and the camera say."""
         camera = camera_of(self._client.camera, int(self.height.value))
+        self._enable()
         if not isinstance(self._scene, Gaussians | MlpField | Triplane):
+            shapes.hide_near(self._frusta, self._client.camera.position)
             self.artist.ask(None)
             if self._scene is not None:
                 self._deliver(fitted(self._scene, camera.width, camera.height), True)
@@ -175,6 +179,15 @@ class Session:
             self.artist.ask(None)
             self._show_shape(self._scene, settings, camera)
         self._say("")
+
+    def _enable(self) -> None:
+        """Controls without an effect on what is seen are grey."""
+        scene = self._scene
+        turns = isinstance(scene, Gaussians | Triplane) or (isinstance(scene, MlpField) and scene.signal != "image")
+        here = self.way.value == PICTURE
+        for control, useful in ((self.show, turns and here), (self.background, turns), (self.height, here)):
+            if control.disabled == useful:
+                control.disabled = not useful
 
     def _show_shape(self, scene: Scene, settings: Any, camera: Cameras) -> None:
         """What the browser turns by itself, sent again only when it changes."""
@@ -217,8 +230,10 @@ class Session:
         move(self._client.camera, camera, prior.radius_world)
 
     def _to_default(self) -> None:
-        shots = self._subject.photographs
-        self._go(self._prior().default() if shots is None else shots.cameras[0])
+        if self._subject.photographs is None:
+            self._go(self._prior().default())
+        else:
+            self._to_photograph(0)
 
     def _to_training(self) -> None:
         """The next of the photographs' cameras, or of those that the model's training views were drawn from."""

@@ -1,5 +1,6 @@
 """What the browser draws itself, and turns at once: splats of 3D Gaussians, meshes of fields, frusta of photographs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,14 @@ def add_frusta(space: Any, shots: Photographs) -> list[Any]:
             )
         )
     return handles
+
+
+def hide_near(frusta: Sequence[Any], eye_world: Any) -> None:
+    """Hide those that the browser's camera stands in: their thumbnails would cover the picture itself."""
+    for handle in frusta:
+        seen = bool(np.linalg.norm(np.subtract(handle.position, eye_world)) > handle.scale)
+        if handle.visible != seen:
+            handle.visible = seen
 
 
 def _wxyz(camera: Cameras) -> tuple[float, ...]:
