@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "render": {"cameras", "config", "kernels", "scenes"},
     "drawing": {"cameras", "config", "data", "distributed", "export", "images", "render", "scenes", "storage"},
     "conversion": {"cameras", "drawing", "export", "losses", "render", "scenes"},
-    "viewing": {"cameras", "config", "drawing", "images", "render", "scenes"},
+    "viewing": {"cameras", "config", "drawing", "export", "images", "render", "scenes"},
     "sources": {"cameras", "data", "depth_estimator", "device", "face_landmarks", "images", "polygons", "storage"},
     "training": {"config", "distributed", "losses", "nets", "storage"},
     "metrics": {"distributed", "images", "losses"},

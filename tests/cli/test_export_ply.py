@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from commands import Pipeline, g3d, refused
 from g3d.export.splats import write_splat
+from g3d.scenes.scene import tensors_of, with_tensors
 from g3d.scenes.scene_file import save_scene
 from g3d.steps import export_ply
 from g3d.steps.export_ply import Options
@@ -63,6 +64,17 @@ def test_gaussians_are_written_as_they_are(tmp_path: Path) -> None:
     assert {"resolution", "points"}.isdisjoint(g3d(*words, "--dry-run").json)
     assert g3d(*words).code == 0
     assert len(PlyData.read(str(tmp_path / "g.ply"))["vertex"]) == 2
+
+
+def test_no_gaussians_at_all(tmp_path: Path) -> None:
+    """Nothing is written, rather than a file that nobody opens."""
+    some = gaussians()
+    none = with_tensors(some, {name: value[:, :0] for name, value in tensors_of(some).items()})
+    save_scene(tmp_path / "a.safetensors", none)
+    for words in (("splats",), ("splats", "--format", "splat"), ("points",)):
+        done = g3d("export-ply", tmp_path / "a.safetensors", "--as", *words, "--out", tmp_path / "o")
+        refused(done, "a.safetensors", "holds no Gaussians")
+    assert not (tmp_path / "o").exists()
 
 
 def test_an_image_field_has_no_surface(tmp_path: Path) -> None:

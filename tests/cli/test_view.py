@@ -1,6 +1,8 @@
 """`g3d view`: what is refused, and, in a real browser without a window, what is seen."""
 
 import json
+import shutil
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,8 +34,25 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
     refused(g3d("view", scene, "--up", "z", *quick), "--up turns a PLY")
     refused(g3d("view", pipeline.model, *quick), "draws its latents from a prior")
     refused(g3d("view", scene, "--host", "203.0.113.9", *quick), "cannot listen on '203.0.113.9'")
+    refused(g3d("view", scene, "--host", "", *quick), "--host is empty", "127.0.0.1")  # it would be every address
+    with socket.create_server(("127.0.0.1", 65535)):
+        refused(g3d("view", scene, "--port", 65535, *quick), "no port from --port 65535 on is free")
     (tmp_path / "empty").mkdir()
     refused(g3d("view", tmp_path / "empty", *quick), "holds no images")
+    shutil.copy(pipeline.root / "demo" / "splats.ply", tmp_path / "empty" / "a.ply")
+    refused(g3d("view", tmp_path / "empty", *quick), "looked at one by one", "a.ply")
+    for name in ("config.json", "state.safetensors"):  # of a run that is still in its first steps
+        (tmp_path / "run").mkdir(exist_ok=True)
+        shutil.copy(pipeline.model / name, tmp_path / "run" / name)
+        refused(g3d("view", tmp_path / "run", *quick), "holds no model.safetensors")
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    save_scene(tmp_path / "a.safetensors", radiance())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = g3d("view", tmp_path, "--port", port, "--no-browser", "--seconds", 0, "--json")
+    assert done.code == 0 and int(done.json["url"].rpartition(":")[2]) > port
 
 
 def test_it_serves_this_machine_alone_and_ends(tmp_path: Path) -> None:
@@ -53,6 +72,10 @@ def test_what_is_seen_of_what(pipeline: Pipeline, tmp_path: Path) -> None:
     assert g3d("render", tmp_path / "s", "--cameras", "orbit:3", "--out", tmp_path / "i").code == 0
     shots = _subject(Options(tmp_path / "i")).photographs
     assert shots is not None and len(shots.pictures) == len(shots.cameras) == 3
+    assert list(_subject(Options(tmp_path / "i" / "000000.png")).names) == ["000000.png"]  # one picture
+    for name in "ab":  # folders of folders: by both names
+        shutil.copytree(tmp_path / "i", tmp_path / "n" / name)
+    assert list(_subject(Options(tmp_path / "n")).names)[2:4] == ["a/000002.png", "b/000000.png"]
     data = _subject(Options(pipeline.data))
     assert len(data.names) == 32 and data.names[9] == f"000009, {open_dataset(pipeline.data).object_names[1]}"
     assert np.array_equal(data.load(9, {}), images.read_image(pipeline.data / "images" / "000009.png"))

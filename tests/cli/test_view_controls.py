@@ -2,16 +2,16 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from browser import HEIGHT, Page, browser, until
+from browser import HEIGHT, WIDTH, Page, browser, until
 from commands import g3d
-from g3d import latents
+from g3d import images, latents
 from g3d.latents import Latents
 from g3d.methods import hypernerfgan, settings_of, vq3d
 from g3d.methods.hypernerfgan.networks import Generator
@@ -23,6 +23,7 @@ from g3d.scenes.scene_file import save_scene
 from g3d.steps import fit_prior
 from g3d.steps.view import Options, _subject
 from g3d.storage import artifacts
+from g3d.viewing.picture import fitted
 from g3d.viewing.poses import camera_of
 from g3d.viewing.server import shown
 from g3d.viewing.session import Session
@@ -93,23 +94,36 @@ def test_seed_and_truncation_of_a_gan(tmp_path: Path) -> None:
         page.close()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("named", [False, True])
-def test_the_class_of_a_prior_of_tokens(tmp_path: Path, named: bool) -> None:
+def fit_prior_of_tokens(tmp_path: Path, classes: int, names: Sequence[str] = ()) -> None:
+    """A model of VQ3D without training, and a prior of tokens of so many classes that hardly learnt."""
     torch.manual_seed(0)
     config = settings_of("vq3d", "smoke", [])
     about = vq3d.codec.described(config, world_of(config, (0.0, 0.0, 0.0)))
     artifacts.write(tmp_path / "model" / "model.safetensors", "model", Autoencoder(config).state_dict(), about)
     tokens = torch.randint(config.codes, (24, config.tokens), generator=torch.Generator().manual_seed(0))
     known = Latents(
-        vq3d.codec.latent_space(config), {"tokens": tokens}, [str(i) for i in range(24)], torch.arange(24) % 3,
-        about={"class_names": ["a", "b", "b"]} if named else {},
+        vq3d.codec.latent_space(config), {"tokens": tokens}, [str(i) for i in range(24)], torch.arange(24) % classes,
+        about={"class_names": list(names)} if names else {},
     )  # fmt: skip
     latents.write(tmp_path / "l.safetensors", known)
     how = fit_prior.Options(
         tmp_path / "l.safetensors", tmp_path / "prior", "autoregressive", device="cpu", preset="smoke"
     )
     fit_prior.run(how)
+
+
+@pytest.mark.slow
+def test_a_prior_of_one_class_asks_for_none(tmp_path: Path) -> None:
+    fit_prior_of_tokens(tmp_path, 1)
+    subject = _subject(Options(tmp_path / "model", tmp_path / "prior"))
+    assert [knob.name for knob in subject.knobs] == ["Seed"]
+    assert not isinstance(subject.load(0, {"Seed": 0}), np.ndarray)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", [False, True])
+def test_the_class_of_a_prior_of_tokens(tmp_path: Path, named: bool) -> None:
+    fit_prior_of_tokens(tmp_path, 3, ("a", "b", "b") if named else ())
     file = tmp_path / "prior" / "prior.safetensors"
     found = artifacts.read(file, "prior")
     told = {
@@ -166,6 +180,13 @@ def test_frusta_training_cameras_and_play(tmp_path: Path) -> None:
                 time.sleep(1)
 
         arrives(0)
+        assert [frustum.visible for frustum in session._frusta] == [False, True, True]
+        session.number.value = 2  # the picture itself is seen, not the thumbnail of the place where the camera stands
+        true = fitted(images.read_image(tmp_path / "i" / "000002.png"), WIDTH, HEIGHT)[150:, :300].astype(int)
+        session.height.value = HEIGHT
+        until(lambda: np.abs(page.picture()[150:, :300].astype(int) - true).max() <= 10, 30)
+        assert session.way.options == ("picture",) and session.show.disabled
+        session.number.value = 0
         # Behind the first one, which else covers the others, and wider, so that they come out of the way of panels and notes.
         session.fov.value = 90.0
         session._client.camera.position = 1.5 * eyes[0]
@@ -182,7 +203,7 @@ def test_frusta_training_cameras_and_play(tmp_path: Path) -> None:
             except AssertionError:
                 continue
         arrives(left)
-        assert session.number.value == left
+        assert session.number.value == left and not session._frusta[left].visible and session._frusta[0].visible
         click(page, "Next training camera")
         arrives((left + 1) % 3)
         assert session.number.value == (left + 1) % 3

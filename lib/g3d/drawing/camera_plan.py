@@ -198,7 +198,8 @@ class CameraPlan:
         text = self.argument or default
         words = text.split("x") if re.fullmatch(pattern, text) else []
         numbers = tuple(int(word) if len(word) <= 9 else most + 1 for word in words)
-        example = f"--cameras {self.kind}:{'0.25:' if self.kind in ('disc', 'ring') else ''}{default}"
+        before = {"disc": "0.25:", "ring": "0.25:", "path": "JSON:"}.get(self.kind, "")
+        example = f"--cameras {self.kind}:{before}{default}"
         if not numbers or min(numbers) < 1:
             raise G3dError(f"the cameras '{self.spec}' are not understood; write e.g. {example}")
         if math.prod(numbers) > most:

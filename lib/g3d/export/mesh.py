@@ -78,6 +78,19 @@ def field_mesh(
     return Mesh(vertices, faces.astype(np.int32), colours)
 
 
+def vertex_normals(vertices: F32, faces: I32) -> F32:
+    """Unit normals [V, 3] outward: of the faces around each vertex, by their areas."""
+    a, b, c = (vertices[faces[:, corner]].astype(np.float64) for corner in range(3))
+    across = np.cross(b - a, c - a)  # [F, 3], twice the area long
+    corners = faces.reshape(-1)
+    total = np.stack(
+        [np.bincount(corners, np.repeat(across[:, axis], 3), minlength=len(vertices)) for axis in range(3)], axis=1
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    found: F32 = (total / np.where(length > 0, length, 1)).astype(np.float32)
+    return found
+
+
 def evaluate(field: PointFunction, points: F32, device: str | torch.device = "cpu", chunk: int = CHUNK) -> F32:
     """A field at points [P, 3], in chunks."""
     with torch.inference_mode():

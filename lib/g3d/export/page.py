@@ -7,6 +7,7 @@ import base64
 import gzip
 import importlib.resources
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -26,7 +27,8 @@ MOST_BYTES = 200 << 20  # of a page; browsers refuse larger ones, or take minute
 class Shape:
     """What the page draws of one scene: `kind` and arrays, with the camera that it starts at.
 
-    splats: means [N, 3], cov [N, 6] (xx xy xz yy yz zz), rgba [N, 4]; mesh: vertices [V, 3], faces [F, 3], rgb [V, 3]."""
+    splats: means [N, 3], cov [N, 6] (xx xy xz yy yz zz), rgba [N, 4]; mesh: vertices [V, 3], faces [F, 3], rgb [V, 3],
+    and where a light at the camera is to shade it, normals [V, 3] of 128 + 127 times a unit vector."""
 
     name: str
     kind: str
@@ -52,11 +54,12 @@ def page(title: str, shapes: Sequence[Shape]) -> str:
             f"the page would have {len(data) >> 20} MB, more than {MOST_BYTES >> 20}; put fewer scenes into it"
         )
     source = importlib.resources.files("g3d.export") / "page_viewer"
-    parts = {"SCRIPT": (source / "viewer.js").read_text("utf-8"), "STYLE": (source / "style.css").read_text("utf-8")}
-    html = (source / "page.html").read_text("utf-8").replace("{{TITLE}}", escape(title))
-    for name, text in parts.items():
-        html = html.replace("{{" + name + "}}", text)
-    return html.replace("{{DATA}}", data)
+    parts = {
+        "SCRIPT": (source / "viewer.js").read_text("utf-8"), "STYLE": (source / "style.css").read_text("utf-8"),
+        "TITLE": escape(title.encode("utf-8", "replace").decode()), "DATA": data,  # a folder's name may be no UTF-8
+    }  # fmt: skip
+    # All at once: what a part says is not looked at again.
+    return re.sub("{{([A-Z]+)}}", lambda found: parts[found[1]], (source / "page.html").read_text("utf-8"))
 
 
 def _packed(array: NDArray[Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _SPLAT = [("means", "<f4", (3,)), ("scales", "<f4", (3,)), ("rgba", "u1", (4,)),
 def write_splats(path: Path, means: F32, log_scales: F32, quats: F32, opacity_logits: F32, sh: F32) -> int:
     """[N, 3], [N, 3], [N, 4], [N], [N, K, 3] => a file; returns how many rows were left out: NaN or infinity, or zeros alone."""
     n = len(means)
-    rest = sh[:, 1:].transpose(0, 2, 1).reshape(n, -1)  # [N, 3 (K - 1)]
+    rest = sh[:, 1:].transpose(0, 2, 1).reshape(n, 3 * (sh.shape[1] - 1))
     columns = [means, np.zeros((n, 3), np.float32), sh[:, 0], rest, opacity_logits[:, None], log_scales, quats]
     names = [*("x", "y", "z"), *("nx", "ny", "nz"), *(f"f_dc_{i}" for i in range(3))]
     names += [*(f"f_rest_{i}" for i in range(rest.shape[1])), "opacity", *(f"scale_{i}" for i in range(3))]
@@ -41,7 +41,9 @@ def write_splat(path: Path, means: F32, log_scales: F32, quats: F32, opacity_log
     """As `write_splats`, as .splat: colours without their part that changes with the direction, large opaque ones first, which
     a viewer shows while it still loads."""
     kept = _sound(
-        np.concatenate([means, log_scales, quats, opacity_logits[:, None], sh.reshape(len(means), -1)], axis=1)
+        np.concatenate(
+            [means, log_scales, quats, opacity_logits[:, None], sh.reshape(len(means), 3 * sh.shape[1])], axis=1
+        )
     )
     means, log_scales, quats, logits, sh = (part[kept] for part in (means, log_scales, quats, opacity_logits, sh))
     opacity = 1 / (1 + np.exp(-logits.astype(np.float64)))

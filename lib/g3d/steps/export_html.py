@@ -13,13 +13,15 @@ from g3d.cameras import CameraPrior
 from g3d.conversion.whole import Plan, converted, told
 from g3d.drawing.surfaces import surface_mesh
 from g3d.errors import Failure, G3dError, did_you_mean
+from g3d.export.mesh import vertex_normals
 from g3d.export.page import Shape, page
 from g3d.images import to_u8
 from g3d.progress import SILENT, Progress, track
+from g3d.render.occupancy import BASE_COLOUR
 from g3d.render.splat import choose
 from g3d.render.splat.harmonics import sh_colour
 from g3d.render.splat.turn import rotations
-from g3d.scenes.scene import Field, Gaussians, World
+from g3d.scenes.scene import Field, Gaussians, MlpField, World
 from g3d.scenes.scene_file import load_scene, scene_files
 from g3d.storage import artifacts, files
 
@@ -129,8 +131,14 @@ def _splats(scene: Gaussians, prior: CameraPrior) -> dict[str, Any]:
 
 
 def _mesh(scene: Field, resolution: int, level: float | None) -> dict[str, Any]:
+    """The surface in its own colours; that of a solid, which has none, in the colour and the light that `render` gives it."""
     mesh = surface_mesh(scene, resolution, level, torch.device("cpu"))
-    return {"vertices": mesh.vertices, "faces": mesh.faces.astype(np.int32), "rgb": mesh.colours}
+    arrays = {"vertices": mesh.vertices, "faces": mesh.faces.astype(np.int32), "rgb": mesh.colours}
+    if isinstance(scene, MlpField) and scene.signal == "occupancy":
+        normals = vertex_normals(mesh.vertices, mesh.faces)
+        arrays["rgb"] = np.tile(to_u8(np.array(BASE_COLOUR, np.float32)), (len(mesh.vertices), 1))
+        arrays["normals"] = np.rint(128 + 127 * normals).astype(np.uint8)
+    return arrays
 
 
 def _checked(options: Options) -> list[Path]:

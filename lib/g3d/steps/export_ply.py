@@ -95,6 +95,8 @@ def _export(file: Path, out: Path, options: Options, device: torch.device, progr
     scene = to(load_scene(file), device)
     try:
         if isinstance(scene, Gaussians):
+            if not scene.means.shape[1]:
+                raise G3dError("it holds no Gaussians, so there is nothing to write; leave it out")
             return _splats(scene, out, options.up or "y") if options.form == "splats" else _gaussians(scene, out)
         mesh = surface_mesh(scene, options.resolution or RESOLUTION, options.level, device, progress)
         if options.form == "points":

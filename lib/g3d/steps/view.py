@@ -23,6 +23,7 @@ from g3d.progress import SILENT, Progress
 from g3d.scenes.scene import Scene
 from g3d.scenes.scene_file import scene_files
 from g3d.storage import artifacts, files
+from g3d.training.folder import is_run
 from g3d.viewing.server import PORT, shown
 from g3d.viewing.subject import Knob, Photographs, Subject, of_pictures, of_scenes
 
@@ -82,8 +83,13 @@ def _subject(options: Options) -> Subject:
         raise G3dError(f"--up turns a PLY, and '{what}' is none; leave it out")
     if is_model:
         return _model(what, options.prior)
+    if is_run(what):
+        raise G3dError(f"the run '{what}' holds no model.safetensors to draw scenes from; wait for it, or give the run of a "
+                       "model, and that of a prior to --prior")  # fmt: skip
     if (what / "dataset.json").is_file():
         return _dataset(what)
+    if what.suffix.lower() in images.SUFFIXES and what.is_file():
+        return of_pictures(what.name, [what], [what.name])
     if what.is_file() or any(what.glob("*.safetensors")):
         return of_scenes(what.name, scene_files(what))
     return _pictures(what)
@@ -107,12 +113,18 @@ def _splats(file: Path, up: str) -> Subject:
 
 def _pictures(folder: Path) -> Subject:
     """Pictures, with the frusta of their cameras where a `transforms.json` tells of one scene."""
-    found = images.image_set(folder)
+    try:
+        found = images.image_set(folder)
+    except G3dError:
+        splats = sorted(folder.glob("*.ply"))
+        if not splats:
+            raise
+        raise G3dError(f"'{folder}' holds PLY files, which are looked at one by one; give e.g. '{splats[0]}'") from None
     if not found.path.is_dir():
         raise G3dError(f"'{folder}' keeps its pictures in a zip; unpack it to look at them")
     table = found.path / "transforms.json"
     if not table.is_file():
-        return of_pictures(folder.name, [found.path / name for name in found.names])
+        return of_pictures(folder.name, [found.path / name for name in found.names], found.names)
     data = files.read_json(table, "the cameras")
     cameras = from_transforms(data, str(table))
     chosen = range(0, len(cameras), -(-len(cameras) // FRUSTA_MOST))
@@ -123,7 +135,7 @@ def _pictures(folder: Path) -> Subject:
         raise G3dError(f"'{table}' names '{outside[0]}', which lies outside of its folder; copy it into the folder")
     paths = [found.path / p for p in places]
     shots = Photographs([images.read_image(p) for p in paths], cameras[list(chosen)])
-    return replace(of_pictures(folder.name, paths), photographs=shots)
+    return replace(of_pictures(folder.name, paths, places), photographs=shots)
 
 
 def _dataset(folder: Path) -> Subject:
@@ -166,7 +178,7 @@ def _model(what: Path, prior_path: Path | None) -> Subject:
         how = config.override(settings_class(), pairs, found.name)
         if kind is None:
             return decoding.draw(found, model, [seed], 0, how, None)
-        return kind.sample(loaded, [seed], 0, how, [int(values["Class"])] if classes else None)
+        return kind.sample(loaded, [seed], 0, how, [int(values.get("Class", 0))] if classes else None)
 
     def make(_: int, values: Mapping[str, Any]) -> Scene:
         made = draw(int(values["Seed"]), values)

@@ -44,6 +44,11 @@ def hasty(settings: RenderSettings) -> RenderSettings:
             return settings
 
 
+def without_background(settings: RenderSettings) -> RenderSettings:
+    """The settings that a scene's form depends on, whatever it stands before."""
+    return settings if isinstance(settings, ImageSettings) else replace(settings, background=())
+
+
 class Artist:
     """A thread that draws the last wish, twice."""
 
@@ -105,15 +110,21 @@ class Artist:
             pixels_per_s = coarse.width * coarse.height / took
             before = self._pixels_per_s or pixels_per_s
             self._pixels_per_s = 0.7 * before + 0.3 * pixels_per_s
-            self._deliver(picture, False)
+            self._hand_over(picture, None)
             with self._changed:
                 if self._changed.wait_for(lambda: self._number != number, REST_S):
                     return False
         fine = drawn(wish.scene, wish.camera, wish.settings, self._grid, wish.show, lambda: self._number == number)
-        if fine is None or self._number != number:
-            return False
-        self._deliver(fine, True)
-        return True
+        return fine is not None and self._hand_over(fine, number)
+
+    def _hand_over(self, picture: U8, number: int | None) -> bool:
+        """Give the picture away, the fine one of wish `number` where it still is the last wish, else a coarse one where any
+        picture is wanted: after `ask(None)` none comes any more."""
+        with self._changed:
+            if self._closed or self._wish is None or number not in (None, self._number):
+                return False
+            self._deliver(picture, number is not None)
+            return True
 
     def _coarse(self, camera: Cameras) -> Cameras:
         """As large as the time for a moving picture allows, by what the last ones took."""
@@ -123,9 +134,10 @@ class Artist:
 
     def _find_grid(self, wish: Wish) -> None:
         """The scene's empty space, once."""
-        if self._of is not None and self._of[0] is wish.scene and self._of[1] == wish.settings:
+        settings = without_background(wish.settings)
+        if self._of is not None and self._of[0] is wish.scene and self._of[1] == settings:
             return
-        self._of, self._grid = (wish.scene, wish.settings), None
+        self._of, self._grid = (wish.scene, settings), None
         if isinstance(wish.scene, MlpField) and not isinstance(wish.settings, ImageSettings):
             many = wish.camera[[0] * GRID_VIEWS]
             self._grid = empty_space(wish.scene, replace(many, width=256, height=256), wish.settings)

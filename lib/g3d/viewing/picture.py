@@ -16,7 +16,7 @@ from g3d.render import Rendering, RenderSettings, empty, render_image_field, ren
 from g3d.scenes.scene import Gaussians, MlpField, Scene
 
 KINDS = ("colour", "depth", "alpha", "normals")
-BAND_PIXELS = 16384  # of a field, between two looks at whether the picture is still wanted
+BAND_PIXELS = 4096  # of a field, between two looks at whether the picture is still wanted
 LEAST_ALPHA = 0.05  # where less covers a pixel, its depth means nothing
 LEAST_SPAN = 1e-3  # of the nearest depth, from white to black
 Wanted = Callable[[], bool]

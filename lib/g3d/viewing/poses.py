@@ -9,6 +9,7 @@ from g3d.cameras import Cameras
 from g3d.render.splat.turn import rotations
 
 MOST_ASPECT = 8.0
+LEAST_ROLL = 1e-4  # the height of the axis to the right, a unit long, above the horizon
 
 
 def camera_of(handle: Any, height: int) -> Cameras:
@@ -27,7 +28,9 @@ def move(handle: Any, camera: Cameras, distance_world: float) -> None:
     """Put the browser's camera where ours (one view) stands, turning about what lies `distance_world` ahead."""
     c2w = camera.c2w[0].double()
     eye, forward, up = c2w[:3, 3], c2w[:3, 2], -c2w[:3, 1]
-    handle.up_direction = (0.0, 1.0, 0.0) if abs(float(forward[1])) < 0.999 else tuple(up.tolist())
+    # Without a roll it stands upright, and is turned about the vertical; with one, "up" is where its own top is.
+    upright = abs(float(c2w[1, 0])) < LEAST_ROLL and float(up[1]) > 0 and abs(float(forward[1])) < 0.999
+    handle.up_direction = (0.0, 1.0, 0.0) if upright else tuple(up.tolist())
     handle.position = tuple(eye.tolist())
     handle.look_at = tuple((eye + distance_world * forward).tolist())
     handle.fov = fov_rad(camera)

@@ -25,7 +25,7 @@ class Shown:
 
         logging.getLogger("websockets").setLevel(logging.CRITICAL)  # a browser that goes away is nothing to tell
         warnings.filterwarnings("ignore", "Queued a .* closed connection")  # nor what was on its way to it
-        _check_host(host)
+        port = _free_port(host, port)
         with redirect_stdout(io.StringIO()):  # it draws a box around its address
             self._server: Any = viser.ViserServer(host, port, label=f"g3d {subject.title}", verbose=False)
         self._subject = subject
@@ -59,13 +59,23 @@ class Shown:
             session.close()
 
 
-def _check_host(host: str) -> None:
-    """Refuse an address that is not this machine's; viser itself would try port after port for ever."""
+def _free_port(host: str, port: int) -> int:
+    """The first free port from `port` on. Refuses an address that is not this machine's, and none at all, which would mean
+    every one of them; viser itself would try port after port, and wait for ever where none is left."""
+    if not host:
+        raise G3dError("--host is empty; give 127.0.0.1 for this machine alone, 0.0.0.0 to let other machines look")
     try:
         socket.create_server((host, 0)).close()
     except OSError as error:
         raise G3dError(f"the viewer cannot listen on '{host}' ({error.strerror or error}); give an address of this machine "
                        "to --host, 0.0.0.0 for all of them") from error  # fmt: skip
+    for number in range(port, 65536):
+        try:
+            socket.create_server((host, number)).close()
+        except OSError:
+            continue
+        return number
+    raise G3dError(f"no port from --port {port} on is free; give a smaller one, or 0 for any that is")
 
 
 @contextmanager

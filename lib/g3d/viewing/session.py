@@ -16,7 +16,7 @@ from g3d.render import ImageSettings, default_settings
 from g3d.render.gaussians import GaussianSettings
 from g3d.scenes.scene import Gaussians, MlpField, Scene, Triplane
 from g3d.viewing import shapes
-from g3d.viewing.artist import Artist, Wish
+from g3d.viewing.artist import Artist, Wish, without_background
 from g3d.viewing.picture import KINDS, drawn, fitted
 from g3d.viewing.player import Player, around, through
 from g3d.viewing.poses import camera_of, fov_rad, move
@@ -39,7 +39,10 @@ class Session:
         self._scene: Scene | U8 | None = None
         self._panel: SettingsPanel | None = None
         self._shape: Any = None  # what the browser draws
-        self._shape_of: Any = None
+        self._shape_of: tuple[Scene, Any] | None = None
+        self._no_shape: G3dError | None = None  # why there is none
+        self._begun = False  # with the default camera of the first scene
+        self._own_background: Any = None  # of the scene that was seen last
         self._keys: list[Cameras] = []
         self._next_camera = 0
         self.picture: U8 | None = None  # the last one that was sent, and whether it is the fine one
@@ -47,10 +50,10 @@ class Session:
         self.artist = Artist(self._deliver, self._complain)
         self.player = Player(self._place, lambda: self._set_playing(False), self._complain)
         self._build()
-        if subject.photographs is not None:
-            for handle in shapes.add_frusta(client.scene, subject.photographs):
-                handle.on_click(self._heeded(lambda event: self._to_photograph(int(event.target.name[-6:]))))
-        self._heeded(lambda _: self._load(first=True))(None)
+        self._frusta = [] if subject.photographs is None else shapes.add_frusta(client.scene, subject.photographs)
+        for handle in self._frusta:
+            handle.on_click(self._heeded(lambda event: self._to_photograph(int(event.target.name[-6:]))))
+        self._heeded(lambda _: self._load())(None)
         client.camera.on_update(self._heeded(lambda _: self._redraw()))
 
     def close(self) -> None:
@@ -125,7 +128,7 @@ class Session:
     def _say(self, text: str) -> None:
         self.note.content, self.note.visible = text, bool(text)
 
-    def _load(self, first: bool = False) -> None:
+    def _load(self) -> None:
         """The scene that the controls name; one that is gone is said, and the one before stays."""
         values: dict[str, Any] = {}
         for knob in self._subject.knobs:
@@ -134,7 +137,9 @@ class Session:
         place = min(int(self.number.value), len(self._subject.names) - 1)
         self._scene = self._subject.load(place, values) if self._subject.names else None
         self.name.content = self._subject.names[place] if self._subject.names else self._subject.title
-        if isinstance(self._scene, Gaussians | MlpField | Triplane):
+        if not isinstance(self._scene, Gaussians | MlpField | Triplane):
+            self.way.options = (PICTURE,)
+        else:
             defaults = default_settings(self._scene)
             if self._panel is None or not self._panel.fits(defaults):
                 if self._panel is not None:
@@ -144,11 +149,19 @@ class Session:
                 )
             flat = isinstance(defaults, ImageSettings)
             self.way.options = (PICTURE,) if flat else (PICTURE, _BY_BROWSER[type(self._scene).__name__])
-            if first:
-                self.background.value = tuple(round(255 * x) for x in self._scene.world.background)
-        if first:
+            if not flat:
+                self._follow_background(self._scene)
+        if not self._begun:
+            self._begun = True
             self._to_default()
         self._redraw()
+
+    def _follow_background(self, scene: Scene) -> None:
+        """A scene stands before its own background, unless the user has chosen another one."""
+        own = tuple(round(255 * x) for x in scene.world.background)
+        if self._own_background in (None, tuple(self.background.value)):
+            self.background.value = own
+        self._own_background = own
 
     def _settings(self, scene: Scene) -> Any:
         defaults = default_settings(scene)
@@ -159,7 +172,9 @@ class Session:
     def _redraw(self) -> None:
         """Ask for what the controls and the camera say."""
         camera = camera_of(self._client.camera, int(self.height.value))
+        self._enable()
         if not isinstance(self._scene, Gaussians | MlpField | Triplane):
+            shapes.hide_near(self._frusta, self._client.camera.position)
             self.artist.ask(None)
             if self._scene is not None:
                 self._deliver(fitted(self._scene, camera.width, camera.height), True)
@@ -174,24 +189,39 @@ class Session:
             self._show_shape(self._scene, settings, camera)
         self._say("")
 
+    def _enable(self) -> None:
+        """Controls without an effect on what is seen are grey."""
+        scene = self._scene
+        turns = isinstance(scene, Gaussians | Triplane) or (isinstance(scene, MlpField) and scene.signal != "image")
+        here = self.way.value == PICTURE
+        for control, useful in ((self.show, turns and here), (self.background, turns), (self.height, here)):
+            if control.disabled == useful:
+                control.disabled = not useful
+
     def _show_shape(self, scene: Scene, settings: Any, camera: Cameras) -> None:
         """What the browser turns by itself, sent again only when it changes."""
         self._client.scene.set_background_image(_plain(settings.background), format="png")
-        of = (scene, settings)
-        if self._shape is not None and self._shape_of[0] is scene and self._shape_of[1] == settings:
-            return
-        self._drop_shape()
+        form = without_background(settings)
+        if self._shape_of is None or self._shape_of[0] is not scene or self._shape_of[1] != form:
+            self._drop_shape()
+            self._shape_of = (scene, form)
+            try:
+                self._shape = self._made_shape(scene, settings, camera)
+            except G3dError as error:
+                self._no_shape = error
+        if self._no_shape is not None:  # said again while the camera moves, not tried again
+            raise self._no_shape
+
+    def _made_shape(self, scene: Scene, settings: Any, camera: Cameras) -> Any:
         if isinstance(scene, Gaussians):
             assert isinstance(settings, GaussianSettings)
-            self._shape = shapes.add_splats(self._client.scene, scene, settings, camera)
-        else:
-            self._shape = shapes.add_mesh(self._client.scene, scene)
-        self._shape_of = of
+            return shapes.add_splats(self._client.scene, scene, settings, camera)
+        return shapes.add_mesh(self._client.scene, scene)
 
     def _drop_shape(self) -> None:
         if self._shape is not None:
             self._shape.remove()
-        self._shape = None
+        self._shape, self._shape_of, self._no_shape = None, None, None
 
     def _deliver(self, picture: U8, fine: bool) -> None:
         """Send a picture: exact at rest, small on the way while the camera moves."""
@@ -209,8 +239,10 @@ class Session:
         move(self._client.camera, camera, prior.radius_world)
 
     def _to_default(self) -> None:
-        shots = self._subject.photographs
-        self._go(self._prior().default() if shots is None else shots.cameras[0])
+        if self._subject.photographs is None:
+            self._go(self._prior().default())
+        else:
+            self._to_photograph(0)
 
     def _to_training(self) -> None:
         """The next of the photographs' cameras, or of those that the model's training views were drawn from."""

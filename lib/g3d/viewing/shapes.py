@@ -1,5 +1,6 @@
 """What the browser draws itself, and turns at once: splats of 3D Gaussians, meshes of fields, frusta of photographs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,12 @@ import torch
 from g3d.cameras import Cameras
 from g3d.drawing.camera_path import quaternions
 from g3d.drawing.surfaces import surface_mesh
+from g3d.export.mesh_formats import glb
 from g3d.images import resized
 from g3d.render.gaussians import GaussianSettings, shown
 from g3d.render.splat.harmonics import sh_colour
 from g3d.render.splat.turn import rotations
-from g3d.scenes.scene import Field, Gaussians
+from g3d.scenes.scene import Field, Gaussians, MlpField
 from g3d.viewing.poses import fov_rad
 from g3d.viewing.subject import Photographs
 
@@ -32,12 +34,10 @@ def add_splats(space: Any, scene: Gaussians, settings: GaussianSettings, camera:
 
 
 def add_mesh(space: Any, scene: Field) -> Any:
-    """The surface of a field by marching cubes."""
-    import trimesh
-
+    """The surface of a field by marching cubes, in its own colours; a solid, which has none, in the browser's light."""
     mesh = surface_mesh(scene, MESH_CELLS, None, torch.device("cpu"))
-    made = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=mesh.colours, process=False)
-    return space.add_mesh_trimesh("/mesh", made)
+    solid = isinstance(scene, MlpField) and scene.signal == "occupancy"
+    return space.add_glb("/mesh", glb(mesh.vertices, mesh.faces, mesh.colours, unlit=not solid))
 
 
 def add_frusta(space: Any, shots: Photographs) -> list[Any]:
@@ -61,6 +61,14 @@ def add_frusta(space: Any, shots: Photographs) -> list[Any]:
             )
         )
     return handles
+
+
+def hide_near(frusta: Sequence[Any], eye_world: Any) -> None:
+    """Hide those that the browser's camera stands in: their thumbnails would cover the picture itself."""
+    for handle in frusta:
+        seen = bool(np.linalg.norm(np.subtract(handle.position, eye_world)) > handle.scale)
+        if handle.visible != seen:
+            handle.visible = seen
 
 
 def _wxyz(camera: Cameras) -> tuple[float, ...]:

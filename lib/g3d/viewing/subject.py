@@ -48,6 +48,6 @@ def of_scenes(title: str, files: Sequence[Path]) -> Subject:
     return Subject(title, [file.stem for file in files], lambda number, _: load_scene(files[number]))
 
 
-def of_pictures(title: str, files: Sequence[Path]) -> Subject:
+def of_pictures(title: str, files: Sequence[Path], names: Sequence[str]) -> Subject:
     """Picture files."""
-    return Subject(title, [file.name for file in files], lambda number, _: images.read_image(files[number]))
+    return Subject(title, names, lambda number, _: images.read_image(files[number]))

@@ -111,7 +111,10 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(G3dError, match="closed path of one key frame"):
         CameraPlan(f"path:{file}", 0, None)
     file.write_text(json.dumps(path_json(Path3D(keys(0.0, 90.0), False))))
-    for number, words in (("0", "not understood"), ("10001", "more than 10000 views")):
+    for number, words in (
+        ("0", "not understood; write e.g. --cameras path:JSON:25"),
+        ("10001", "more than 10000 views"),
+    ):
         with pytest.raises(G3dError, match=words):
             CameraPlan(f"path:{file}:{number}", 0, None)
 

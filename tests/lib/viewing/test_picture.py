@@ -1,8 +1,11 @@
 """A view in bands, what depth and normals look like, the browser's camera as ours, how coarse a moving picture is."""
 
 import math
+import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import torch
 from g3d.cameras import CameraPrior
 from g3d.drawing.camera_path import quaternions
 from g3d.render import FieldSettings, OccupancySettings, Rendering, TriplaneSettings, default_settings, render_scene
+from g3d.viewing import artist as artists
 from g3d.viewing import picture
 from g3d.viewing.artist import Artist, Wish, hasty
 from g3d.viewing.picture import KINDS, drawn, fitted
@@ -67,11 +71,63 @@ def test_the_browsers_camera_there_and_back() -> None:
     assert moved.fov == pytest.approx(handle.fov)
 
 
+def test_a_camera_that_is_rolled_stays_so() -> None:
+    """What the browser makes of place, aim and "up" is the camera itself: rolled, on its head, and not rolled at all."""
+    ours = PRIOR.default()
+    for degrees in (0.0, 30.0, 90.0, 180.0):
+        c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        c2w = ours.c2w.clone()
+        c2w[0, :3, :3] = ours.c2w[0, :3, :3] @ torch.tensor([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+        moved = SimpleNamespace()
+        move(moved, replace(ours, c2w=c2w), 3.0)
+        forward = np.subtract(moved.look_at, moved.position) / 3
+        right = np.cross(forward, moved.up_direction)
+        assert np.allclose(right / np.linalg.norm(right), c2w[0, :3, 0], atol=1e-5), degrees
+
+
 def test_a_moving_picture_has_fewer_samples_a_ray() -> None:
     assert hasty(FieldSettings(128, True, (1, 0, 0))) == FieldSettings(32, True, (1, 0, 0))
     assert hasty(FieldSettings(24)) == FieldSettings(24)
     assert hasty(TriplaneSettings(16, 64)) == TriplaneSettings(16, 32)
     assert hasty(OccupancySettings()) == OccupancySettings()
+
+
+def test_nothing_comes_after_nothing_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coarse picture that is being drawn when the browser begins to draw by itself must not lie behind its splats."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> Any:
+        begun.set()
+        go_on.wait(60)
+        return np.zeros((2, 2, 3), np.uint8)
+
+    monkeypatch.setattr(artists, "drawn", slow)
+    seen: list[Any] = []
+    artist = Artist(lambda *found: seen.append(found), lambda _: None)
+    artist.ask(Wish(gaussians(), default_settings(gaussians()), PRIOR.default(), "colour"))
+    assert begun.wait(60)
+    artist.ask(None)
+    go_on.set()
+    end = time.monotonic() + 60
+    while not artist.idle() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert artist.idle() and not seen
+    artist.close()
+
+
+def test_the_grid_of_empty_space_is_made_once_for_all_backgrounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(artists, "empty_space", lambda *words: made.append(words))
+    artist = Artist(lambda *_: None, lambda _: None)
+    scene = two_branches()
+    plain = FieldSettings(4)
+    for settings in (plain, replace(plain, background=(1.0, 0, 0)), replace(plain, skip_empty="on")):
+        artist.ask(Wish(scene, settings, PRIOR.default(), "colour"))
+        end = time.monotonic() + 60
+        while not artist.idle() and time.monotonic() < end:
+            time.sleep(0.01)
+    artist.close()
+    assert len(made) == 2
 
 
 def test_an_artist_draws_coarse_then_fine_and_the_last_wish_counts() -> None:

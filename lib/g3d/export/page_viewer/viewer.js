@@ -39,17 +39,22 @@ const MESH = {
   vertex: `#version 300 es
     precision highp float;
     uniform mat4 view; uniform vec2 focal, size; uniform vec2 depth;
-    in vec3 mean; in vec3 rgb; out vec3 colour;
+    in vec3 mean; in vec3 rgb; in vec3 normal; out vec3 colour, at, outward;
     void main() {
       vec3 p = (view * vec4(mean, 1.0)).xyz;
+      at = p; outward = mat3(view) * (normal * 255.0 - 128.0);
       float z = (p.z * (depth.y + depth.x) - 2.0 * depth.x * depth.y) / (depth.y - depth.x);
       gl_Position = vec4(2.0 * focal.x * p.x / size.x, -2.0 * focal.y * p.y / size.y, z, p.z);
       colour = rgb;
     }`,
   fragment: `#version 300 es
     precision highp float;
-    in vec3 colour; out vec4 pixel;
-    void main() { pixel = vec4(colour, 1.0); }`,
+    uniform bool lit;
+    in vec3 colour, at, outward; out vec4 pixel;
+    void main() {  // lit: by a light at the camera, as render's solids
+      float facing = lit ? clamp(-dot(normalize(outward), normalize(at)), 0.0, 1.0) : 1.0;
+      pixel = vec4(colour * (0.35 + 0.65 * facing), 1.0);
+    }`,
 };
 const canvas = document.getElementById("view"), note = document.getElementById("note");
 const scenes = JSON.parse(document.getElementById("scenes").textContent);
@@ -121,8 +126,12 @@ function mesh(arrays) {
   gl.bindVertexArray(vao);
   filled(gl.ARRAY_BUFFER, arrays.vertices); attribute(which, "mean", 3, gl.FLOAT, 0, 0, 0, false);
   filled(gl.ARRAY_BUFFER, arrays.rgb); attribute(which, "rgb", 3, gl.UNSIGNED_BYTE, 0, 0, 0, true);
+  if (arrays.normals) {
+    filled(gl.ARRAY_BUFFER, arrays.normals); attribute(which, "normal", 3, gl.UNSIGNED_BYTE, 0, 0, 0, true);
+  }
   filled(gl.ELEMENT_ARRAY_BUFFER, new Uint32Array(arrays.faces));
   return {which, vao, draw() {
+    gl.uniform1i(gl.getUniformLocation(which, "lit"), arrays.normals ? 1 : 0);
     gl.enable(gl.DEPTH_TEST); gl.disable(gl.BLEND);
     gl.drawElements(gl.TRIANGLES, count, gl.UNSIGNED_INT, 0);
   }};
@@ -162,10 +171,11 @@ function draw() {
   drawable.draw(view);
   canvas.dataset.drawn = String(1 + Number(canvas.dataset.drawn || 0));
 }
+function place(s) { return JSON.stringify([s.radius_world, s.target, s.fov_deg]); }  // where it is looked at from, but for the angles
 function reset() {
   const s = scenes[current];
   pose = {azimuth: s.azimuth_deg, elevation: s.elevation_deg, radius: s.radius_world, target: s.target, fov: s.fov_deg,
-          of: s.radius_world};
+          of: place(s)};
   dirty = true;
 }
 async function show(number) {
@@ -175,7 +185,7 @@ async function show(number) {
   for (const name of Object.keys(scene.arrays)) arrays[name] = await unpacked(scene.arrays[name]);
   if (asked !== current) return;
   drawable = scene.kind === "splats" ? splats(arrays) : mesh(arrays);
-  if (!pose || pose.of !== scene.radius_world) reset();  // else the new scene is seen from where the old one was
+  if (!pose || pose.of !== place(scene)) reset();  // else the new scene is seen from where the old one was
   dirty = true;
 }
 function turn(dx, dy) {
