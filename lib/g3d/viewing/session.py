@@ -42,6 +42,7 @@ class Session:
         self._shape: Any = None  # what the browser draws
         self._shape_of: tuple[Scene, Any] | None = None
         self._no_shape: G3dError | None = None  # why there is none
+        self._flat: U8 | None = None  # the picture file that is seen
         self._gone = False
         self._begun = False  # with the default camera of the first scene
         self._own_background: Any = None  # of the scene that was seen last
@@ -156,7 +157,7 @@ class Session:
             shapes.hide_near(self._frusta, self._client.camera.position)
             self.artist.ask(None)
             if self._scene is not None:
-                self._deliver(fitted(self._scene, camera.width, camera.height), True)
+                self._show_flat(self._scene, camera.width, camera.height)
             return
         settings = self._settings(self._scene)
         if self.way.value == PICTURE:
@@ -167,6 +168,13 @@ class Session:
             self.artist.ask(None)
             self._show_shape(self._scene, settings, camera)
         self._say("")
+
+    def _show_flat(self, picture: U8, width: int, height: int) -> None:
+        """A picture file, sent once, not whenever the camera moves."""
+        size = (height, width, 3)
+        if self._flat is not picture or self.picture is None or self.picture.shape != size:
+            self._deliver(fitted(picture, width, height), True)
+            self._flat = picture
 
     def _enable(self) -> None:
         """Controls without an effect on what is seen are grey."""
