@@ -94,7 +94,7 @@ def _image_field(scene: MlpField, width: int, height: int) -> U8:
 
 
 def fitted(picture: U8, width: int, height: int) -> U8:
-    """A picture in the middle of a grey one [H, W, 3], enlarged by whole numbers where that fits, smaller where it is too large."""
+    """A picture in the middle of a grey one [H, W, 3], enlarged by whole numbers, or smaller to fit."""
     times = min(height // picture.shape[0], width // picture.shape[1])
     if times:
         picture = picture.repeat(times, axis=0).repeat(times, axis=1)
