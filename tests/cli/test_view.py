@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from g3d import images
 from g3d.data.opening import open_dataset
 from g3d.scenes.scene_file import save_scene
 from g3d.steps.view import Options, _subject
+from g3d.viewing import server as view_server
 from g3d.viewing.server import Shown, shown
 from g3d.viewing.session import Session
+from g3d.viewing.subject import Subject
 from toy_scenes import gaussians, image_field, occupancy, radiance, two_branches
 
 FREE = (slice(150, HEIGHT), slice(0, 300))  # of the page, what no panel and no note covers
@@ -45,6 +48,24 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
         (tmp_path / "run").mkdir(exist_ok=True)
         shutil.copy(pipeline.model / name, tmp_path / "run" / name)
         refused(g3d("view", tmp_path / "run", *quick), "holds no model.safetensors")
+
+
+def test_a_browser_that_goes_before_it_is_served_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    class Made:
+        def __init__(self, client: Any, _: Any):
+            made.append(self)
+            self.closed = False
+            shown_server._gone(client)  # while it is made
+
+        def close(self) -> None:
+            self.closed = True
+
+    monkeypatch.setattr(view_server, "Session", Made)
+    with shown(Subject("t", [], lambda *_: radiance()), "127.0.0.1", 0) as shown_server:
+        shown_server._connected(SimpleNamespace(client_id=7))
+        assert not shown_server.sessions and [one.closed for one in made] == [True]
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
@@ -150,7 +171,8 @@ def _check_resting_picture(session: Session, page: Page, scenes: Path, tmp_path:
     assert true[FREE].std() > 10  # there is something to see
     _seen(page, lambda found: _same(found, true))
     assert not _same(np.roll(true, 1, axis=1), true)  # a pixel aside would be noticed
-    assert np.array_equal(session.screenshot(WIDTH, HEIGHT).shape, true.shape)
+    shot = session.screenshot(WIDTH, HEIGHT)()
+    assert shot is not None and shot.shape == true.shape
 
 
 def _same(page: Any, true: Any) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from g3d.cameras import Cameras
-from g3d.images import U8, to_u8
+from g3d.images import U8, resized, to_u8
 from g3d.render import Rendering, RenderSettings, empty, render_image_field, render_scene
 from g3d.scenes.scene import Gaussians, MlpField, Scene
 
@@ -94,9 +94,13 @@ def _image_field(scene: MlpField, width: int, height: int) -> U8:
 
 
 def fitted(picture: U8, width: int, height: int) -> U8:
-    """A picture in the middle of a grey one [H, W, 3], enlarged by whole numbers where that fits, cut where it is too large."""
-    times = max(1, min(height // picture.shape[0], width // picture.shape[1]))
-    picture = picture.repeat(times, axis=0).repeat(times, axis=1)[:height, :width]
+    """A picture in the middle of a grey one [H, W, 3], enlarged by whole numbers, or smaller to fit."""
+    times = min(height // picture.shape[0], width // picture.shape[1])
+    if times:
+        picture = picture.repeat(times, axis=0).repeat(times, axis=1)
+    else:
+        scale = min(height / picture.shape[0], width / picture.shape[1])
+        picture = resized(picture, max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     page = np.full((height, width, 3), 64, np.uint8)
     top, left = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
     page[top : top + picture.shape[0], left : left + picture.shape[1]] = picture[..., :3]

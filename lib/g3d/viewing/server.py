@@ -31,6 +31,7 @@ class Shown:
         self._subject = subject
         self._lock = threading.Lock()
         self.sessions: dict[int, Session] = {}
+        self._left: set[int] = set()  # browsers that went before their session was made
         self.seen = 0  # browsers so far
         self._server.scene.set_up_direction("+y")
         self._server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
@@ -42,12 +43,18 @@ class Shown:
     def _connected(self, client: Any) -> None:
         session = Session(client, self._subject)
         with self._lock:
-            self.sessions[client.client_id] = session
             self.seen += 1
+            left = client.client_id in self._left
+            if not left:
+                self.sessions[client.client_id] = session
+        if left:
+            session.close()
 
     def _gone(self, client: Any) -> None:
         with self._lock:
             session = self.sessions.pop(client.client_id, None)
+            if session is None:  # its session is still being made
+                self._left.add(client.client_id)
         if session is not None:
             session.close()
 

@@ -17,6 +17,7 @@ from g3d.render.gaussians import GaussianSettings
 from g3d.scenes.scene import Gaussians, MlpField, Scene, Triplane
 from g3d.viewing import shapes
 from g3d.viewing.artist import Artist, Wish, without_background
+from g3d.viewing.callbacks import Callbacks
 from g3d.viewing.picture import KINDS, drawn, fitted
 from g3d.viewing.player import Player, around, through
 from g3d.viewing.poses import camera_of, fov_rad, move
@@ -35,12 +36,14 @@ class Session:
 
     def __init__(self, client: Any, subject: Subject):
         self._client, self._subject = client, subject
-        self._lock = threading.RLock()  # callbacks come from many threads
+        self._calls = Callbacks(self._load, self._redraw, self._complain)
         self._scene: Scene | U8 | None = None
         self._panel: SettingsPanel | None = None
         self._shape: Any = None  # what the browser draws
         self._shape_of: tuple[Scene, Any] | None = None
         self._no_shape: G3dError | None = None  # why there is none
+        self._flat: U8 | None = None  # the picture file that is seen
+        self._gone = False
         self._begun = False  # with the default camera of the first scene
         self._own_background: Any = None  # of the scene that was seen last
         self._keys: list[Cameras] = []
@@ -52,19 +55,19 @@ class Session:
         self._build()
         self._frusta = [] if subject.photographs is None else shapes.add_frusta(client.scene, subject.photographs)
         for handle in self._frusta:
-            handle.on_click(self._heeded(lambda event: self._to_photograph(int(event.target.name[-6:]))))
-        self._heeded(lambda _: self._load())(None)
-        client.camera.on_update(self._heeded(lambda _: self._redraw()))
+            handle.on_click(self._calls.heeded(lambda event: self._to_photograph(int(event.target.name[-6:]))))
+        self._calls.soon(load=True)(None)
+        client.camera.on_update(self._calls.soon())
 
     def close(self) -> None:
         """The browser is gone."""
+        self._gone = True
         self.player.stop()
         self.artist.close()
 
     def _build(self) -> None:
         """The controls that every subject has."""
-        gui, subject, redraw = self._client.gui, self._subject, self._heeded(lambda _: self._redraw())
-        reload = self._heeded(lambda _: self._load())
+        gui, subject, redraw, reload = self._client.gui, self._subject, self._calls.soon(), self._calls.soon(load=True)
         self.note = gui.add_markdown("", visible=False)
         several = len(subject.names) > 1
         self.number = gui.add_slider("Scene", 0, max(1, len(subject.names) - 1), 1, 0, visible=several)
@@ -90,7 +93,7 @@ class Session:
         self.height = gui.add_slider("Rows at rest", LEAST_PX, 2048, 16, HEIGHT_PX)
         for control in (self.show, self.way, self.background, self.height):
             control.on_update(redraw)
-        self.fov.on_update(self._heeded(lambda _: self._set_fov()))
+        self.fov.on_update(self._calls.heeded(lambda _: self._set_fov()))
         self._button("Default camera", lambda: self._to_default())
         self._button("Next training camera", lambda: self._to_training())
         self.play = self._button(PLAY, lambda: self._play())
@@ -106,20 +109,8 @@ class Session:
 
     def _button(self, label: str, action: Callable[[], object]) -> Any:
         button = self._client.gui.add_button(label)
-        button.on_click(self._heeded(lambda _: action()))
+        button.on_click(self._calls.heeded(lambda _: action()))
         return button
-
-    def _heeded(self, action: Callable[[Any], object]) -> Callable[[Any], None]:
-        """A callback one at a time, whose failure is a sentence in the panel."""
-
-        def call(event: Any) -> None:
-            with self._lock:
-                try:
-                    action(event)
-                except Exception as error:  # whatever happens in one browser must not reach the terminal as a traceback
-                    self._complain(error)
-
-        return call
 
     def _complain(self, error: Exception) -> None:
         known = isinstance(error, G3dError | OSError)
@@ -144,9 +135,7 @@ class Session:
             if self._panel is None or not self._panel.fits(defaults):
                 if self._panel is not None:
                     self._panel.remove()
-                self._panel = SettingsPanel(
-                    self._client.gui, defaults, lambda: self._heeded(lambda _: self._redraw())(None)
-                )
+                self._panel = SettingsPanel(self._client.gui, defaults, self._calls.soon())
             flat = isinstance(defaults, ImageSettings)
             self.way.options = (PICTURE,) if flat else (PICTURE, _BY_BROWSER[type(self._scene).__name__])
             if not flat:
@@ -177,7 +166,7 @@ class Session:
             shapes.hide_near(self._frusta, self._client.camera.position)
             self.artist.ask(None)
             if self._scene is not None:
-                self._deliver(fitted(self._scene, camera.width, camera.height), True)
+                self._show_flat(self._scene, camera.width, camera.height)
             return
         settings = self._settings(self._scene)
         if self.way.value == PICTURE:
@@ -188,6 +177,13 @@ class Session:
             self.artist.ask(None)
             self._show_shape(self._scene, settings, camera)
         self._say("")
+
+    def _show_flat(self, picture: U8, width: int, height: int) -> None:
+        """A picture file, sent once, not whenever the camera moves."""
+        size = (height, width, 3)
+        if self._flat is not picture or self.picture is None or self.picture.shape != size:
+            self._deliver(fitted(picture, width, height), True)
+            self._flat = picture
 
     def _enable(self) -> None:
         """Controls without an effect on what is seen are grey."""
@@ -310,21 +306,32 @@ class Session:
     def _save_path(self) -> None:
         self._client.send_file_download("path.json", self.path_bytes(), save_immediately=True)
 
-    def screenshot(self, width: int, height: int) -> U8:
-        """The scene from where the browser looks, at any size."""
-        if not isinstance(self._scene, Gaussians | MlpField | Triplane):
+    def screenshot(self, width: int, height: int) -> Callable[[], U8 | None]:
+        """What draws the scene from where the browser looks, at any size, as things stand now; None once the browser is gone."""
+        scene = self._scene
+        if not isinstance(scene, Gaussians | MlpField | Triplane):
             raise G3dError("there is no scene to draw; save the picture itself")
         camera = camera_of(self._client.camera, height)
         k = camera.intrinsics.clone()
         k[:, 2:] = torch.tensor([width / 2, height / 2])
         wide = replace(camera, intrinsics=k, width=width, height=height)
-        made = drawn(self._scene, wide, self._settings(self._scene), None, self.show.value)
-        assert made is not None
-        return made
+        settings, show = self._settings(scene), self.show.value
+
+        return lambda: drawn(scene, wide, settings, None, show, lambda: not self._gone)
 
     def _screenshot(self) -> None:
-        width, height = (int(x) for x in self.shot.value)
-        self._client.send_file_download("picture.png", encode(self.screenshot(width, height)), save_immediately=True)
+        """In a thread of its own: a large one takes minutes."""
+        draw = self.screenshot(*(int(x) for x in self.shot.value))
+
+        def save() -> None:
+            try:
+                made = draw()
+                if made is not None:
+                    self._client.send_file_download("picture.png", encode(made), save_immediately=True)
+            except Exception as error:
+                self._complain(error)
+
+        threading.Thread(target=save, daemon=True).start()
 
 
 def _plain(colour: Any) -> U8:

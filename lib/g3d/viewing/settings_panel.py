@@ -14,7 +14,7 @@ ELSEWHERE = ("background",)  # has a control of its own
 class SettingsPanel:
     """Controls under a folder; `pairs()` is what `--set` would be."""
 
-    def __init__(self, gui: Any, defaults: RenderSettings, changed: Callable[[], None]):
+    def __init__(self, gui: Any, defaults: RenderSettings, changed: Callable[[Any], None]):
         self._defaults = defaults
         self._controls: dict[str, Any] = {}
         types = typing.get_type_hints(type(defaults))
@@ -25,7 +25,7 @@ class SettingsPanel:
                 if f.name in names:
                     about = str(f.metadata.get("doc", ""))
                     control = _control(gui, f.name, getattr(defaults, f.name), types[f.name], about)
-                    control.on_update(lambda _: changed())
+                    control.on_update(changed)
                     self._controls[f.name] = control
 
     def fits(self, defaults: RenderSettings) -> bool:

@@ -57,6 +57,16 @@ def test_pictures_lie_in_the_middle() -> None:
     assert found.shape == (5, 10, 3) and (found[:4, 2:8] == 200).all() and (found == 200).sum() == 6 * 4 * 3
 
 
+def test_large_pictures_are_seen_whole() -> None:
+    """Two coloured halves, 40 x 30 => 20 x 15 in the middle of 20 x 21; and what is one pixel thin."""
+    picture = np.zeros((30, 40, 3), np.uint8)
+    picture[:, :20, 0], picture[:, 20:, 1] = 200, 100
+    found = fitted(picture, 20, 21)
+    assert found.shape == (21, 20, 3) and (found[:3] == 64).all() and (found[18:] == 64).all()
+    assert (found[3:18, :7] == [200, 0, 0]).all() and (found[3:18, 13:] == [0, 100, 0]).all()
+    assert fitted(np.full((1, 500, 3), 9, np.uint8), 20, 3)[1, 0].tolist() == [9, 9, 9]
+
+
 def test_the_browsers_camera_there_and_back() -> None:
     ours = PRIOR.default()
     quat = quaternions(ours.c2w[:, :3, :3].double())[0]
