@@ -24,14 +24,14 @@ from g3d.viewing import shapes
 from g3d.viewing.server import shown
 from g3d.viewing.session import Session
 from test_view_controls import click
-from toy_scenes import gaussians, occupancy, radiance, two_branches
+from toy_scenes import gaussians, image_field, occupancy, radiance, two_branches
 
 FREE = (slice(150, HEIGHT), slice(0, 300))  # of the page, what no panel and no note covers
 BOXES = "[...document.querySelectorAll('input')].filter(e => e.offsetParent)"
 
 
 def scenes(folder: Path) -> Path:
-    """0 is damaged; 1 stands before blue, 2 before green; 3 is empty; 4 has two levels."""
+    """0 is damaged; 1 stands before blue, 2 before green; 3 is empty; 4 has two levels; 5 is a picture."""
     nothing = replace(radiance(), weights={"a": (torch.zeros(1, 4, 3), torch.zeros(1, 4))})
     broken = replace(radiance(), weights={"a": (torch.full((1, 4, 3), torch.nan), torch.zeros(1, 4))})
     levels = replace(gaussians(32), level=torch.tensor([[0, 1]], dtype=torch.uint8))
@@ -39,7 +39,7 @@ def scenes(folder: Path) -> Path:
     before = [(two_branches(), (0.0, 0.0, 1.0)), (occupancy(), (0.0, 1.0, 0.0))]
     coloured: list[Scene] = [replace(s, world=replace(s.world, background=b)) for s, b in before]
     with unchecked():
-        for number, scene in enumerate((broken, *coloured, nothing, levels)):
+        for number, scene in enumerate((broken, *coloured, nothing, levels, image_field())):
             save_scene(folder / f"{number}.safetensors", scene)
     return folder
 
@@ -71,6 +71,8 @@ def test_scenes_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         until(lambda: len(server.sessions) == 1, 120)
         session = next(iter(server.sessions.values()))
         until(lambda: "holds NaN or infinity" in session.note.content, 120)
+        goes_to(session, 5)
+        seen(session, lambda p: p[0, 0].tolist() == [64, 64, 64])  # a picture, which has no camera
         goes_to(session, 1)
         until(
             lambda: abs(np.linalg.norm(session._client.camera.position) - 3) < 0.01

@@ -44,7 +44,7 @@ class Session:
         self._no_shape: G3dError | None = None  # why there is none
         self._flat: U8 | None = None  # the picture file that is seen
         self._gone = False
-        self._begun = False  # with the default camera of the first scene
+        self._begun = False  # with the default camera of the first scene that has one
         self._own_background: Any = None  # of the scene that was seen last
         self._keys: list[Cameras] = []
         self._next_camera = 0
@@ -132,7 +132,7 @@ class Session:
             if not flat:
                 self._follow_background(self._scene)
         if not self._begun:
-            self._begun = True
+            self._begun = not isinstance(self._scene, MlpField) or self._scene.signal != "image"  # which has no camera
             self._to_default()
         self._redraw()
 
