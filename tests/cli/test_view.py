@@ -21,6 +21,7 @@ from g3d.viewing import server as view_server
 from g3d.viewing.server import Shown, shown
 from g3d.viewing.session import Session
 from g3d.viewing.subject import Subject
+from PIL import Image
 from toy_scenes import gaussians, image_field, occupancy, radiance, two_branches
 
 FREE = (slice(150, HEIGHT), slice(0, 300))  # of the page, what no panel and no note covers
@@ -48,6 +49,33 @@ def test_refusals(pipeline: Pipeline, tmp_path: Path) -> None:
         (tmp_path / "run").mkdir(exist_ok=True)
         shutil.copy(pipeline.model / name, tmp_path / "run" / name)
         refused(g3d("view", tmp_path / "run", *quick), "holds no model.safetensors")
+
+
+def test_posed_pictures_that_are_named_oddly(tmp_path: Path) -> None:
+    """Without an ending, by a link, or not: a sentence."""
+    save_scene(tmp_path / "s" / "a.safetensors", gaussians())
+    folder = tmp_path / "i"
+    assert g3d("render", tmp_path / "s", "--cameras", "orbit:2", "--out", folder).code == 0
+    Image.open(folder / "000000.png").save(tmp_path / "elsewhere.jpg")
+    (folder / "linked.jpg").symlink_to(tmp_path / "elsewhere.jpg")
+    told = json.loads((folder / "transforms.json").read_text())
+
+    def seen(name: Any) -> Any:
+        told["frames"][0]["file_path"] = name
+        (folder / "transforms.json").write_text(json.dumps(told))
+        return g3d("view", folder, "--no-browser", "--seconds", 0, "--port", 0)
+
+    for name in ("./000000", "linked", "linked.jpg"):
+        assert seen(name).code == 0, name
+        assert _subject(Options(folder)).names[1] == "000001.png"
+    for name, words in (
+        (None, "frame 0 of"),
+        ("", "has no file_path"),
+        ("a\0b", "outside"),
+        ("../elsewhere.jpg", "outside"),
+    ):
+        refused(seen(name), words)
+    refused(seen("gone"), "does not exist")
 
 
 def test_a_browser_that_goes_before_it_is_served_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,8 @@ def test_frusta_training_cameras_and_play(tmp_path: Path) -> None:
         session = only(server)
 
         def stands(number: int) -> bool:
-            return bool(np.abs(session._client.camera.position - eyes[number]).max() < 1e-3)
+            seen = session._client.camera
+            return bool(max(np.abs(seen.position - eyes[number]).max(), np.abs(seen.look_at).max()) < 1e-3)
 
         def arrives(number: int) -> None:
             """Also in the browser, which may still say where it stood before."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from browser import Page, browser, until
+from browser import HEIGHT, WIDTH, Page, browser, until
 from commands import g3d, unchecked
 from g3d import images
 from g3d.cameras import read_transforms
@@ -24,13 +24,14 @@ from g3d.viewing import shapes
 from g3d.viewing.server import shown
 from g3d.viewing.session import Session
 from test_view_controls import click
-from toy_scenes import gaussians, occupancy, radiance, two_branches
+from toy_scenes import gaussians, image_field, occupancy, radiance, two_branches
 
+FREE = (slice(150, HEIGHT), slice(0, 300))  # of the page, what no panel and no note covers
 BOXES = "[...document.querySelectorAll('input')].filter(e => e.offsetParent)"
 
 
 def scenes(folder: Path) -> Path:
-    """0 is damaged; 1 stands before blue, 2 before green; 3 is empty; 4 has two levels."""
+    """0 is damaged; 1 stands before blue, 2 before green; 3 is empty; 4 has two levels; 5 is a picture."""
     nothing = replace(radiance(), weights={"a": (torch.zeros(1, 4, 3), torch.zeros(1, 4))})
     broken = replace(radiance(), weights={"a": (torch.full((1, 4, 3), torch.nan), torch.zeros(1, 4))})
     levels = replace(gaussians(32), level=torch.tensor([[0, 1]], dtype=torch.uint8))
@@ -38,7 +39,7 @@ def scenes(folder: Path) -> Path:
     before = [(two_branches(), (0.0, 0.0, 1.0)), (occupancy(), (0.0, 1.0, 0.0))]
     coloured: list[Scene] = [replace(s, world=replace(s.world, background=b)) for s, b in before]
     with unchecked():
-        for number, scene in enumerate((broken, *coloured, nothing, levels)):
+        for number, scene in enumerate((broken, *coloured, nothing, levels, image_field())):
             save_scene(folder / f"{number}.safetensors", scene)
     return folder
 
@@ -70,6 +71,8 @@ def test_scenes_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         until(lambda: len(server.sessions) == 1, 120)
         session = next(iter(server.sessions.values()))
         until(lambda: "holds NaN or infinity" in session.note.content, 120)
+        goes_to(session, 5)
+        seen(session, lambda p: p[0, 0].tolist() == [64, 64, 64])  # a picture, which has no camera
         goes_to(session, 1)
         until(
             lambda: abs(np.linalg.norm(session._client.camera.position) - 3) < 0.01
@@ -84,6 +87,7 @@ def test_scenes_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         _no_surface(session, page, monkeypatch)
         _settings(session, page)
         _saved(session, page, tmp_path)
+        _splats(session, page)
         page.close()
     said = capfd.readouterr()
     assert "Traceback" not in said.out + said.err
@@ -142,6 +146,24 @@ def _settings(session: Session, page: Page) -> None:
     seen(session, lambda p: 80 < p[..., 1].max() < 100)  # sigmoid(1) = 0.73
 
 
+def _splats(session: Session, page: Page) -> None:
+    """Splats that the browser draws obey the settings and the background as `render` does."""
+    controls = session._panel._controls  # type: ignore[union-attr]
+    session.way.value = "splats"
+    before = np.zeros((HEIGHT, WIDTH, 3))
+    changes: tuple[tuple[Any, Any], ...] = (
+        (controls["levels"], "0"), (controls["opacity_one"], True), (controls["scale_modifier"], 0.5),
+        (controls["point_radius"], 0.9), (session.background, (0, 0, 200)),
+    )  # fmt: skip
+    for control, value in changes:
+        control.value = value
+        true = session.screenshot(WIDTH, HEIGHT)()
+        assert true is not None and np.abs(true[FREE] - before[FREE]).mean() > 2  # it is another picture
+        until(lambda true=true: np.abs(page.picture()[FREE].astype(int) - true[FREE]).mean() < 1, 60)  # type: ignore[misc]
+        before = true.astype(float)
+    session.way.value = "picture"
+
+
 def _until_it_lies_there(page: Page, button: str, file: Path) -> None:
     """Click, and again where a busy browser has let the first saved file fall."""
     for _ in range(3):
@@ -160,7 +182,7 @@ def _saved(session: Session, page: Page, tmp_path: Path) -> None:
     click(page, "Save path")
     until(lambda: "there are no key frames yet" in session.note.content)
     click(page, "Add key frame")
-    until(lambda: session.note.content == "1 key frames")
+    until(lambda: session.note.content == "1 key frame")
     path, picture = tmp_path / "saved" / "path.json", tmp_path / "saved" / "picture.png"
     _until_it_lies_there(page, "Save path", path)
     click(page, "Screenshot")

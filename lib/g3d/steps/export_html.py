@@ -1,6 +1,5 @@
 """`export-html`: scenes => one self-contained page that turns them: splats of 3D Gaussians, meshes or fitted splats of fields."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from g3d.cameras import CameraPrior
 from g3d.conversion.whole import Plan, converted, told
 from g3d.drawing.surfaces import surface_mesh
+from g3d.drawing.whole_view import cameras_of
 from g3d.errors import Failure, G3dError, did_you_mean
 from g3d.export.mesh import vertex_normals
 from g3d.export.page import Shape, page
@@ -21,14 +21,13 @@ from g3d.render.occupancy import BASE_COLOUR
 from g3d.render.splat import choose
 from g3d.render.splat.harmonics import sh_colour
 from g3d.render.splat.turn import rotations
-from g3d.scenes.scene import Field, Gaussians, MlpField, World
+from g3d.scenes.scene import Field, Gaussians, MlpField
 from g3d.scenes.scene_file import load_scene, scene_files
 from g3d.storage import artifacts, files
 
 FORMS = ("mesh", "splats")  # of fields
 RESOLUTION = 96
 MESHED, FITTED = ("resolution", "level"), ("num", "views", "size", "steps", "seed")  # options of either form
-FAR_BOUNDS = 2.6  # half-diagonals of the bounds at which a scene without cameras is looked at
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _fineness(options: Options) -> dict[str, Any]:
 def _shape(file: Path, options: Options, fitted: dict[str, Any], progress: Progress) -> Shape:
     """One scene; the figures of a fit go to `fitted` under its name."""
     scene = load_scene(file)
-    prior = scene.world.camera_prior or _around(scene.world)
+    prior = cameras_of(scene.world)
     try:
         if not isinstance(scene, Gaussians) and options.form == "splats":
             scene, fitted[file.stem] = converted(scene, _plan(options), progress)
@@ -106,13 +105,6 @@ def _shape(file: Path, options: Options, fitted: dict[str, Any], progress: Progr
         file.stem, kind, arrays, scene.world.background, prior.target, prior.radius_world,
         prior.default_azimuth_deg, prior.default_elevation_deg, min(prior.fov_deg, 120.0),
     )  # fmt: skip
-
-
-def _around(world: World) -> CameraPrior:
-    """Cameras for a scene that records none: around the middle of its bounds."""
-    low, high = world.bounds
-    middle = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2)
-    return CameraPrior(FAR_BOUNDS * math.dist(low, high) / 2, 45.0, 512, 512, target=middle)
 
 
 def _splats(scene: Gaussians, prior: CameraPrior) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from g3d.priors.classes import recorded
 from g3d.progress import SILENT, Progress
 from g3d.scenes.scene import Scene
 from g3d.scenes.scene_file import scene_files
-from g3d.storage import artifacts, files
+from g3d.storage import artifacts, files, named
 from g3d.training.folder import is_run
 from g3d.viewing.server import PORT, shown
 from g3d.viewing.subject import Knob, Photographs, Subject, of_pictures, of_scenes
@@ -128,14 +128,21 @@ def _pictures(folder: Path) -> Subject:
     data = files.read_json(table, "the cameras")
     cameras = from_transforms(data, str(table))
     chosen = range(0, len(cameras), -(-len(cameras) // FRUSTA_MOST))
-    names = [str(data["frames"][i].get("file_path", "")) for i in chosen]
-    places = [name if Path(name).suffix else f"{name}.png" for name in names]
-    outside = [p for p in places if not (found.path / p).resolve().is_relative_to(found.path.resolve())]
-    if outside:
-        raise G3dError(f"'{table}' names '{outside[0]}', which lies outside of its folder; copy it into the folder")
-    paths = [found.path / p for p in places]
+    paths = [_shot(found.path, data["frames"][i], f"frame {i} of '{table}'") for i in chosen]
+    places = [path.relative_to(found.path).as_posix() for path in paths]
     shots = Photographs([images.read_image(p) for p in paths], cameras[list(chosen)])
     return replace(of_pictures(folder.name, paths, places), photographs=shots)
+
+
+def _shot(folder: Path, frame: Mapping[str, Any], where: str) -> Path:
+    """The picture of a frame, whose name may leave the ending out."""
+    name = str(frame.get("file_path") or "")
+    if not name:
+        raise G3dError(f"{where} has no file_path; name its picture")
+    place = named.inside(folder, name, where)
+    endings = ("",) if place.suffix else images.SUFFIXES
+    found = (place.with_name(place.name + ending) for ending in endings)
+    return next((path for path in found if path.is_file()), place)
 
 
 def _dataset(folder: Path) -> Subject:

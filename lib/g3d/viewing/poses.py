@@ -36,6 +36,15 @@ def move(handle: Any, camera: Cameras, distance_world: float) -> None:
     handle.fov = fov_rad(camera)
 
 
+def ahead_world(cameras: Cameras, number: int) -> float:
+    """How far ahead of one camera lies what they all look at: the point nearest to all of their axes, in least squares."""
+    eyes, axes = cameras.c2w[:, :3, 3].double(), cameras.c2w[:, :3, 2].double()  # [V, 3]
+    across = torch.eye(3).double() - axes[:, :, None] * axes[:, None, :]  # [V, 3, 3]
+    point = torch.linalg.pinv(across.sum(dim=0)) @ torch.einsum("vij,vj->i", across, eyes)
+    far = float((point - eyes[number]) @ axes[number])
+    return far if far > 0 else 1.0  # of cameras that look away from each other, or of one, nothing is known
+
+
 def fov_rad(camera: Cameras) -> float:
     """Vertical, of a view."""
     return 2 * math.atan(0.5 * camera.height / float(camera.intrinsics[0, 1]))

@@ -10,22 +10,22 @@ import torch
 
 from g3d.cameras import SIDE_MOST, CameraPrior, Cameras
 from g3d.drawing.camera_path import Path3D, path_json
+from g3d.drawing.whole_view import cameras_of
 from g3d.errors import G3dError
 from g3d.images import U8, encode
 from g3d.render import ImageSettings, default_settings
 from g3d.render.gaussians import GaussianSettings
-from g3d.scenes.scene import Gaussians, MlpField, Scene, Triplane
+from g3d.scenes.scene import Gaussians, MlpField, Scene, Triplane, World
 from g3d.viewing import shapes
 from g3d.viewing.artist import Artist, Wish, without_background
 from g3d.viewing.callbacks import Callbacks
 from g3d.viewing.picture import KINDS, drawn, fitted
 from g3d.viewing.player import Player, around, through
-from g3d.viewing.poses import camera_of, fov_rad, move
+from g3d.viewing.poses import ahead_world, camera_of, fov_rad, move
 from g3d.viewing.settings_panel import SettingsPanel, settings_with
 from g3d.viewing.subject import Subject
 
 HEIGHT_PX, LEAST_PX = 512, 64  # of the resting picture
-ANYWHERE = CameraPrior(3.0, 45.0, 512, 512)  # where a scene records no cameras
 PICTURE, PLAY, STOP = "picture", "Play", "Stop"
 ROUND_S = 8
 _BY_BROWSER = {"Gaussians": "splats", "MlpField": "mesh", "Triplane": "mesh"}
@@ -44,7 +44,7 @@ class Session:
         self._no_shape: G3dError | None = None  # why there is none
         self._flat: U8 | None = None  # the picture file that is seen
         self._gone = False
-        self._begun = False  # with the default camera of the first scene
+        self._begun = False  # with the default camera of the first scene that has one
         self._own_background: Any = None  # of the scene that was seen last
         self._keys: list[Cameras] = []
         self._next_camera = 0
@@ -101,7 +101,7 @@ class Session:
             self.closed = gui.add_checkbox("Closed", False)
             self.round_s = gui.add_slider("Seconds to play", 2, 60, 1, ROUND_S)
             self._button("Add key frame", lambda: self._add_key())
-            self._button("Clear", lambda: self._keys.clear())
+            self._button("Clear", lambda: self._clear_keys())
             self._button("Save path", lambda: self._save_path())
         with gui.add_folder("Screenshot", expand_by_default=False):
             self.shot = gui.add_vector2("Width, height", (512.0, 512.0), min=(1, 1), max=(SIDE_MOST, SIDE_MOST), step=1)
@@ -141,7 +141,7 @@ class Session:
             if not flat:
                 self._follow_background(self._scene)
         if not self._begun:
-            self._begun = True
+            self._begun = not isinstance(self._scene, MlpField) or self._scene.signal != "image"  # which has no camera
             self._to_default()
         self._redraw()
 
@@ -226,17 +226,15 @@ class Session:
 
     def _prior(self) -> CameraPrior:
         scene = self._scene
-        known = scene.world.camera_prior if isinstance(scene, Gaussians | MlpField | Triplane) else None
-        return known or ANYWHERE
+        return cameras_of(scene.world if isinstance(scene, Gaussians | MlpField | Triplane) else World())
 
-    def _go(self, camera: Cameras) -> None:
-        prior = self._prior()
+    def _go(self, camera: Cameras, ahead: float) -> None:
         self.fov.value = round(2 * torch.rad2deg(torch.tensor(fov_rad(camera) / 2)).item(), 1)
-        move(self._client.camera, camera, prior.radius_world)
+        move(self._client.camera, camera, ahead)
 
     def _to_default(self) -> None:
         if self._subject.photographs is None:
-            self._go(self._prior().default())
+            self._go(self._prior().default(), self._prior().radius_world)
         else:
             self._to_photograph(0)
 
@@ -246,13 +244,14 @@ class Session:
         if shots is not None:
             self._to_photograph(self._next_camera % len(shots.cameras))
         else:
-            self._go(self._prior().sample(0, [self._next_camera]))
+            self._go(self._prior().sample(0, [self._next_camera]), self._prior().radius_world)
             self._next_camera += 1
 
     def _to_photograph(self, number: int) -> None:
         assert self._subject.photographs is not None
+        cameras = self._subject.photographs.cameras
         self._next_camera = number + 1
-        self._go(self._subject.photographs.cameras[number])
+        self._go(cameras[number], ahead_world(cameras, number))
         if number < len(self._subject.names):
             self.number.value = number
 
@@ -287,7 +286,14 @@ class Session:
 
     def _add_key(self) -> None:
         self._keys.append(camera_of(self._client.camera, int(self.height.value)))
-        self._say(f"{len(self._keys)} key frames")
+        self._count_keys()
+
+    def _clear_keys(self) -> None:
+        self._keys.clear()
+        self._count_keys()
+
+    def _count_keys(self) -> None:
+        self._say(f"{len(self._keys)} key frame{'' if len(self._keys) == 1 else 's'}")
 
     def _path(self) -> Path3D:
         """The key frames, all of the first one's size."""

@@ -17,7 +17,7 @@ from g3d.viewing import artist as artists
 from g3d.viewing import picture
 from g3d.viewing.artist import Artist, Wish, hasty
 from g3d.viewing.picture import KINDS, drawn, fitted
-from g3d.viewing.poses import camera_of, move
+from g3d.viewing.poses import ahead_world, camera_of, move
 from toy_scenes import every_kind, gaussians, two_branches
 
 PRIOR = CameraPrior(3.0, 45.0, 40, 24, default_azimuth_deg=30)
@@ -55,6 +55,16 @@ def test_depth_and_normals_by_hand() -> None:
 def test_pictures_lie_in_the_middle() -> None:
     found = fitted(np.full((2, 3, 3), 200, np.uint8), 10, 5)  # twice as large: 6 x 4
     assert found.shape == (5, 10, 3) and (found[:4, 2:8] == 200).all() and (found == 200).sum() == 6 * 4 * 3
+
+
+def test_what_photographs_look_at() -> None:
+    """By hand: cameras around (1, 0, 0), 3 away; and those that do not meet."""
+    around = replace(PRIOR, target=(1.0, 0.0, 0.0)).orbit(5)
+    assert ahead_world(around, 2) == pytest.approx(3, abs=1e-5)
+    away = around.c2w.clone()
+    away[:, :3, 0] *= -1
+    away[:, :3, 2] *= -1
+    assert ahead_world(replace(around, c2w=away), 2) == 1 and ahead_world(around[[0, 0]], 0) > 0
 
 
 def test_large_pictures_are_seen_whole() -> None:
