@@ -255,7 +255,9 @@ def reading_transforms(where: str) -> Iterator[None]:
 
 def frame_intrinsics_px(frame: Mapping[str, Any], width: int, height: int, where: str) -> list[float]:
     """fx fy cx cy of the frame `where`, pixels; `frame` also holds what its file says of all frames."""
-    fx = frame.get("fl_x") or focal_from_fov(math.degrees(frame["camera_angle_x"]), width)
+    fx = frame.get("fl_x")
+    if fx is None:
+        fx = focal_from_fov(math.degrees(frame["camera_angle_x"]), width)
     fy = frame.get("fl_y", fx)
     if "fl_y" not in frame and "camera_angle_y" in frame:
         fy = focal_from_fov(math.degrees(frame["camera_angle_y"]), height)

@@ -251,6 +251,7 @@ def changed(row: int, column: int, value: float) -> dict[str, Any]:
         (nerf_synthetic(camera_angle_x=0), "camera_angle_x"),
         (nerf_synthetic(camera_angle_x="x"), "camera_angle_x"),
         (nerf_synthetic(fl_x=-3.0), "above 0"),
+        (nerf_synthetic(fl_x=0), "above 0"),
         (nerf_synthetic(fl_x="3"), "fl_x"),
         (nerf_synthetic(fl_x=3.0, fl_y=0), "above 0"),
         (nerf_synthetic(fl_x=math.nan), "finite"),
