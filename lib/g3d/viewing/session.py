@@ -51,7 +51,10 @@ class Session:
         self.picture: U8 | None = None  # the last one that was sent, and whether it is the fine one
         self.fine = False
         self.artist = Artist(self._deliver, self._complain)
-        self.player = Player(self._place, lambda: self._set_playing(False), self._complain)
+        self._ahead_world = 1.0  # of what is looked at, while it plays
+        self.player = Player(
+            lambda camera: self._place(camera, self._ahead_world), lambda: self._set_playing(False), self._complain
+        )
         self._build()
         self._frusta = [] if subject.photographs is None else shapes.add_frusta(client.scene, subject.photographs)
         for handle in self._frusta:
@@ -230,7 +233,7 @@ class Session:
 
     def _go(self, camera: Cameras, ahead: float) -> None:
         self.fov.value = round(2 * torch.rad2deg(torch.tensor(fov_rad(camera) / 2)).item(), 1)
-        move(self._client.camera, camera, ahead)
+        self._place(camera, ahead)
 
     def _to_default(self) -> None:
         if self._subject.photographs is None:
@@ -262,23 +265,21 @@ class Session:
             self._set_playing(False)
             return
         self._set_playing(True)
-        seconds = float(self.round_s.value)
+        seconds, handle = float(self.round_s.value), self._client.camera
+        pivot, eye = (torch.tensor([float(x) for x in place]) for place in (handle.look_at, handle.position))
+        self._ahead_world = float((pivot - eye).norm())  # once: on the way the browser tells of places that it has left
         if len(self._keys) > 1:
             self.player.start(through(self._path(), seconds), seconds, bool(self.closed.value))
         else:
-            handle = self._client.camera
-            pivot = torch.tensor([float(x) for x in handle.look_at])
             self.player.start(around(camera_of(handle, int(self.height.value)), pivot), seconds, True)
 
     def _set_playing(self, plays: bool) -> None:
         self.play.label = STOP if plays else PLAY
 
-    def _place(self, camera: Cameras) -> None:
+    def _place(self, camera: Cameras, ahead_world: float) -> None:
         """The browser's camera, in one message."""
-        handle = self._client.camera
-        ahead = float(torch.tensor([float(x) for x in handle.look_at - handle.position]).norm())
         with self._client.atomic():
-            move(handle, camera, ahead)
+            move(self._client.camera, camera, ahead_world)
 
     def _set_fov(self) -> None:
         self._client.camera.fov = float(torch.deg2rad(torch.tensor(float(self.fov.value))))
